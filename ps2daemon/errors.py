@@ -1,0 +1,124 @@
+"""Every exception this program raises on purpose, as one tree.
+
+    Ps2Error
+    ├── UsageError            the person's input is at fault: exit code 2, or HTTP 400
+    │   └── ConfigError
+    ├── RecordError           a record, frame or recording line can't be decoded
+    │   ├── FrameError        a queue item is torn, has a bad CRC or an unknown version
+    │   └── RecordingError    a line of a recording is malformed (carries the line number)
+    ├── QueueError
+    │   ├── QueueFull         the bound in bytes, or the disk, is reached: nothing was written
+    │   ├── QueueLocked       another process consumes this queue (carries its pid)
+    │   └── QueueDamaged      the file is no queue of ours, or of a newer version
+    ├── CensusError
+    │   ├── CensusUnavailable an outage: wait and ask again
+    │   ├── CensusRefused     the service id or the request is at fault: tell the operator
+    │   └── StreamLost        a connection ended or fell silent (carries the cause)
+    └── StoreError
+        ├── StoreUnavailable  an outage: wait and try again
+        ├── StoreConflict     another writer changed what this commit was based on
+        └── StoreMismatch     not a store of ours, or of a newer version
+
+Foreign errors are mapped into this tree at one place, where the foreign library is called. Anything that is not in this
+tree is a defect of this program and propagates to the supervisor.
+"""
+
+from __future__ import annotations
+
+
+class Ps2Error(Exception):
+    """The root. ``str()`` is one line for a person: what happened, and what to do."""
+
+
+class UsageError(Ps2Error):
+    """The person's input is at fault."""
+
+
+class ConfigError(UsageError):
+    """A configuration file or environment variable is at fault; the message names the key, the value and what is accepted."""
+
+
+class RecordError(Ps2Error):
+    """Bytes that should be a record are not."""
+
+
+class FrameError(RecordError):
+    """A queue item can't be decoded."""
+
+
+class RecordingError(RecordError):
+    """A line of a recording is malformed.
+
+    Args:
+        line: its number, counted from 1.
+        reason: what is wrong with it.
+    """
+
+    def __init__(self, line: int, reason: str) -> None:
+        super().__init__(f"line {line}: {reason}")
+        self.line = line
+
+
+class QueueError(Ps2Error):
+    """The queue refuses."""
+
+
+class QueueFull(QueueError):
+    """The bound in bytes, or the disk, is reached. Nothing was written; try again once there is room."""
+
+
+class QueueLocked(QueueError):
+    """Another process holds this queue's consumer lock.
+
+    Args:
+        pid: the holder's process id, or None if it did not say.
+    """
+
+    def __init__(self, message: str, pid: int | None = None) -> None:
+        super().__init__(message)
+        self.pid = pid
+
+
+class QueueDamaged(QueueError):
+    """The file is no queue of this program, or one of a newer version."""
+
+
+class CensusError(Ps2Error):
+    """Daybreak's Census, by stream or REST, did not do what it should."""
+
+
+class CensusUnavailable(CensusError):
+    """An outage. The right answer is to wait and ask again."""
+
+
+class CensusRefused(CensusError):
+    """The service id or the request is at fault; asking again does not help."""
+
+
+class StreamLost(CensusError):
+    """A stream connection ended or fell silent.
+
+    Args:
+        cause: a short label of a bounded set, for the metric.
+        message: one line for a person.
+    """
+
+    def __init__(self, cause: str, message: str) -> None:
+        super().__init__(message)
+        self.cause = cause
+
+
+class StoreError(Ps2Error):
+    """The store refuses."""
+
+
+class StoreUnavailable(StoreError):
+    """An outage. The right answer is to wait and try again; the queue holds the rest."""
+
+
+class StoreConflict(StoreError):
+    """Another writer changed what this commit was based on; read again and repeat."""
+
+
+class StoreMismatch(StoreError):
+    """Not a store of this program, or one of a newer version."""

@@ -1,0 +1,54 @@
+"""What the subscriber knows at one moment; all that lies downstream is a function of records alone.
+
+Times are integers, milliseconds since 1970-01-01 UTC, everywhere in this program (`Ms`). Event times come in whole
+seconds; times of receipt have milliseconds.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias, get_args
+
+import msgspec
+
+Ms: TypeAlias = int
+
+SECOND: Ms = 1_000
+MINUTE: Ms = 60 * SECOND
+HOUR: Ms = 60 * MINUTE
+DAY: Ms = 24 * HOUR
+
+After: TypeAlias = Literal["start", "connection", "subscription", "world_down", "world_silent", "disk_full"]
+"""Why there was no coverage before a span."""
+
+AFTERS: tuple[str, ...] = get_args(After)
+
+
+class EventRecord(msgspec.Struct, frozen=True, tag="event", array_like=True):
+    """One event of the stream.
+
+    Attributes:
+        received_at: this machine's clock when the frame arrived.
+        payload: the payload's JSON exactly as received (never parsed and written again).
+    """
+
+    received_at: Ms
+    payload: bytes
+
+
+class CoverageRecord(msgspec.Struct, frozen=True, tag="coverage", array_like=True):
+    """For one world: from `start` to `end` the subscription was verified and the world's endpoint was up.
+
+    `start` stays the same for as long as the span is unbroken, so that a later record extends an earlier one.
+
+    Attributes:
+        start: when the first right answer arrived (`from` in documents and recordings).
+        end: when the latest verification that came out right was asked (`to`); never before `start`.
+    """
+
+    world_id: int
+    start: Ms
+    end: Ms
+    after: After
+
+
+Record: TypeAlias = EventRecord | CoverageRecord
