@@ -24,7 +24,9 @@ CANCELED: Final = 137
 ENDED: Final = 138
 BONUS_CHANGED: Final = 139
 
-_MAX_SECONDS: Final = 253_402_300_799  # 9999-12-31T23:59:59Z, the last second that ISO 8601 writes with four digits
+_MAX_SECONDS: Final = (
+    253_402_300_799  # 9999-12-31T23:59:59Z, the last second that ISO 8601 writes with four digits
+)
 _MAX_U32: Final = 2**32 - 1
 _MAX_ID: Final = 2**64 - 1
 
