@@ -1,0 +1,135 @@
+"""Coverage: the spans of time for which the record is vouched for, world by world, and the gaps between them.
+
+Spans are half-open, `[start, end)`. Overlapping and touching spans are one; the order in which they are told is of no
+consequence, and neither is telling one twice. Only what lies *between* two spans is a gap: before the first one nothing
+was promised, and after the last one nothing is known yet.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import msgspec
+
+from ps2daemon.model.records import After, CoverageRecord, Ms
+
+
+class Interval(NamedTuple):
+    """`[start, end)`; never empty."""
+
+    start: Ms
+    end: Ms
+
+
+class Gap(NamedTuple):
+    """Time between two spans; `after` is the later span's reason."""
+
+    start: Ms
+    end: Ms
+    after: After
+
+
+class Span(msgspec.Struct, frozen=True, array_like=True):
+    """One unbroken span as stored: `start` and world identify it, `end` only ever grows."""
+
+    world_id: int
+    start: Ms
+    end: Ms
+    after: After
+
+
+def merge_spans(spans: Iterable[Span | CoverageRecord]) -> dict[tuple[int, Ms], Span]:
+    """Spans by world and start, each with its latest end.
+
+    Two claims of one start may differ in `after` only by a defect; the alphabetically first is kept, so that order is of no consequence.
+    """
+    merged: dict[tuple[int, Ms], Span] = {}
+    for span in spans:
+        key = (span.world_id, span.start)
+        known = merged.get(key)
+        if known is None:
+            merged[key] = Span(span.world_id, span.start, span.end, span.after)
+        elif span.end > known.end or span.after < known.after:
+            merged[key] = Span(*key, max(span.end, known.end), min(span.after, known.after))
+    return merged
+
+
+class WorldCoverage:
+    """The coverage of one world: a union of spans.
+
+    Args:
+        spans: in any order; empty ones (start = end) vouch for nothing and are left out.
+    """
+
+    __slots__ = ("_afters", "_ends", "_starts")
+
+    def __init__(self, spans: Iterable[Span | CoverageRecord] = ()) -> None:
+        self._starts: list[Ms] = []
+        self._ends: list[Ms] = []
+        self._afters: list[After] = []
+        for span in sorted(spans, key=lambda span: (span.start, span.end, span.after)):
+            self.add(span)
+
+    def add(self, span: Span | CoverageRecord) -> Interval | None:
+        """Adds a span.
+
+        Returns:
+            the time in which gaps came, went or changed, or None if none did (as when the latest span grows).
+        """
+        if span.end <= span.start:
+            return None
+        first = bisect_left(self._ends, span.start)
+        last = bisect_right(self._starts, span.end)
+        before = self._ends[first - 1] if first > 0 else None
+        behind = self._starts[last] if last < len(self._starts) else None
+        start, end, after = span.start, span.end, span.after
+        if first < last:  # it touches the spans first..last-1
+            if last - first == 1 and self._starts[first] <= start and self._ends[first] >= end:
+                return None
+            if self._starts[first] <= start:
+                after = self._afters[first]
+            grows_behind = last == len(self._starts) and last - first == 1 and self._starts[first] <= start
+            start = min(start, self._starts[first])
+            end = max(end, self._ends[last - 1])
+        else:
+            grows_behind = False
+        self._starts[first:last] = [start]
+        self._ends[first:last] = [end]
+        self._afters[first:last] = [after]
+        if grows_behind or (before is None and behind is None and first == last):
+            return None
+        return Interval(start if before is None else before, end if behind is None else behind)
+
+    @property
+    def spans(self) -> list[Interval]:
+        """Disjoint, not touching, in order."""
+        return [Interval(*ends) for ends in zip(self._starts, self._ends, strict=True)]
+
+    @property
+    def end(self) -> Ms | None:
+        """Up to where there is any coverage."""
+        return self._ends[-1] if self._ends else None
+
+    def covers(self, at: Ms) -> bool:
+        """Whether a span has `start <= at < end`."""
+        index = bisect_right(self._starts, at) - 1
+        return index >= 0 and at < self._ends[index]
+
+    def covered_from(self, at: Ms) -> Ms | None:
+        """The start of the span that has `start < at <= end`: how far back the time just before `at` is unbroken."""
+        index = bisect_left(self._starts, at) - 1
+        return self._starts[index] if index >= 0 and at <= self._ends[index] else None
+
+    def gaps(self, start: Ms, end: Ms) -> list[Gap]:
+        """The gaps that overlap `[start, end)`, whole (not clipped)."""
+        if len(self._starts) < 2 or start >= self._starts[-1] or end <= self._ends[0]:
+            return []
+        index = max(0, bisect_right(self._ends, start) - 1)
+        found = []
+        while index + 1 < len(self._starts) and self._ends[index] < end:
+            if self._starts[index + 1] > start:
+                found.append(Gap(self._ends[index], self._starts[index + 1], self._afters[index + 1]))
+            index += 1
+        return found

@@ -1,0 +1,50 @@
+"""Times as people and files write them: ISO 8601, UTC."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from ps2daemon.errors import UsageError
+from ps2daemon.model.records import Ms
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND: Final = timedelta(milliseconds=1)
+LAST_MS: Final = 253_402_300_799_999
+"""9999-12-31T23:59:59.999Z, the last time that ISO 8601 writes with four digits of a year."""
+
+
+def from_ms(at: Ms) -> datetime:
+    """The UTC datetime of `at`."""
+    return _EPOCH + timedelta(milliseconds=at)
+
+
+def to_ms(at: datetime) -> Ms:
+    """Milliseconds since the epoch of an aware datetime, rounded down."""
+    return (at - _EPOCH) // _MILLISECOND
+
+
+def iso(at: Ms) -> str:
+    """`2026-03-01T12:00:00Z`, with milliseconds where there are some: `2026-03-01T12:00:00.123Z`."""
+    seconds, rest = divmod(at, 1000)
+    text = (_EPOCH + timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%S")
+    return f"{text}.{rest:03d}Z" if rest else f"{text}Z"
+
+
+def parse_iso(text: str) -> Ms:
+    """The time that `text` says; without an offset it is UTC.
+
+    Raises:
+        UsageError: it is no ISO 8601 date or time between 1970 and 9999.
+    """
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        raise UsageError(f"{text!r} is no ISO 8601 time such as 2026-03-01T12:00:00Z") from None
+    try:
+        ms = to_ms(at if at.tzinfo is not None else at.replace(tzinfo=UTC))
+    except OverflowError:
+        ms = -1
+    if not 0 <= ms <= LAST_MS:
+        raise UsageError(f"{text!r} is not between the years 1970 and 9999")
+    return ms

@@ -1,0 +1,254 @@
+"""The store's promises, whichever implementation keeps them, and the documents that it holds.
+
+A store is dumb: it keeps documents, finds them again, and counts. What a document says is decided by the fold, in one place
+(`ledger.py`), for all stores alike.
+
+Promises:
+- `commit` applies one `Commit` so that a reader never sees time vouched for whose events are not there: sessions, alerts and locks
+  first, then characters, then coverage. A store without transactions does it in this order; repeating a commit that broke off
+  in between, or one that went through, gives the same state.
+- A character document is written only if its version is still the expected one; otherwise `StoreConflict`, and the caller loads it
+  and decides again.
+- What `commit` returned for is durable.
+- `load_*` see every commit that returned; searches and counts may lag behind until `refresh`.
+- Errors: `StoreUnavailable` (wait, try again), `StoreConflict`, `StoreMismatch`; nothing else on purpose.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Collection, Sequence
+from typing import NamedTuple, Protocol
+
+import msgspec
+
+from ps2daemon.model.alerts import Alert, Lock
+from ps2daemon.model.coverage import Span
+from ps2daemon.model.records import Ms
+from ps2daemon.model.sessions import Character, EndedBy, Session, StartedBy
+
+
+class SessionDocument(msgspec.Struct, frozen=True):
+    """One session, flat.
+
+    Attributes:
+        session_id: `<character_id>-<login_ts>`, or `<character_id>-<logout_ts>-out` where the login was not seen.
+        faction_id: 0 until Census named the character.
+        not_before: when the character's previous session ended: a start that was not seen is no earlier.
+    """
+
+    session_id: str
+    character_id: str
+    world_id: int
+    faction_id: int
+    login_ts: Ms | None
+    logout_ts: Ms | None
+    started_by: StartedBy
+    ended_by: EndedBy | None
+    ended_after: Ms | None
+    ended_before: Ms | None
+    not_before: Ms | None
+
+
+class CharacterDocument(msgspec.Struct, frozen=True):
+    """A character with its latest sessions.
+
+    Attributes:
+        character_name: None until Census named it.
+        faction_id: 0 until then.
+        enriched_at: when Census named it, or None.
+    """
+
+    character_id: str
+    character_name: str | None
+    faction_id: int
+    enriched_at: Ms | None
+    state: Character
+
+    @property
+    def world_id(self) -> int | None:
+        """Where it was last seen."""
+        return self.state.sessions[-1].world_id if self.state.sessions else None
+
+
+class Stored(NamedTuple):
+    """A character document and the version to expect when it is written again; a new one has version 0."""
+
+    document: CharacterDocument
+    version: int
+
+
+class Commit(msgspec.Struct, frozen=True, kw_only=True):
+    """What changes, all or nothing where the store can; each part replaces the documents of its ids.
+
+    Attributes:
+        sessions, gone_sessions: to write, and ids to delete.
+        characters: to write, each with the version that it was loaded with.
+        spans: coverage to write; a stored span of the same world and start keeps the later end.
+        unsettled: the worlds and times in which gaps came, went or changed (see `Store.unsettled`).
+        settled: ids of `unsettled` entries that are done with.
+        records_until: how far the records reach; the stored one only grows.
+    """
+
+    sessions: Sequence[SessionDocument] = ()
+    gone_sessions: Sequence[str] = ()
+    alerts: Sequence[Alert] = ()
+    gone_alerts: Sequence[str] = ()
+    locks: Sequence[Lock] = ()
+    gone_locks: Sequence[str] = ()
+    characters: Sequence[Stored] = ()
+    spans: Sequence[Span] = ()
+    unsettled: Sequence[Unsettled] = ()
+    settled: Sequence[str] = ()
+    records_until: Ms | None = None
+
+
+class Unsettled(msgspec.Struct, frozen=True):
+    """The gaps of a world changed in `[start, end)`; ends estimated there have to be estimated anew.
+
+    Attributes:
+        id: `<world>-<start>-<end>`.
+    """
+
+    id: str
+    world_id: int
+    start: Ms
+    end: Ms
+
+
+class Count(NamedTuple):
+    """People of one empire on one world."""
+
+    world_id: int
+    faction_id: int
+    online: int
+
+
+class Change(NamedTuple):
+    """By how many the people of one empire on one world became more (or fewer) from bucket `bucket - 1` to `bucket`."""
+
+    world_id: int
+    faction_id: int
+    bucket: int
+    difference: int
+
+
+class UnknownStart(NamedTuple):
+    """A session of which only the logout was seen."""
+
+    world_id: int
+    faction_id: int
+    logout_ts: Ms
+    not_before: Ms | None
+
+
+class StoreReader(Protocol):
+    """What readers ask; a reader never writes."""
+
+    async def online_at(self, at: Ms, worlds: Collection[int]) -> list[Count]:
+        """How many sessions have `login_ts <= at < logout_ts` (or no end); sessions without a login don't count here."""
+
+    async def changes(self, start: Ms, end: Ms, step: Ms, worlds: Collection[int]) -> list[Change]:
+        """Logins minus logouts by bucket.
+
+        Bucket `i` is the instant `start + i * step`; an event counts in the first bucket that is not before it. Only events later than
+        `start` and not later than the last bucket before `end` count, buckets whose sum is zero may be left out. Sessions without a login don't count here.
+        """
+
+    async def unknown_starts(self, start: Ms, end: Ms, worlds: Collection[int]) -> list[UnknownStart]:
+        """Sessions without a login whose logout lies in `(start, end]`."""
+
+    async def spans(
+        self, worlds: Collection[int] | None = None, start: Ms | None = None, end: Ms | None = None
+    ) -> list[Span]:
+        """Coverage that overlaps or touches the window, as stored, by world and start."""
+
+    async def alerts(self, start: Ms, end: Ms, worlds: Collection[int]) -> list[Alert]:
+        """Alerts that began before `end` and ended (or had not) after `start`; by first change."""
+
+    async def locks(self, start: Ms, end: Ms, worlds: Collection[int]) -> list[Lock]:
+        """Locks in `[start, end)`, by time."""
+
+    async def worlds(self) -> list[int]:
+        """Worlds with any session or coverage."""
+
+    async def records_until(self) -> Ms | None:
+        """How far the records reach."""
+
+    async def counts(self) -> dict[str, int]:
+        """How many characters, unnamed characters (`unnamed`), sessions, open sessions (`open`), alerts, locks, spans."""
+
+    def all_sessions(
+        self, start: Ms | None, end: Ms | None, worlds: Collection[int] | None
+    ) -> AsyncIterator[SessionDocument]:
+        """Sessions whose first known time lies in the window, by that time; memory stays flat."""
+
+    def all_characters(self) -> AsyncIterator[CharacterDocument]:
+        """Every character, by id; memory stays flat."""
+
+    async def aclose(self) -> None:
+        """Releases files and connections."""
+
+
+class Store(StoreReader, Protocol):
+    """What the ledger needs to write."""
+
+    async def load_characters(self, character_ids: Collection[str]) -> dict[str, Stored]:
+        """Those that exist."""
+
+    async def has_session_edge(self, character_id: str, at: Ms, *, login: bool) -> bool:
+        """Whether a session document has this login, or ended with this logout."""
+
+    async def commit(self, commit: Commit) -> None:
+        """See the module's promises.
+
+        Raises:
+            StoreConflict: a character is no longer what it was; nothing of it counts as written.
+        """
+
+    async def refresh(self) -> None:
+        """From here on, searches see every commit that returned."""
+
+    async def unsettled(self) -> list[Unsettled]:
+        """What still has to be settled."""
+
+    async def estimated(self, world_id: int, start: Ms, end: Ms, after: str, limit: int) -> list[str]:
+        """Characters, beyond `after` by id, with a session on the world that no logout ended and that may overlap `[start, end)`."""
+
+    async def open_since(self, login_before: Ms, after: str, limit: int) -> list[str]:
+        """Characters, beyond `after` by id, with an open session that began at `login_before` or earlier."""
+
+    async def running_alerts(self) -> list[tuple[int, Ms]]:
+        """World and first change of alerts without an end."""
+
+    async def unnamed(self, after: str, limit: int) -> list[str]:
+        """Characters that Census has not named, beyond `after` by id."""
+
+
+def session_id(character_id: str, session: Session) -> str:
+    """The id of a session's document."""
+    if session.login_ts is not None:
+        return f"{character_id}-{session.login_ts}"
+    return f"{character_id}-{session.logout_ts}-out"
+
+
+def session_documents(document: CharacterDocument) -> dict[str, SessionDocument]:
+    """The session documents that a character's state says, by id."""
+    documents = {}
+    not_before = document.state.pruned_logout
+    for session in document.state.sessions:
+        key = session_id(document.character_id, session)
+        documents[key] = SessionDocument(
+            session_id=key,
+            character_id=document.character_id,
+            world_id=session.world_id,
+            faction_id=document.faction_id,
+            login_ts=session.login_ts,
+            logout_ts=session.logout_ts,
+            started_by=session.started_by,
+            ended_by=session.ended_by,
+            ended_after=session.ended_after,
+            ended_before=session.ended_before,
+            not_before=not_before,
+        )
+        not_before = session.logout_ts
+    return documents
