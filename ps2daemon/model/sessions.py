@@ -116,10 +116,12 @@ class Folded(msgspec.Struct, frozen=True):
 
     Attributes:
         old: events from before what the character still holds; the store has to tell whether they are repetitions.
+        dropped: sessions that fell off just now, in their final form.
     """
 
     character: Character
     old: tuple[Login | Logout, ...] = ()
+    dropped: tuple[Session, ...] = ()
 
 
 NO_GAPS: Final[Callable[[int, Ms, Ms], Sequence[Gap]]] = lambda world_id, start, end: ()  # noqa: E731
@@ -146,7 +148,9 @@ def fold(character: Character, events: Iterable[Login | Logout], evidence: Evide
         facts.take(session)
     for event in new:
         facts.add(event)
-    return Folded(_pruned(character, sessions[:index] + tuple(facts.sessions(evidence))), tuple(old))
+    whole = sessions[:index] + tuple(facts.sessions(evidence))
+    surplus = max(0, len(whole) - KEPT_SESSIONS)
+    return Folded(_pruned(character, whole), tuple(old), whole[:surplus])
 
 
 def settle(character: Character, evidence: Evidence, checks: Iterable[Check] = ()) -> Character:
