@@ -1,0 +1,98 @@
+"""What a sequence of records says, sorted by what it is about: the step between the queue and the fold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+import msgspec
+
+from ps2daemon.model.alerts import Lock, lock_of
+from ps2daemon.model.coverage import Span, merge_spans
+from ps2daemon.model.events import ContinentLock, EventError, Login, Logout, Metagame, decode_event
+from ps2daemon.model.records import DAY, CoverageRecord, Ms, Record
+
+MAX_CLOCK_OFFSET: Final = 3 * DAY
+"""Worlds' clocks have been wrong by a day. What claims to be further from its receipt than this is no time at all."""
+
+
+class Refused(msgspec.Struct, frozen=True):
+    """A record that can't be applied, and why."""
+
+    record: Record
+    reason: str
+
+
+class Batch(msgspec.Struct, frozen=True, kw_only=True):
+    """Records, decoded.
+
+    Attributes:
+        records: how many there were.
+        events: logins and logouts by character.
+        changes, locks, spans: alerts' changes of state, continent locks, coverage.
+        refused: what could not be decoded.
+        until: the latest receipt, or end of coverage; None without records.
+        oldest: the earliest receipt of an event; None without events.
+    """
+
+    records: int
+    events: dict[str, list[Login | Logout]]
+    changes: list[Metagame]
+    locks: list[Lock]
+    spans: list[Span]
+    refused: list[Refused]
+    until: Ms | None
+    oldest: Ms | None
+
+
+def make_batch(records: Iterable[Record]) -> Batch:
+    """Decodes records; what can't be decoded is set aside, and what this program doesn't record is left out."""
+    number = 0
+    events: dict[str, list[Login | Logout]] = {}
+    changes: list[Metagame] = []
+    locks: list[Lock] = []
+    coverage: list[CoverageRecord] = []
+    refused: list[Refused] = []
+    until: Ms | None = None
+    oldest: Ms | None = None
+    for record in records:
+        number += 1
+        if isinstance(record, CoverageRecord):
+            coverage.append(record)
+            if until is None or record.end > until:
+                until = record.end
+            continue
+        received_at = record.received_at
+        if until is None or received_at > until:
+            until = received_at
+        if oldest is None or received_at < oldest:
+            oldest = received_at
+        try:
+            event = decode_event(record.payload)
+        except EventError as error:
+            refused.append(Refused(record, str(error)))
+            continue
+        if event.at is not None and abs(event.at - received_at) > MAX_CLOCK_OFFSET and _is_kept(event):
+            refused.append(
+                Refused(record, f"its time is {(event.at - received_at) / DAY:+.0f} days from its receipt")
+            )
+        elif isinstance(event, Login | Logout):
+            events.setdefault(event.character_id, []).append(event)
+        elif isinstance(event, Metagame):
+            changes.append(event)
+        elif isinstance(event, ContinentLock) and (lock := lock_of(event)) is not None:
+            locks.append(lock)
+    return Batch(
+        records=number,
+        events=events,
+        changes=changes,
+        locks=locks,
+        spans=list(merge_spans(coverage).values()),
+        refused=refused,
+        until=until,
+        oldest=oldest,
+    )
+
+
+def _is_kept(event: object) -> bool:
+    return isinstance(event, Login | Logout | Metagame | ContinentLock)

@@ -1,0 +1,396 @@
+"""The ledger: the one place that decides what the store holds.
+
+It loads what a batch touches, applies the fold, and commits what changed. Promises:
+- What the store holds is a function of the set of records that were applied, of what Census said about who a character is, and of the
+  checks: once `settle` has nothing more to do, neither order nor repetition nor a crash at any moment makes a difference.
+- One operation at a time; all of them can be cancelled or fail at any point and be repeated.
+- `StoreUnavailable` leaves it, with nothing half done that a repetition does not complete. A `StoreConflict` is resolved inside,
+  up to `CONFLICTS` times in a row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from functools import partial
+from typing import Final, TypeVar
+
+import msgspec
+import trio
+from cachetools import LRUCache
+
+from ps2daemon.census.rest import Identity
+from ps2daemon.errors import StoreConflict
+from ps2daemon.model import alerts as alert_model
+from ps2daemon.model.alerts import Alert, Lock
+from ps2daemon.model.batch import Batch
+from ps2daemon.model.coverage import Gap, Span, WorldCoverage
+from ps2daemon.model.events import Login, Logout, Metagame
+from ps2daemon.model.records import DAY, HOUR, Ms
+from ps2daemon.model.sessions import CAP, Character, Evidence, Folded, fold, settle
+from ps2daemon.store.base import (
+    CharacterDocument,
+    Commit,
+    SessionDocument,
+    Store,
+    Stored,
+    Unsettled,
+    session_documents,
+)
+
+CACHED_SESSIONS: Final = 40_000
+"""How many sessions the cache of characters holds: about 12 MB."""
+CONFLICTS: Final = 5
+PAGE: Final = 500
+"""How many characters are settled with one commit."""
+AFFECTED: Final = 12 * HOUR
+"""No alert or lock that is further from a new one changes by it: changes that belong together are within `LONGEST_ALERT`."""
+
+T = TypeVar("T")
+
+
+class Applied(msgspec.Struct, frozen=True):
+    """What came of a batch.
+
+    Attributes:
+        characters: how many were touched.
+        unnamed: those of them that nobody has named yet.
+        too_old: events from before what their character still holds, and that are no repetition.
+    """
+
+    characters: int
+    unnamed: tuple[str, ...]
+    too_old: tuple[Login | Logout, ...]
+
+
+class Settled(msgspec.Struct, frozen=True):
+    """How many sessions got another end, because coverage changed (`estimated`) or their time was up (`capped`)."""
+
+    estimated: int
+    capped: int
+
+
+class Ledger:
+    """See the module's promises.
+
+    Args:
+        store: nobody else may write to it.
+        latest: bounds how far the records may claim to reach, against a clock that was far ahead for a moment; returns the present time.
+    """
+
+    def __init__(self, store: Store, latest: Callable[[], Ms]) -> None:
+        self._store = store
+        self._latest = latest
+        self._lock = trio.Lock()
+        self._cache: LRUCache[str, Stored] = LRUCache(CACHED_SESSIONS, getsizeof=_sessions_of)
+        self._coverage: dict[int, WorldCoverage] | None = None
+        self._until: Ms = 0
+        self._gap_changes = 0
+        self.conflicts = 0
+        """How often something had to be decided again."""
+
+    async def apply(self, batch: Batch, identities: Mapping[str, Identity] | None = None) -> Applied:
+        """Applies a batch, durably.
+
+        Args:
+            identities: who some of the characters are, as far as that is known already.
+        """
+        return await self._alone(lambda: self._apply(batch, identities or {}))
+
+    async def identify(self, identities: Collection[Identity], at: Ms) -> int:
+        """Tells who characters are, and their sessions with them; returns how many that was news for."""
+        return await self._alone(lambda: self._identify(identities, at))
+
+    async def settle(self) -> Settled:
+        """Estimates anew what needs it by now: ends around gaps that changed, open sessions and alerts whose time is up."""
+        await self._alone(self._open)
+        await self._store.refresh()
+        estimated = capped = 0
+        for unsettled in await self._store.unsettled():
+            seen = self._gap_changes
+            estimated += await self._settle_pages(
+                partial(self._store.estimated, unsettled.world_id, unsettled.start, unsettled.end)
+            )
+            await self._alone(partial(self._forget, unsettled, seen))
+        due = self._as_of() - CAP
+        if due > 0:
+            capped = await self._settle_pages(partial(self._store.open_since, due))
+        await self._alone(self._settle_alerts)
+        return Settled(estimated, capped)
+
+    async def coverage(self) -> Mapping[int, WorldCoverage]:
+        """The coverage by world, as committed."""
+        async with self._lock:
+            await self._open()
+            assert self._coverage is not None
+            return dict(self._coverage)
+
+    @property
+    def records_until(self) -> Ms:
+        """How far the records reach; 0 before the first."""
+        return self._as_of()
+
+    def _as_of(self) -> Ms:
+        return min(self._until, self._latest())
+
+    async def _alone(self, attempt: Callable[[], Awaitable[T]]) -> T:
+        """One operation at a time, decided again if somebody else wrote in between."""
+        async with self._lock:
+            for _ in range(CONFLICTS):
+                try:
+                    return await attempt()
+                except StoreConflict:
+                    self.conflicts += 1
+            return await attempt()
+
+    async def _open(self) -> dict[int, WorldCoverage]:
+        """What the ledger keeps in memory of the store, read again after anything that failed."""
+        if self._coverage is None:
+            coverage: dict[int, WorldCoverage] = {}
+            for span in await self._store.spans():
+                coverage.setdefault(span.world_id, WorldCoverage()).add(span)
+            self._until = await self._store.records_until() or 0
+            self._coverage = coverage
+        return self._coverage
+
+    def _evidence(self) -> Evidence:
+        coverage = self._coverage
+        assert coverage is not None
+
+        def gaps(world_id: int, start: Ms, end: Ms) -> Sequence[Gap]:
+            world = coverage.get(world_id)
+            return () if world is None else world.gaps(start, end)
+
+        return Evidence(self._as_of(), gaps)
+
+    async def _load(self, character_ids: Iterable[str]) -> dict[str, Stored]:
+        """Characters as stored, a new one with version 0."""
+        found: dict[str, Stored] = {}
+        missing = []
+        for character_id in character_ids:
+            stored = self._cache.get(character_id)
+            if stored is None:
+                missing.append(character_id)
+            else:
+                found[character_id] = stored
+        if missing:
+            found.update(await self._store.load_characters(missing))
+        for character_id in missing:
+            if character_id not in found:
+                found[character_id] = Stored(CharacterDocument(character_id, None, 0, None, Character()), 0)
+        return found
+
+    async def _commit(self, commit: Commit) -> None:
+        """Commits, and makes what is kept in memory follow; after any failure nothing is kept."""
+        try:
+            await self._store.commit(commit)
+        except BaseException:
+            self._cache.clear()
+            self._coverage = None
+            raise
+        for document, version in commit.characters:
+            stored = Stored(document, version + 1)
+            if _sessions_of(stored) <= self._cache.maxsize:
+                self._cache[document.character_id] = stored
+
+    async def _apply(self, batch: Batch, identities: Mapping[str, Identity]) -> Applied:
+        coverage = await self._open()
+        # From here to the commit, memory is ahead of the store: a failure in between must drop it.
+        try:
+            unsettled = self._extend(coverage, batch.spans)
+            self._until = max(self._until, batch.until or 0)
+            stored = await self._load(batch.events)
+            evidence = self._evidence()
+            changes = _Changes()
+            too_old: list[Login | Logout] = []
+            for character_id, events in batch.events.items():
+                before = stored[character_id]
+                folded = fold(before.document.state, events, evidence)
+                too_old.extend(folded.old)
+                named = _named(before.document, identities.get(character_id), self._latest())
+                changes.take(before, msgspec.structs.replace(named, state=folded.character), folded)
+            alerts, gone_alerts, locks, gone_locks = await self._alerts(batch.changes, batch.locks)
+            unknown = [event for event in too_old if not await self._is_repetition(event)]
+        except BaseException:
+            self._coverage = None
+            raise
+        await self._commit(
+            Commit(
+                sessions=changes.sessions,
+                gone_sessions=changes.gone,
+                alerts=alerts,
+                gone_alerts=gone_alerts,
+                locks=locks,
+                gone_locks=gone_locks,
+                characters=changes.characters,
+                spans=batch.spans,
+                unsettled=unsettled,
+                records_until=batch.until,
+            )
+        )
+        unnamed = tuple(
+            character_id
+            for character_id in batch.events
+            if stored[character_id].document.enriched_at is None and character_id not in identities
+        )
+        return Applied(len(batch.events), unnamed, tuple(unknown))
+
+    async def _is_repetition(self, event: Login | Logout) -> bool:
+        return await self._store.has_session_edge(
+            event.character_id, event.at, login=isinstance(event, Login)
+        )
+
+    def _extend(self, coverage: dict[int, WorldCoverage], spans: Iterable[Span]) -> list[Unsettled]:
+        unsettled = []
+        for span in sorted(spans, key=lambda span: (span.world_id, span.start)):
+            changed = coverage.setdefault(span.world_id, WorldCoverage()).add(span)
+            if changed is not None:
+                start, end = changed
+                self._gap_changes += 1
+                unsettled.append(Unsettled(f"{span.world_id}-{start}-{end}", span.world_id, start, end))
+        return unsettled
+
+    async def _identify(self, identities: Collection[Identity], at: Ms) -> int:
+        stored = await self._load(identity.character_id for identity in identities)
+        changes = _Changes()
+        for identity in identities:
+            before = stored[identity.character_id]
+            if before.version == 0:
+                continue  # nothing was recorded of it
+            after = _named(before.document, identity, at)
+            changes.take(before, after, Folded(after.state))
+        if changes.characters:
+            await self._commit(Commit(sessions=changes.sessions, characters=changes.characters))
+        return len(changes.characters)
+
+    async def _settle_pages(self, page: Callable[[str, int], Awaitable[list[str]]]) -> int:
+        changed = 0
+        after = ""
+        while character_ids := await page(after, PAGE):
+            changed += await self._alone(partial(self._settle_characters, character_ids))
+            after = character_ids[-1]
+        return changed
+
+    async def _forget(self, unsettled: Unsettled, seen: int) -> None:
+        if (
+            self._gap_changes == seen
+        ):  # otherwise it may have changed again meanwhile, and is settled once more
+            await self._store.commit(Commit(settled=(unsettled.id,)))
+
+    async def _settle_characters(self, character_ids: Sequence[str]) -> int:
+        await self._open()
+        evidence = self._evidence()
+        changes = _Changes()
+        for before in (await self._load(character_ids)).values():
+            state = settle(before.document.state, evidence)
+            changes.take(before, msgspec.structs.replace(before.document, state=state), Folded(state))
+        if changes.characters:
+            await self._commit(
+                Commit(sessions=changes.sessions, gone_sessions=changes.gone, characters=changes.characters)
+            )
+        return len(changes.sessions)
+
+    async def _settle_alerts(self) -> int:
+        await self._open()
+        changed = 0
+        for world_id, first in await self._store.running_alerts():
+            alerts, gone_alerts, locks, gone_locks = await self._world_alerts(world_id, first, first, (), ())
+            if alerts or gone_alerts or locks or gone_locks:
+                changed += len(alerts)
+                await self._commit(
+                    Commit(alerts=alerts, gone_alerts=gone_alerts, locks=locks, gone_locks=gone_locks)
+                )
+        return changed
+
+    async def _alerts(
+        self, changes: Sequence[Metagame], locks: Sequence[Lock]
+    ) -> tuple[list[Alert], list[str], list[Lock], list[str]]:
+        """The alerts and locks to write and to delete, for new changes of state and locks."""
+        commit: tuple[list[Alert], list[str], list[Lock], list[str]] = ([], [], [], [])
+        worlds = {change.world_id for change in changes} | {lock.world_id for lock in locks}
+        for world_id in sorted(worlds):
+            of_world = [change for change in changes if change.world_id == world_id]
+            locks_of_world = [lock for lock in locks if lock.world_id == world_id]
+            times = [change.at for change in of_world] + [lock.at for lock in locks_of_world]
+            part = await self._world_alerts(world_id, min(times), max(times), of_world, locks_of_world)
+            commit[0].extend(part[0])
+            commit[1].extend(part[1])
+            commit[2].extend(part[2])
+            commit[3].extend(part[3])
+        return commit
+
+    async def _world_alerts(
+        self, world_id: int, first: Ms, last: Ms, changes: Sequence[Metagame], locks: Sequence[Lock]
+    ) -> tuple[list[Alert], list[str], list[Lock], list[str]]:
+        # What is looked at reaches further than what may change, so that nothing at its edge lacks its other half.
+        start, end = first - DAY, last + DAY
+        known = {alert.alert_id: alert for alert in await self._store.alerts(start, end, (world_id,))}
+        known_locks = {lock.lock_id: lock for lock in await self._store.locks(start, end, (world_id,))}
+        alerts, all_locks = alert_model.derive(
+            [change for alert in known.values() for change in alert.changes] + list(changes),
+            [*known_locks.values(), *locks],
+            self._as_of(),
+        )
+
+        def affected(at: Ms) -> bool:
+            return first - AFFECTED <= at <= last + AFFECTED
+
+        return (
+            [a for key, a in alerts.items() if known.get(key) != a and affected(a.changes[0].at)],
+            [key for key, a in known.items() if key not in alerts and affected(a.changes[0].at)],
+            [lock for key, lock in all_locks.items() if known_locks.get(key) != lock and affected(lock.at)],
+            [key for key, lock in known_locks.items() if key not in all_locks and affected(lock.at)],
+        )
+
+
+class _Changes:
+    """Collects what differs between characters before and after."""
+
+    def __init__(self) -> None:
+        self.sessions: list[SessionDocument] = []
+        self.gone: list[str] = []
+        self.characters: list[Stored] = []
+
+    def take(self, before: Stored, after: CharacterDocument, folded: Folded) -> None:
+        old = before.document
+        if old == after:
+            return
+        self.characters.append(Stored(after, before.version))
+        whole = msgspec.structs.replace(
+            after.state,
+            sessions=folded.dropped + after.state.sessions,
+            pruned_before=old.state.pruned_before,
+            pruned_logout=old.state.pruned_logout,
+        )
+        skip = 0
+        if old.faction_id == after.faction_id:
+            for known, session in zip(old.state.sessions, whole.sessions, strict=False):
+                if known is not session and known != session:
+                    break
+                skip += 1
+        was = session_documents(_from(old, old.state, skip))
+        now = session_documents(_from(after, whole, skip))
+        self.sessions.extend(document for key, document in now.items() if was.get(key) != document)
+        self.gone.extend(key for key in was if key not in now)
+
+
+def _from(document: CharacterDocument, state: Character, skip: int) -> CharacterDocument:
+    """`document` with the sessions of `state` but for the first `skip`."""
+    if skip:
+        state = Character(state.sessions[skip:], pruned_logout=state.sessions[skip - 1].logout_ts)
+    return msgspec.structs.replace(document, state=state)
+
+
+def _named(document: CharacterDocument, identity: Identity | None, at: Ms) -> CharacterDocument:
+    """`document` with what Census says; what it leaves out stays as it was (it loses fields for days)."""
+    if identity is None or identity.faction_id == 0:
+        return document
+    name = identity.name if identity.name is not None else document.character_name
+    if document.faction_id == identity.faction_id and document.character_name == name:
+        return document
+    return msgspec.structs.replace(
+        document, character_name=name, faction_id=identity.faction_id, enriched_at=at
+    )
+
+
+def _sessions_of(stored: Stored) -> int:
+    return 2 + len(stored.document.state.sessions)
