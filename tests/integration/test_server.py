@@ -39,7 +39,7 @@ async def test_serves_and_stops_with_an_idle_connection_open(nursery: trio.Nurse
         stopping.set()
         with trio.fail_after(2):
             await stopped.wait()
-    with pytest.raises(OSError):
+    with pytest.raises(OSError, match="failed"):
         await trio.open_tcp_stream("127.0.0.1", port)
 
 
