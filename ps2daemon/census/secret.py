@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Final
 from urllib.parse import quote
 
 HIDDEN: Final = "***"
+_PREFIX: Final = "s:"
 
 
 class Secret:
@@ -39,10 +41,32 @@ class Secret:
         raise TypeError("a secret is not to be stored")
 
 
+def service_name(service_id: Secret) -> str:
+    """The service id as a part of a URL: quoted, with its prefix `s:`, whether or not it was given with it. Not to be shown."""
+    return _PREFIX + quote(service_id.reveal().strip().removeprefix(_PREFIX), safe="")
+
+
 def redact(text: str, secret: Secret) -> str:
-    """`text` without the secret, as it is or as a part of a URL."""
-    value = secret.reveal()
-    for shown in {value, quote(value, safe="")}:
+    """`text` without the secret, as it is or as a part of a URL, and with or without the prefix of a service id."""
+    value = secret.reveal().strip()
+    bare = value.removeprefix(_PREFIX)
+    # The longest first: hiding a part would keep the rest.
+    for shown in sorted({value, bare, quote(value, safe=""), quote(bare, safe="")}, key=len, reverse=True):
         if shown:
             text = text.replace(shown, HIDDEN)
     return text
+
+
+def hush(*loggers: str) -> None:
+    """Makes these loggers of foreign libraries say nothing below a warning, whatever level they are given later.
+
+    They write the URLs and headers that they handle, and with them the service id.
+    """
+    for name in loggers:
+        logger = logging.getLogger(name)
+        if _warns not in logger.filters:
+            logger.addFilter(_warns)
+
+
+def _warns(record: logging.LogRecord) -> bool:
+    return record.levelno >= logging.WARNING
