@@ -8,12 +8,15 @@
     │   └── RecordingError    a line of a recording is malformed (carries the line number)
     ├── QueueError
     │   ├── QueueFull         the bound in bytes, or the disk, is reached: nothing was written
-    │   ├── QueueLocked       another process consumes this queue (carries its pid)
+    │   ├── QueueLocked       another process holds this end of the queue (carries its pid)
+    │   ├── QueueMissing      there is no queue in this folder yet
+    │   ├── QueueUnwritable   the folder or a file in it can't be opened, read or written
     │   └── QueueDamaged      the file is no queue of ours, or of a newer version
     ├── CensusError
     │   ├── CensusUnavailable an outage: wait and ask again
     │   ├── CensusRefused     the service id or the request is at fault: tell the operator
     │   └── StreamLost        a connection ended or fell silent (carries the cause)
+    ├── StageGivenUp          a stage keeps crashing: the process ends, so that systemd acts (carries the stage)
     └── StoreError
         ├── StoreUnavailable  an outage: wait and try again
         ├── StoreConflict     another writer changed what this commit was based on
@@ -68,7 +71,7 @@ class QueueFull(QueueError):
 
 
 class QueueLocked(QueueError):
-    """Another process holds this queue's consumer lock.
+    """Another process holds this end of the queue, or its file, and does not let go.
 
     Args:
         pid: the holder's process id, or None if it did not say.
@@ -77,6 +80,14 @@ class QueueLocked(QueueError):
     def __init__(self, message: str, pid: int | None = None) -> None:
         super().__init__(message)
         self.pid = pid
+
+
+class QueueMissing(QueueError):
+    """There is no queue in this folder yet, and only a reader asked."""
+
+
+class QueueUnwritable(QueueError):
+    """The folder or a file in it can't be opened, read or written: permissions, a read-only or failing disk."""
 
 
 class QueueDamaged(QueueError):
@@ -106,6 +117,18 @@ class StreamLost(CensusError):
     def __init__(self, cause: str, message: str) -> None:
         super().__init__(message)
         self.cause = cause
+
+
+class StageGivenUp(Ps2Error):
+    """A stage crashed too often; nothing that this process can do helps.
+
+    Args:
+        stage: its name.
+    """
+
+    def __init__(self, stage: str, message: str) -> None:
+        super().__init__(message)
+        self.stage = stage
 
 
 class StoreError(Ps2Error):
