@@ -1,0 +1,242 @@
+"""How many people of each empire were on each world, bucket by bucket.
+
+The value at bucket start t is the number of sessions with `login_ts <= t < logout_ts`, or without an end yet: the number
+online at the first bucket, and from there the logins minus the logouts, cumulated. Of a session whose login was not seen
+the reader estimates the start, since it takes coverage to do so:
+
+- the start of the unbroken coverage before the logout, if that is at most `LONGEST_GUESS` back: the hours after a first
+  start or a gap complete themselves as people log off;
+- otherwise `MEAN_SESSION` before the logout;
+- never before the end of the character's previous session.
+
+A bucket whose start is not covered is None, never zero: nobody knows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
+
+import msgspec
+
+from ps2daemon.errors import UsageError
+from ps2daemon.model import tables
+from ps2daemon.model.coverage import Span, WorldCoverage
+from ps2daemon.model.records import HOUR, SECOND, Ms
+from ps2daemon.model.sessions import MEAN_SESSION
+from ps2daemon.model.times import iso
+from ps2daemon.store.base import Change, Count, StoreReader, UnknownStart
+
+LONGEST_GUESS: Final = 12 * HOUR
+"""A start that was not seen is never estimated to be further back than this."""
+MAX_BUCKETS: Final = 100_000
+"""69 days by the minute; what one request may ask for."""
+MAX_VALUES: Final = 2_000_000
+"""Buckets times worlds times empires of one request; about 100 MB while it is answered."""
+EMPIRES: Final = (tables.VS, tables.NC, tables.TR, tables.NSO)
+FACTIONS: Final = (tables.UNKNOWN_FACTION, *EMPIRES)
+
+Online = Mapping[tuple[int, int], Sequence[int]]
+"""People by bucket, for each world and faction."""
+
+
+class PopulationQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """What is asked: the instants `start`, `start + step`, … before `end`.
+
+    Attributes:
+        worlds: in the order of the answer.
+        factions: in the order of the answer; empty stands for the four empires, and 0 on worlds where it has anyone.
+    """
+
+    start: Ms
+    end: Ms
+    step: Ms
+    worlds: tuple[int, ...]
+    factions: tuple[int, ...] = ()
+
+    @property
+    def buckets(self) -> int:
+        """How many instants are asked for."""
+        return -((self.start - self.end) // self.step)
+
+    def check(self) -> None:
+        """Refuses what can't be answered.
+
+        Raises:
+            UsageError: the window is empty, reversed or too long, the step is no whole second, or a faction is none.
+        """
+        if self.step < SECOND or self.step % SECOND:
+            raise UsageError("the step must be a whole number of seconds, at least one")
+        if self.end == self.start:
+            raise UsageError(
+                f"the window is empty: it begins and ends at {iso(self.start)}; let it end later than it begins"
+            )
+        if self.end < self.start:
+            raise UsageError(
+                f"the window is reversed: it ends at {iso(self.end)}, before it begins at {iso(self.start)}"
+            )
+        if self.buckets > MAX_BUCKETS:
+            raise UsageError(
+                f"the window is too long: {self.buckets:,} steps, and at most {MAX_BUCKETS:,} are answered at once; "
+                "ask for a shorter window or a longer step"
+            )
+        values = self.buckets * len(self.worlds) * (len(self.factions) or len(FACTIONS))
+        if values > MAX_VALUES:
+            raise UsageError(
+                f"that is {values:,} values, and at most {MAX_VALUES:,} are answered at once; "
+                "ask for fewer worlds, a shorter window or a longer step"
+            )
+        for faction in self.factions:
+            if faction not in FACTIONS:
+                raise UsageError(f"{faction} is no empire: 1 is VS, 2 NC, 3 TR, 4 NSO, and 0 not known yet")
+
+
+class Series(msgspec.Struct, frozen=True):
+    """People of one empire on one world, one value a bucket; None where it is not covered."""
+
+    world_id: int
+    faction_id: int
+    online: tuple[int | None, ...]
+
+
+class Population(msgspec.Struct, frozen=True):
+    """The answer.
+
+    Attributes:
+        times: the buckets' starts.
+        series: by world and faction, in the order asked for.
+        coverage: of each world asked for, as far as it bears on the window.
+    """
+
+    step: Ms
+    times: tuple[Ms, ...]
+    series: tuple[Series, ...]
+    coverage: Mapping[int, WorldCoverage]
+
+
+async def population(reader: StoreReader, query: PopulationQuery) -> Population:
+    """Answers `query`.
+
+    Raises:
+        UsageError: see `PopulationQuery.check`.
+        StoreError: the store refuses.
+    """
+    query.check()
+    worlds = sorted(set(query.worlds))
+    # Coverage first: what it vouches for was in the store before it, and what comes later does no harm.
+    spans = await reader.spans(worlds, query.start - LONGEST_GUESS, query.end + LONGEST_GUESS)
+    counts = await reader.online_at(query.start, worlds)
+    changes = await reader.changes(query.start, query.end, query.step, worlds)
+    unknown = await reader.unknown_starts(query.start, query.end + LONGEST_GUESS, worlds)
+    coverage = coverage_by_world(spans, worlds)
+    return answer(query, cumulated(query, counts, changes, unknown, coverage), coverage)
+
+
+def coverage_by_world(spans: Iterable[Span], worlds: Iterable[int]) -> dict[int, WorldCoverage]:
+    """The coverage of each of `worlds`; empty for those without spans."""
+    by_world: dict[int, list[Span]] = {world: [] for world in worlds}
+    for span in spans:
+        if span.world_id in by_world:
+            by_world[span.world_id].append(span)
+    return {world: WorldCoverage(found) for world, found in by_world.items()}
+
+
+def estimated_start(session: UnknownStart, coverage: WorldCoverage) -> Ms:
+    """When a session began of which only the logout was seen (see the module's rules)."""
+    covered_from = coverage.covered_from(session.logout_ts)
+    start = session.logout_ts - MEAN_SESSION
+    if covered_from is not None and session.logout_ts - covered_from <= LONGEST_GUESS:
+        start = covered_from
+    return start if session.not_before is None else max(start, session.not_before)
+
+
+def cumulated(
+    query: PopulationQuery,
+    counts: Iterable[Count],
+    changes: Iterable[Change],
+    unknown: Iterable[UnknownStart],
+    coverage: Mapping[int, WorldCoverage],
+) -> dict[tuple[int, int], list[int]]:
+    """People by bucket, whether covered or not, for each world and faction that has any."""
+    size = query.buckets
+    differences: dict[tuple[int, int], list[int]] = {}
+
+    def add(world_id: int, faction_id: int, bucket: int, by: int) -> None:
+        row = differences.get((world_id, faction_id))
+        if row is None:
+            row = differences[world_id, faction_id] = [0] * size
+        if bucket < size:
+            row[bucket] += by
+
+    for count in counts:
+        add(count.world_id, count.faction_id, 0, count.online)
+    for change in changes:
+        add(change.world_id, change.faction_id, change.bucket, change.difference)
+    for session in unknown:
+        first = bucket_of(query, estimated_start(session, coverage[session.world_id]))
+        behind = bucket_of(query, session.logout_ts)
+        if first < behind:
+            add(session.world_id, session.faction_id, first, 1)
+            add(session.world_id, session.faction_id, behind, -1)
+    for row in differences.values():
+        online = 0
+        for bucket, difference in enumerate(row):
+            online += difference
+            row[bucket] = online
+    return differences
+
+
+def bucket_of(query: PopulationQuery, at: Ms) -> int:
+    """The first bucket that is not before `at`; 0 for anything before the window."""
+    return max(0, -((query.start - at) // query.step))
+
+
+def answer(query: PopulationQuery, online: Online, coverage: Mapping[int, WorldCoverage]) -> Population:
+    """The population from the people of every bucket, with None where the bucket is not covered."""
+    size = query.buckets
+    series = []
+    for world in dict.fromkeys(query.worlds):
+        covered = _covered(query, coverage[world])
+        if query.factions:
+            factions: Sequence[int] = tuple(dict.fromkeys(query.factions))
+        else:
+            unnamed = online.get((world, tables.UNKNOWN_FACTION), ())
+            seen = any(people for people, known in zip(unnamed, covered, strict=False) if known)
+            factions = (*EMPIRES, tables.UNKNOWN_FACTION) if seen else EMPIRES
+        nobody = [0] * size
+        for faction in factions:
+            people = online.get((world, faction), nobody)
+            values = tuple(value if known else None for value, known in zip(people, covered, strict=True))
+            series.append(Series(world, faction, values))
+    times = tuple(range(query.start, query.end, query.step))
+    return Population(query.step, times, tuple(series), coverage)
+
+
+def _covered(query: PopulationQuery, coverage: WorldCoverage) -> list[bool]:
+    covered = [False] * query.buckets
+    for start, end in coverage.spans:
+        if end > query.start and start < query.end:
+            first = bucket_of(query, start)
+            behind = min(query.buckets, bucket_of(query, end))
+            covered[first:behind] = [True] * (behind - first)
+    return covered
+
+
+def total(series: Sequence[Series]) -> tuple[int | None, ...]:
+    """The sum of several series of the same buckets; None where one of them is None."""
+    return tuple(
+        None if any(value is None for value in row) else sum(value for value in row if value is not None)
+        for row in zip(*(each.online for each in series), strict=True)
+    )
+
+
+def average(values: Iterable[int | None]) -> float | None:
+    """The mean of what is covered; None if nothing is."""
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None
+
+
+def covered_share(coverage: WorldCoverage, start: Ms, end: Ms) -> float:
+    """The share of `[start, end)` that is covered, 0 to 1."""
+    covered = sum(max(0, min(span.end, end) - max(span.start, start)) for span in coverage.spans)
+    return covered / (end - start)

@@ -1,0 +1,151 @@
+"""A reader over documents in memory, as slow and obvious as can be, for tests of what reads."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import AsyncIterator, Collection, Iterable, Sequence
+
+from ps2daemon.model.alerts import Alert, Lock
+from ps2daemon.model.coverage import Span
+from ps2daemon.model.records import Ms
+from ps2daemon.store.base import Change, CharacterDocument, Count, SessionDocument, UnknownStart
+
+
+def session(
+    character_id: str,
+    login_ts: Ms | None,
+    logout_ts: Ms | None,
+    *,
+    world_id: int = 10,
+    faction_id: int = 1,
+    not_before: Ms | None = None,
+) -> SessionDocument:
+    """A session as the fold would say it."""
+    return SessionDocument(
+        session_id=f"{character_id}-{login_ts}"
+        if login_ts is not None
+        else f"{character_id}-{logout_ts}-out",
+        character_id=character_id,
+        world_id=world_id,
+        faction_id=faction_id,
+        login_ts=login_ts,
+        logout_ts=logout_ts,
+        started_by="unknown" if login_ts is None else "login",
+        ended_by=None if logout_ts is None else "logout",
+        ended_after=None,
+        ended_before=None,
+        not_before=not_before,
+    )
+
+
+class MemoryReader:
+    """Keeps the promises of `StoreReader`."""
+
+    def __init__(
+        self,
+        sessions: Iterable[SessionDocument] = (),
+        spans: Iterable[Span] = (),
+        alerts: Iterable[Alert] = (),
+        locks: Iterable[Lock] = (),
+        characters: Iterable[CharacterDocument] = (),
+    ) -> None:
+        self.sessions: Sequence[SessionDocument] = tuple(sessions)
+        self.stored_spans = sorted(spans, key=lambda span: (span.world_id, span.start))
+        self.stored_alerts = sorted(alerts, key=lambda alert: alert.changes[0].at)
+        self.stored_locks = sorted(locks, key=lambda lock: lock.at)
+        self.characters = sorted(characters, key=lambda character: character.character_id)
+
+    async def online_at(self, at: Ms, worlds: Collection[int]) -> list[Count]:
+        people = Counter(
+            (each.world_id, each.faction_id)
+            for each in self.sessions
+            if each.world_id in worlds
+            and each.login_ts is not None
+            and each.login_ts <= at
+            and (each.logout_ts is None or at < each.logout_ts)
+        )
+        return [Count(*key, online) for key, online in people.items()]
+
+    async def changes(self, start: Ms, end: Ms, step: Ms, worlds: Collection[int]) -> list[Change]:
+        last = start + (end - start - 1) // step * step
+        sums: Counter[tuple[int, int, int]] = Counter()
+        for each in self.sessions:
+            if each.world_id in worlds and each.login_ts is not None:
+                for at, by in ((each.login_ts, 1), (each.logout_ts, -1)):
+                    if at is not None and start < at <= last:
+                        sums[each.world_id, each.faction_id, -((start - at) // step)] += by
+        return [Change(*key, difference) for key, difference in sums.items() if difference]
+
+    async def unknown_starts(self, start: Ms, end: Ms, worlds: Collection[int]) -> list[UnknownStart]:
+        return [
+            UnknownStart(each.world_id, each.faction_id, each.logout_ts, each.not_before)
+            for each in self.sessions
+            if each.login_ts is None
+            and each.logout_ts is not None
+            and each.world_id in worlds
+            and start < each.logout_ts <= end
+        ]
+
+    async def spans(
+        self, worlds: Collection[int] | None = None, start: Ms | None = None, end: Ms | None = None
+    ) -> list[Span]:
+        return [
+            span
+            for span in self.stored_spans
+            if (worlds is None or span.world_id in worlds)
+            and (end is None or span.start <= end)
+            and (start is None or span.end >= start)
+        ]
+
+    async def alerts(self, start: Ms, end: Ms, worlds: Collection[int]) -> list[Alert]:
+        return [
+            alert
+            for alert in self.stored_alerts
+            if alert.world_id in worlds
+            and alert.changes[0].at < end
+            and (alert.end is None or alert.end > start)
+        ]
+
+    async def locks(self, start: Ms, end: Ms, worlds: Collection[int]) -> list[Lock]:
+        return [lock for lock in self.stored_locks if lock.world_id in worlds and start <= lock.at < end]
+
+    async def worlds(self) -> list[int]:
+        played = {each.world_id for each in self.sessions}
+        return sorted(played | {span.world_id for span in self.stored_spans})
+
+    async def records_until(self) -> Ms | None:
+        return max((span.end for span in self.stored_spans), default=None)
+
+    async def counts(self) -> dict[str, int]:
+        return {
+            "characters": len(self.characters),
+            "unnamed": sum(each.character_name is None for each in self.characters),
+            "sessions": len(self.sessions),
+            "open": sum(each.logout_ts is None for each in self.sessions),
+            "alerts": len(self.stored_alerts),
+            "locks": len(self.stored_locks),
+            "spans": len(self.stored_spans),
+        }
+
+    async def all_sessions(
+        self, start: Ms | None, end: Ms | None, worlds: Collection[int] | None
+    ) -> AsyncIterator[SessionDocument]:
+        def first(each: SessionDocument) -> Ms:
+            at = each.login_ts if each.login_ts is not None else each.logout_ts
+            assert at is not None
+            return at
+
+        for each in sorted(self.sessions, key=first):
+            if (
+                (start is None or first(each) >= start)
+                and (end is None or first(each) < end)
+                and (worlds is None or each.world_id in worlds)
+            ):
+                yield each
+
+    async def all_characters(self) -> AsyncIterator[CharacterDocument]:
+        for each in self.characters:
+            yield each
+
+    async def aclose(self) -> None:
+        pass
