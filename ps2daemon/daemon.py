@@ -1,0 +1,312 @@
+"""The only place where stages are wired together.
+
+`run` is the whole program or one half of it: the subscriber with the queue's entrance, or the worker (enricher, writer,
+reconciler) with its exit. `drain` is the worker until the queue is empty. Both end in the flow's order when `stop` is set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+from typing import Final, Literal, TypeAlias
+
+import msgspec
+import trio
+
+from ps2daemon.census.characters import CharacterSource
+from ps2daemon.census.rest import CensusClient, Identity
+from ps2daemon.census.secret import Secret
+from ps2daemon.census.stream import StreamSettings
+from ps2daemon.clock import Clock
+from ps2daemon.config import Settings, StoreSettings
+from ps2daemon.errors import ConfigError
+from ps2daemon.health import Health, StageControl
+from ps2daemon.model.events import EventError, Other, decode_event
+from ps2daemon.model.records import Ms
+from ps2daemon.queue.base import Consumer, DeadLetters, Producer
+from ps2daemon.queue.sqlite import SqliteConsumer, SqliteDeadLetters, SqliteProducer
+from ps2daemon.stages.enricher import run_enricher
+from ps2daemon.stages.handover import Handover
+from ps2daemon.stages.intake import Intake
+from ps2daemon.stages.naming import Naming
+from ps2daemon.stages.reconciler import reconcile, run_reconciler
+from ps2daemon.stages.subscriber import Connection, run_subscriber
+from ps2daemon.stages.writer import run_writer
+from ps2daemon.store.base import Store, StoreReader
+from ps2daemon.store.ledger import Ledger
+from ps2daemon.store.sqlite import SqliteStore
+from ps2daemon.supervisor import StageSpec, supervise
+from ps2daemon.telemetry import Telemetry
+from ps2daemon.web.health import health_app
+from ps2daemon.web.server import serve_app
+
+Part: TypeAlias = Literal["subscriber", "worker"]
+
+SUBSCRIBER_STOP_SECONDS: Final = 3.0
+ENRICHER_STOP_SECONDS: Final = 1.0
+WRITER_STOP_SECONDS: Final = 3.0
+RECONCILER_STOP_SECONDS: Final = 0.5
+METRICS_STOP_SECONDS: Final = 2.0
+"""Together less than 10 s: SIGTERM ends in that."""
+GAUGE_SECONDS: Final = 5.0
+
+
+class Worker(msgspec.Struct, frozen=True):
+    """Everything behind the queue, open."""
+
+    consumer: Consumer
+    dead_letters: DeadLetters
+    store: Store
+    ledger: Ledger
+    handover: Handover
+    source: CharacterSource
+    naming: Naming
+
+
+async def open_reader(settings: StoreSettings) -> StoreReader:
+    """The store for reading only.
+
+    Raises:
+        StoreError: there is none yet, or it can't be read.
+    """
+    return await SqliteStore.open(settings.path, read_only=True)
+
+
+async def open_producer(settings: Settings) -> Producer:
+    """The queue's entrance."""
+    queue = settings.queue
+    return await SqliteProducer.open(queue.directory, max_bytes=queue.max_bytes, retain=queue.retain)
+
+
+@asynccontextmanager
+async def open_worker(settings: Settings, telemetry: Telemetry, clock: Clock) -> AsyncIterator[Worker]:
+    """Opens the queue's exit, the store and the Census client; closes them in reverse."""
+    async with AsyncExitStack() as stack:
+        queue = settings.queue
+        consumer = await SqliteConsumer.open(queue.directory, max_bytes=queue.max_bytes, retain=queue.retain)
+        stack.push_async_callback(consumer.aclose)
+        dead_letters = await SqliteDeadLetters.open(queue.directory)
+        stack.push_async_callback(dead_letters.aclose)
+        store = await SqliteStore.open(settings.store.path)
+        stack.push_async_callback(store.aclose)
+        service_id = _service_id(settings)
+        clients = [
+            await stack.enter_async_context(
+                CensusClient(
+                    rest_url=settings.census.rest_url,
+                    environment=environment,
+                    service_id=service_id,
+                    requests_per_minute=settings.census.requests_per_minute,
+                    observer=telemetry.census(),
+                )
+            )
+            for environment in dict.fromkeys(stream.environment for stream in settings.streams)
+        ]
+        source = CharacterSource(_AnyEnvironment(clients), observer=telemetry.characters())
+        ledger = Ledger(store, clock.now)
+        naming = Naming(source=source, ledger=ledger, store=store, clock=clock, events=telemetry)
+        yield Worker(consumer, dead_letters, store, ledger, Handover(), source, naming)
+
+
+async def run(
+    settings: Settings,
+    part: Part | None,
+    *,
+    telemetry: Telemetry,
+    clock: Clock,
+    stop: trio.Event,
+    metrics_port: int | None = None,
+) -> None:
+    """Runs the daemon, or one half of it, until `stop` is set.
+
+    Args:
+        part: None for both halves.
+        metrics_port: instead of the configured one; a worker of its own takes the next one after that.
+
+    Raises:
+        Ps2Error: something that no waiting helps.
+    """
+    service_id = _service_id(settings)
+    health = Health()
+    stages: list[StageSpec] = []
+    async with AsyncExitStack() as stack:
+        producer: Producer | None = None
+        if part != "worker":
+            producer = await open_producer(settings)
+            stack.push_async_callback(producer.aclose)
+            stages.append(_subscriber_stage(settings, service_id, producer, telemetry, clock))
+        statistics: Producer | Consumer | None = producer
+        if part != "subscriber":
+            worker = await stack.enter_async_context(open_worker(settings, telemetry, clock))
+            stages += _worker_stages(worker, telemetry, clock)
+            statistics = worker.consumer
+        assert statistics is not None
+        port = settings.web.metrics_port if metrics_port is None else metrics_port
+        if part == "worker" and metrics_port is None and port != 0:
+            port += 1
+        stages.append(
+            StageSpec(
+                name="metrics",
+                run=partial(
+                    _run_metrics,
+                    settings=settings,
+                    port=port,
+                    health=health,
+                    telemetry=telemetry,
+                    queue=statistics,
+                ),
+                stop_seconds=METRICS_STOP_SECONDS,
+            )
+        )
+        await supervise(stages, telemetry, stop=stop, health=health)
+
+
+async def drain(settings: Settings, *, telemetry: Telemetry, clock: Clock, stop: trio.Event) -> None:
+    """Runs the worker until the queue is empty, its end is in the store and nothing is left to reconcile."""
+    health = Health()
+    async with open_worker(settings, telemetry, clock) as worker:
+        await supervise(
+            _worker_stages(worker, telemetry, clock, until_empty=True), telemetry, stop=stop, health=health
+        )
+        if not stop.is_set():
+            control = Health().add("reconciler", telemetry)
+            await reconcile(control, ledger=worker.ledger, store=worker.store, events=telemetry)
+
+
+def _service_id(settings: Settings) -> Secret:
+    service_id = settings.census.service_id
+    if service_id is None:
+        raise ConfigError(
+            "there is no service id: set census.service_id_file to a file that holds yours (Daybreak gives one for free)"
+        )
+    return service_id
+
+
+class _AnyEnvironment:
+    """Asks the platforms in turn: a character lives on one of them."""
+
+    def __init__(self, clients: Sequence[CensusClient]) -> None:
+        self._clients = clients
+
+    async def characters(self, ids: Sequence[str]) -> dict[str, Identity]:
+        found: dict[str, Identity] = {}
+        for client in self._clients:
+            missing = [character_id for character_id in ids if character_id not in found]
+            if missing:
+                found.update(await client.characters(missing))
+        return found
+
+
+def _subscriber_stage(
+    settings: Settings, service_id: Secret, producer: Producer, telemetry: Telemetry, clock: Clock
+) -> StageSpec:
+    intake = Intake(clock)
+    connections = []
+    for index, stream in enumerate(settings.streams):
+        for number in range(stream.connections):
+            observer = telemetry.stream(f"{stream.environment}-{index}-{number}")
+            connections.append(
+                Connection(
+                    StreamSettings(
+                        url=stream.url,
+                        environment=stream.environment,
+                        service_id=service_id,
+                        worlds=stream.worlds,
+                        verify_seconds=stream.verify_seconds,
+                        reconnect_seconds=stream.reconnect_seconds,
+                    ),
+                    intake.source(on_event=partial(_tell_event, telemetry), on_oversized=observer.malformed),
+                    observer,
+                )
+            )
+    return StageSpec(
+        name="subscriber",
+        run=partial(
+            run_subscriber,
+            connections=connections,
+            intake=intake,
+            producer=producer,
+            clock=clock,
+            events=telemetry,
+        ),
+        stop_seconds=SUBSCRIBER_STOP_SECONDS,
+    )
+
+
+def _tell_event(telemetry: Telemetry, payload: bytes, received_at: Ms) -> None:
+    try:
+        event = decode_event(payload)
+    except EventError:
+        telemetry.event_received("malformed", None, None, received_at)
+        return
+    kind = event.event_name if isinstance(event, Other) else type(event).__name__
+    telemetry.event_received(kind, event.world_id, event.at, received_at)
+
+
+def _worker_stages(
+    worker: Worker, telemetry: Telemetry, clock: Clock, *, until_empty: bool = False
+) -> list[StageSpec]:
+    return [
+        StageSpec(
+            name="enricher",
+            run=partial(
+                run_enricher,
+                consumer=worker.consumer,
+                handover=worker.handover,
+                source=worker.source,
+                naming=worker.naming,
+                until_empty=until_empty,
+            ),
+            stop_seconds=ENRICHER_STOP_SECONDS,
+            may_finish=until_empty,
+        ),
+        StageSpec(
+            name="writer",
+            run=partial(
+                run_writer,
+                handover=worker.handover,
+                consumer=worker.consumer,
+                ledger=worker.ledger,
+                dead_letters=worker.dead_letters,
+                naming=worker.naming,
+                clock=clock,
+                events=telemetry,
+            ),
+            stop_seconds=WRITER_STOP_SECONDS,
+        ),
+        StageSpec(
+            name="reconciler",
+            run=partial(run_reconciler, ledger=worker.ledger, store=worker.store, events=telemetry),
+            stop_seconds=RECONCILER_STOP_SECONDS,
+        ),
+    ]
+
+
+async def _run_metrics(
+    control: StageControl,
+    *,
+    settings: Settings,
+    port: int,
+    health: Health,
+    telemetry: Telemetry,
+    queue: Producer | Consumer,
+) -> None:
+    """Serves metrics and health, and keeps the queue's gauges current."""
+    async with trio.open_nursery() as nursery:
+        bound = await nursery.start(
+            partial(
+                serve_app,
+                health_app(health, telemetry.registry),
+                host=settings.web.host,
+                port=port,
+                stopping=control.stopping,
+                port_key="web.metrics_port",
+            )
+        )
+        control.waiting(f"for requests on port {bound}")
+        while not control.stopping.is_set():
+            telemetry.queue_statistics(await queue.statistics())
+            control.progress()
+            with trio.move_on_after(GAUGE_SECONDS):
+                await control.stopping.wait()

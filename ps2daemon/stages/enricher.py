@@ -1,0 +1,101 @@
+"""The enricher: takes frames out of the queue, decodes them, and says who the characters are as far as that is known.
+
+It never blocks the flow: a character that is not in memory passes through as unknown, the store may know it, and otherwise `Naming`
+asks Census in the background. A frame that can't be decoded goes on to the dead letters in its turn.
+Started again after a crash, it goes on behind the last frame that it handed over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import trio
+
+from ps2daemon.census.characters import CharacterSource
+from ps2daemon.errors import FrameError
+from ps2daemon.model.batch import make_batch
+from ps2daemon.model.records import Record
+from ps2daemon.queue.base import Consumer, Item
+from ps2daemon.queue.frames import decode_frame
+from ps2daemon.stages.handover import Broken, Handed, Handover
+from ps2daemon.stages.naming import Naming
+from ps2daemon.supervisor import StageControl
+
+FRAMES: Final = 256
+"""Read at once: live frames hold a few records each."""
+RECORDS: Final = 4_000
+"""A batch has no more than this and one frame: a commit serves all of them, and a larger one saves little (about 60 ms of work)."""
+POLL_SECONDS: Final = 0.05
+NAMING_SECONDS: Final = 30.0
+"""How long the end of a draining waits for Census to name the last characters; they are named later otherwise."""
+
+
+async def run_enricher(
+    control: StageControl,
+    *,
+    consumer: Consumer,
+    handover: Handover,
+    source: CharacterSource,
+    naming: Naming,
+    until_empty: bool = False,
+) -> None:
+    """Runs until it is asked to stop.
+
+    Args:
+        until_empty: or until the queue is empty and everything is in the store.
+    """
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(naming.run, control)
+        await _enrich(control, consumer, handover, source, naming if until_empty else None)
+        nursery.cancel_scope.cancel()
+
+
+async def _enrich(
+    control: StageControl,
+    consumer: Consumer,
+    handover: Handover,
+    source: CharacterSource,
+    until_named: Naming | None,
+) -> None:
+    await consumer.rewind()
+    control.waiting("for records")
+    while not control.stopping.is_set():
+        items = [item for item in await consumer.read(FRAMES) if item.position > handover.position]
+        if items:
+            control.working()
+            for handed in _batches(items, source):
+                await handover.put(handed)
+                control.progress()
+            continue
+        control.waiting("for records")
+        if until_named is not None:
+            await handover.empty()
+            if not (await consumer.statistics()).frames:
+                with trio.move_on_after(NAMING_SECONDS):
+                    await until_named.idle()
+                return
+        with trio.move_on_after(POLL_SECONDS):
+            await control.stopping.wait()
+
+
+def _batches(items: Sequence[Item], source: CharacterSource) -> list[Handed]:
+    """The frames as batches of about `RECORDS`."""
+    batches = []
+    records: list[Record] = []
+    broken: list[Broken] = []
+    for index, item in enumerate(items):
+        try:
+            records.extend(decode_frame(item.frame))
+        except FrameError as error:
+            broken.append(Broken(item.frame, str(error)))
+        if len(records) >= RECORDS or index == len(items) - 1:
+            batch = make_batch(records)
+            identities = {
+                character_id: identity
+                for character_id in batch.events
+                if (identity := source.known(character_id)) is not None
+            }
+            batches.append(Handed(item.position, batch, identities, tuple(broken)))
+            records, broken = [], []
+    return batches

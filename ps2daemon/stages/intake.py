@@ -1,0 +1,152 @@
+"""Between the socket and the queue: records in the order in which they have to go to disk, and the spans that they prove.
+
+Promises:
+- A coverage record stands behind the events of the span that it vouches for.
+- Coverage is claimed in arrears: a span begins when the first right answer arrived, and ends when the latest right one was asked.
+- A jump of the machine's clock ends every span: no time is vouched for that did not pass.
+- It outlives a crash of the stage that empties it: what is here is handed over by reference, and removed only when it is on disk.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable
+from itertools import islice
+from typing import Final
+
+import trio
+
+from ps2daemon.clock import Clock
+from ps2daemon.model.events import MAX_PAYLOAD_BYTES
+from ps2daemon.model.records import SECOND, After, CoverageRecord, EventRecord, Ms, Record
+from ps2daemon.queue.frames import MAX_FRAME_BYTES, MAX_RECORDS
+
+HIGH_RECORDS: Final = 20_000
+"""From so many on, the socket is not read: about 10 MB."""
+LOW_RECORDS: Final = 10_000
+CLOCK_JUMP: Final = 2 * SECOND
+"""Wall and monotonic time may part by so much between two verifications before it counts as a jump; NTP slews 0.5 ms/s at most."""
+RECORD_BYTES: Final = 64
+"""What a record takes in a frame beside its payload, rounded up."""
+
+
+class Intake:
+    """The records that are not on disk yet."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._records: deque[Record] = deque()
+        self._some = trio.Event()
+        self._room: trio.Event | None = None
+        self._sources: list[Source] = []
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def source(self, *, on_event: Callable[[bytes, Ms], None], on_oversized: Callable[[str], None]) -> Source:
+        """The sink of one connection.
+
+        Args:
+            on_event: told of each event that is taken.
+            on_oversized: told why an event is left out.
+        """
+        source = Source(self, self._clock, on_event, on_oversized)
+        self._sources.append(source)
+        return source
+
+    def put(self, record: Record) -> None:
+        """Puts a record at the end."""
+        self._records.append(record)
+        if not self._some.is_set():
+            self._some.set()
+
+    def backpressure(self) -> Awaitable[None] | None:
+        """None while there is room, otherwise what to wait for."""
+        if len(self._records) < HIGH_RECORDS:
+            return None
+        if self._room is None:
+            self._room = trio.Event()
+        return self._room.wait()
+
+    async def wait(self) -> None:
+        """Until there is a record."""
+        if not self._records:
+            self._some = trio.Event()
+            await self._some.wait()
+
+    def next_frame(self) -> list[Record]:
+        """The first records, as many as fit into a frame."""
+        taken: list[Record] = []
+        size = 0
+        for record in islice(self._records, MAX_RECORDS):
+            size += RECORD_BYTES + (len(record.payload) if isinstance(record, EventRecord) else 0)
+            if taken and size > MAX_FRAME_BYTES:
+                break
+            taken.append(record)
+        return taken
+
+    def remove(self, number: int) -> None:
+        """The first `number` records are on disk."""
+        for _ in range(number):
+            self._records.popleft()
+        if self._room is not None and len(self._records) <= LOW_RECORDS:
+            self._room.set()
+            self._room = None
+
+    def lost(self, after: After) -> None:
+        """Nothing is vouched for any longer, on any connection."""
+        for source in self._sources:
+            source.lost_all(after)
+
+
+class Source:
+    """One connection's events and spans (see `census.stream.StreamSink`)."""
+
+    def __init__(
+        self,
+        intake: Intake,
+        clock: Clock,
+        on_event: Callable[[bytes, Ms], None],
+        on_oversized: Callable[[str], None],
+    ) -> None:
+        self._intake = intake
+        self._clock = clock
+        self._on_event = on_event
+        self._on_oversized = on_oversized
+        self._starts: dict[int, Ms] = {}
+        self._after: dict[int, After] = {}
+        self._otherwise: After = "start"
+        self._offset: float | None = None  # of the wall clock to the monotonic one, in ms
+
+    def event(self, payload: bytes, received_at: Ms) -> None:
+        if len(payload) > MAX_PAYLOAD_BYTES:
+            self._on_oversized(f"an event of {len(payload)} bytes; {MAX_PAYLOAD_BYTES} are accepted")
+            return
+        self._intake.put(EventRecord(received_at, payload))
+        self._on_event(payload, received_at)
+
+    def verified(self, world_id: int, asked_at: Ms, answered_at: Ms) -> None:
+        self._watch_clock()
+        start = self._starts.get(world_id)
+        if start is None:
+            self._starts[world_id] = answered_at
+        elif asked_at > start:
+            after = self._after.get(world_id, self._otherwise)
+            self._intake.put(CoverageRecord(world_id, start, asked_at, after))
+
+    def lost(self, world_ids: Iterable[int], after: After) -> None:
+        for world_id in world_ids:
+            self._starts.pop(world_id, None)
+            self._after[world_id] = after
+
+    def lost_all(self, after: After) -> None:
+        """Every span ends, whatever its world."""
+        self._starts.clear()
+        self._after.clear()
+        self._otherwise = after
+
+    def _watch_clock(self) -> None:
+        offset = self._clock.now() - trio.current_time() * SECOND
+        if self._offset is not None and abs(offset - self._offset) > CLOCK_JUMP:
+            self.lost_all("connection")
+        self._offset = offset

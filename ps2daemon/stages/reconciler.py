@@ -1,0 +1,67 @@
+"""The reconciler: ends what no event ends.
+
+Where coverage changed, it has the ends around the gap estimated anew; sessions without evidence for 12 h, and alerts whose time is up, it
+ends, by the time of the records. What is left to do is in the store, so that a crash loses nothing; doing it twice changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, Protocol
+
+import trio
+
+from ps2daemon.stages.patience import StoreEvents, patiently
+from ps2daemon.store.base import Count, Store
+from ps2daemon.store.ledger import Ledger
+from ps2daemon.supervisor import StageControl
+
+INTERVAL_SECONDS: Final = 10.0
+
+
+class ReconcilerEvents(StoreEvents, Protocol):
+    """What is told: see `telemetry.Telemetry`."""
+
+    def gaps_settled(self, sessions: int) -> None: ...
+
+    def sessions_capped(self, sessions: int) -> None: ...
+
+    def online(self, counts: Sequence[Count]) -> None: ...
+
+
+async def run_reconciler(
+    control: StageControl, *, ledger: Ledger, store: Store, events: ReconcilerEvents
+) -> None:
+    """Runs until it is asked to stop."""
+    while not control.stopping.is_set():
+        await reconcile(control, ledger=ledger, store=store, events=events)
+        control.progress()
+        control.waiting("for the next round")
+        with trio.move_on_after(INTERVAL_SECONDS):
+            await control.stopping.wait()
+
+
+async def reconcile(control: StageControl, *, ledger: Ledger, store: Store, events: ReconcilerEvents) -> None:
+    """One round."""
+    settled = await patiently(ledger.settle, control=control, events=events)
+    if settled.estimated:
+        events.gaps_settled(settled.estimated)
+    if settled.capped:
+        events.sessions_capped(settled.capped)
+    events.online(await patiently(lambda: _online(ledger, store), control=control, events=events))
+
+
+async def _online(ledger: Ledger, store: Store) -> list[Count]:
+    """Who is online where the record reaches up to now; nothing is claimed of other worlds."""
+    until = ledger.records_until
+    coverage = await ledger.coverage()
+    covered = [
+        world_id
+        for world_id, world in coverage.items()
+        if world.end is not None and until - world.end <= CURRENT
+    ]
+    return await store.online_at(until, covered) if covered else []
+
+
+CURRENT: Final = 3 * 60_000
+"""A world whose coverage ends longer than this (ms) before the latest record is not counted: coverage is claimed in arrears of a minute."""
