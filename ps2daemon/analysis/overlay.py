@@ -1,0 +1,237 @@
+"""Earlier days or weeks laid over a window, by the clock on the wall.
+
+An instant's partner `n` days earlier is the instant at which the clock of the given time zone showed the same time `n` days
+before. A day has 23 or 25 hours twice a year, so that:
+
+- an instant whose wall time was skipped on the earlier day has no partner: None, like time that is not covered;
+- where the wall time came twice on the earlier day, its first pass is the partner;
+- both passes of an hour that comes twice in the window itself have the same partner.
+
+Nothing is compared unless both instants are covered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta, tzinfo
+from typing import Final, Literal, NamedTuple, TypeAlias
+
+import msgspec
+
+from ps2daemon.analysis.population import MAX_BUCKETS, Population, PopulationQuery, Series, population
+from ps2daemon.errors import UsageError
+from ps2daemon.model.records import Ms
+from ps2daemon.model.times import from_ms, to_ms
+from ps2daemon.store.base import StoreReader
+
+Period: TypeAlias = Literal["day", "week"]
+DAYS: Final = {"day": 1, "week": 7}
+MAX_BACK: Final = 52
+"""A year of weeks."""
+
+
+class Earlier(msgspec.Struct, frozen=True):
+    """The window `back` days or weeks earlier.
+
+    Attributes:
+        times: each bucket's partner, or None.
+        series: the people then, in the order of the window's own series.
+    """
+
+    back: int
+    times: tuple[Ms | None, ...]
+    series: tuple[Series, ...]
+
+
+class Comparison(msgspec.Struct, frozen=True):
+    """One series now against earlier, over the buckets that are covered in both.
+
+    Attributes:
+        buckets: how many those are.
+        mean, earlier_mean: people on average over them; None if there are none.
+        difference: `mean - earlier_mean`.
+        ratio: `mean / earlier_mean`; None where nobody was there earlier.
+    """
+
+    back: int
+    world_id: int
+    faction_id: int
+    buckets: int
+    mean: float | None
+    earlier_mean: float | None
+    difference: float | None
+    ratio: float | None
+
+
+class Trend(msgspec.Struct, frozen=True):
+    """How one series moves from period to period: the slope of a straight line through the means.
+
+    Attributes:
+        buckets: how many buckets are covered in every period; nothing else goes in.
+        per_period: people more (or fewer) each day or week; None with fewer than three periods, or no such bucket.
+    """
+
+    world_id: int
+    faction_id: int
+    buckets: int
+    per_period: float | None
+
+
+class Overlay(msgspec.Struct, frozen=True):
+    """A window and what came before it; `earlier` begins with the latest."""
+
+    by: Period
+    time_zone: str
+    current: Population
+    earlier: tuple[Earlier, ...]
+    comparisons: tuple[Comparison, ...]
+    trends: tuple[Trend, ...]
+
+
+class _Run(NamedTuple):
+    """Buckets `first` to `behind` whose partners lie one step apart, from `start` on."""
+
+    first: int
+    behind: int
+    start: Ms
+
+
+async def overlay(
+    reader: StoreReader, query: PopulationQuery, by: Period, back: int, zone: tzinfo
+) -> Overlay:
+    """The population of the window and of the `back` periods before it.
+
+    Raises:
+        UsageError: see `PopulationQuery.check`; or `back` is out of bounds.
+        StoreError: the store refuses.
+    """
+    if not 1 <= back <= MAX_BACK:
+        raise UsageError(f"{back} {by}s back is not possible: choose 1 to {MAX_BACK}")
+    query.check()
+    buckets = query.buckets * (back + 1)
+    if buckets > MAX_BUCKETS:
+        raise UsageError(
+            f"the window is too long: {buckets:,} steps with the {back} {by}s before it, and at most {MAX_BUCKETS:,} are answered "
+            "at once; ask for a shorter window, a longer step or fewer of them"
+        )
+    current = await population(reader, query)
+    keys = tuple((series.world_id, series.faction_id) for series in current.series)
+    earlier = []
+    for number in range(1, back + 1):
+        times = partners(current.times, number * DAYS[by], zone)
+        rows: dict[tuple[int, int], list[int | None]] = {key: [None] * len(times) for key in keys}
+        for run in _runs(times, query.step):
+            size = run.behind - run.first
+            part = await population(
+                reader,
+                PopulationQuery(
+                    start=run.start,
+                    end=run.start + (size - 1) * query.step + 1,
+                    step=query.step,
+                    worlds=query.worlds,
+                    factions=tuple(dict.fromkeys(faction for _, faction in keys)),
+                ),
+            )
+            for series in part.series:
+                row = rows.get((series.world_id, series.faction_id))
+                if row is not None:
+                    row[run.first : run.behind] = series.online
+        earlier.append(Earlier(number, times, tuple(Series(*key, tuple(row)) for key, row in rows.items())))
+    return Overlay(
+        by,
+        str(zone),
+        current,
+        tuple(earlier),
+        tuple(comparison for each in earlier for comparison in compare(current.series, each)),
+        trends(current.series, earlier),
+    )
+
+
+def partners(times: Iterable[Ms], days: int, zone: tzinfo) -> tuple[Ms | None, ...]:
+    """For each instant the one at which the wall clock showed the same `days` earlier (see the module's rules)."""
+    return tuple(partner(at, days, zone) for at in times)
+
+
+def partner(at: Ms, days: int, zone: tzinfo) -> Ms | None:
+    """See `partners`."""
+    wall = from_ms(at).astimezone(zone).replace(tzinfo=None, fold=0)
+    if wall - datetime.min < timedelta(days=days + 1):
+        return None
+    then = wall - timedelta(days=days)
+    moment = then.replace(tzinfo=zone).astimezone(UTC)
+    if moment.astimezone(zone).replace(tzinfo=None) != then:
+        return None  # the clock skipped it
+    return to_ms(moment)
+
+
+def _runs(times: Sequence[Ms | None], step: Ms) -> list[_Run]:
+    runs: list[_Run] = []
+    first = 0
+    for index in range(len(times) + 1):
+        ends = index == len(times) or times[index] is None
+        if index > first and (ends or times[index] != (times[index - 1] or 0) + step):
+            start = times[first]
+            assert start is not None
+            runs.append(_Run(first, index, start))
+            first = index
+        if ends:
+            first = index + 1
+    return runs
+
+
+def compare(current: Sequence[Series], earlier: Earlier) -> list[Comparison]:
+    """Each series against itself earlier, and nothing where either is not covered."""
+    found = []
+    for now, then in zip(current, earlier.series, strict=True):
+        pairs = [
+            (one, other)
+            for one, other in zip(now.online, then.online, strict=True)
+            if one is not None and other is not None
+        ]
+        mean = earlier_mean = difference = ratio = None
+        if pairs:
+            mean = sum(one for one, _ in pairs) / len(pairs)
+            earlier_mean = sum(other for _, other in pairs) / len(pairs)
+            difference = mean - earlier_mean
+            ratio = mean / earlier_mean if earlier_mean else None
+        found.append(
+            Comparison(
+                earlier.back, now.world_id, now.faction_id, len(pairs), mean, earlier_mean, difference, ratio
+            )
+        )
+    return found
+
+
+def differences(now: Sequence[int | None], then: Sequence[int | None]) -> tuple[int | None, ...]:
+    """Bucket by bucket, None where either is."""
+    return tuple(
+        None if one is None or other is None else one - other for one, other in zip(now, then, strict=True)
+    )
+
+
+def ratios(now: Sequence[int | None], then: Sequence[int | None]) -> tuple[float | None, ...]:
+    """Bucket by bucket, None where either is, and where nobody was there then."""
+    return tuple(
+        None if one is None or not other else one / other for one, other in zip(now, then, strict=True)
+    )
+
+
+def trends(current: Sequence[Series], earlier: Sequence[Earlier]) -> tuple[Trend, ...]:
+    """The slope of each series' means from the oldest period to the current one, by least squares."""
+    found = []
+    for index, now in enumerate(current):
+        periods = [now.online, *(each.series[index].online for each in earlier)][::-1]
+        rows = [
+            [value for value in row if value is not None]
+            for row in zip(*periods, strict=True)
+            if None not in row
+        ]
+        slope = None
+        if rows and len(periods) > 2:
+            means = [sum(column) / len(rows) for column in zip(*rows, strict=True)]
+            middle = (len(means) - 1) / 2
+            slope = sum((place - middle) * mean for place, mean in enumerate(means)) / sum(
+                (place - middle) ** 2 for place in range(len(means))
+            )
+        found.append(Trend(now.world_id, now.faction_id, len(rows), slope))
+    return tuple(found)

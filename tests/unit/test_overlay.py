@@ -1,0 +1,150 @@
+"""Earlier days and weeks laid over a window."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from ps2daemon.analysis.overlay import (
+    Earlier,
+    compare,
+    differences,
+    overlay,
+    partner,
+    ratios,
+    trends,
+)
+from ps2daemon.analysis.population import PopulationQuery, Series
+from ps2daemon.errors import UsageError
+from ps2daemon.model.coverage import Span
+from ps2daemon.model.records import DAY, HOUR, MINUTE
+from ps2daemon.model.times import parse_iso, to_ms
+from tests.memory_reader import MemoryReader, session
+
+BERLIN = ZoneInfo("Europe/Berlin")  # 2026: forward on 29 March at 02:00, back on 25 October at 03:00
+
+
+def berlin(text: str, fold: int = 0) -> int:
+    return to_ms(datetime.fromisoformat(text).replace(tzinfo=BERLIN, fold=fold))
+
+
+@pytest.mark.parametrize(
+    ("now", "days", "then"),
+    [
+        ("2026-03-10T12:00", 1, "2026-03-09T12:00"),
+        ("2026-03-30T12:00", 1, "2026-03-29T12:00"),
+        ("2026-03-29T12:00", 1, "2026-03-28T12:00"),  # a day of 23 hours lies between
+        ("2026-04-01T20:00", 7, "2026-03-25T20:00"),
+        ("2026-10-26T12:00", 1, "2026-10-25T12:00"),
+    ],
+)
+def test_the_partner_shows_the_same_time_on_the_wall(now: str, days: int, then: str) -> None:
+    assert partner(berlin(now), days, BERLIN) == berlin(then)
+
+
+def test_distances_across_a_change_of_the_clock() -> None:
+    assert berlin("2026-03-29T12:00") - berlin("2026-03-28T12:00") == 23 * HOUR
+    assert berlin("2026-10-25T12:00") - berlin("2026-10-24T12:00") == 25 * HOUR
+
+
+def test_a_skipped_hour_has_no_partner() -> None:
+    assert partner(berlin("2026-03-30T01:59"), 1, BERLIN) == berlin("2026-03-29T01:59")
+    assert partner(berlin("2026-03-30T02:00"), 1, BERLIN) is None
+    assert partner(berlin("2026-03-30T02:59"), 1, BERLIN) is None
+    assert partner(berlin("2026-03-30T03:00"), 1, BERLIN) == berlin("2026-03-29T03:00")
+
+
+def test_of_an_hour_that_came_twice_the_first_pass_counts() -> None:
+    first, second = berlin("2026-10-25T02:30"), berlin("2026-10-25T02:30", fold=1)
+    assert second - first == HOUR
+    assert partner(berlin("2026-10-26T02:30"), 1, BERLIN) == first
+
+
+def test_both_passes_of_an_hour_have_the_same_partner() -> None:
+    for fold in (0, 1):
+        assert partner(berlin("2026-10-25T02:30", fold), 1, BERLIN) == berlin("2026-10-24T02:30")
+
+
+def test_before_the_first_day_there_is_none() -> None:
+    assert partner(parse_iso("1970-01-01"), 1_000_000, BERLIN) is None
+
+
+async def test_lays_weeks_over_each_other_across_a_change_of_the_clock() -> None:
+    start = berlin("2026-03-29T00:00")
+    spans = [Span(10, start - 20 * DAY, start + 2 * DAY, "start")]
+    sessions = [
+        session("a", berlin("2026-03-29T04:00"), berlin("2026-03-29T05:00")),
+        session("b", berlin("2026-03-22T04:00"), berlin("2026-03-22T05:00")),
+        session("c", berlin("2026-03-22T04:00"), berlin("2026-03-22T06:00")),
+        session("d", berlin("2026-03-15T05:00"), berlin("2026-03-15T06:00")),
+    ]
+    query = PopulationQuery(
+        start=start, end=berlin("2026-03-29T07:00"), step=HOUR, worlds=(10,), factions=(1,)
+    )
+    answer = await overlay(MemoryReader(sessions, spans), query, "week", 2, BERLIN)
+    # 00 01 03 04 05 06 o'clock: the hour from 02 on is missing from the window
+    assert answer.current.series[0].online == (0, 0, 0, 1, 0, 0)
+    assert answer.earlier[0].series[0].online == (0, 0, 0, 2, 1, 0)
+    assert answer.earlier[1].series[0].online == (0, 0, 0, 0, 1, 0)
+    assert [each.back for each in answer.earlier] == [1, 2]
+    assert answer.comparisons[0].difference == pytest.approx((1 - 3) / 6)
+    assert answer.comparisons[0].ratio == pytest.approx(1 / 3)
+    assert answer.trends[0].buckets == 6
+    assert answer.trends[0].per_period == pytest.approx((1 / 6 - 1 / 6) / 2)
+
+
+async def test_the_hour_that_an_earlier_day_skipped_is_none() -> None:
+    start = berlin("2026-03-30T00:00")
+    reader = MemoryReader((), [Span(10, start - 3 * DAY, start + DAY, "start")])
+    query = PopulationQuery(start=start, end=start + 5 * HOUR, step=30 * MINUTE, worlds=(10,), factions=(2,))
+    answer = await overlay(reader, query, "day", 1, BERLIN)
+    assert answer.earlier[0].series[0].online == (0, 0, 0, 0, None, None, 0, 0, 0, 0)
+    assert answer.comparisons[0].buckets == 8
+
+
+async def test_uncovered_earlier_time_is_none() -> None:
+    start = berlin("2026-06-10T00:00")
+    reader = MemoryReader((), [Span(10, start - DAY + 2 * HOUR, start + DAY, "start")])
+    query = PopulationQuery(start=start, end=start + 4 * HOUR, step=HOUR, worlds=(10,), factions=(2,))
+    answer = await overlay(reader, query, "day", 1, BERLIN)
+    assert answer.earlier[0].series[0].online == (None, None, 0, 0)
+
+
+@pytest.mark.parametrize("back", [0, 53])
+async def test_refuses_too_many_periods(back: int) -> None:
+    query = PopulationQuery(start=0, end=HOUR, step=HOUR, worlds=(10,))
+    with pytest.raises(UsageError, match="choose 1 to 52"):
+        await overlay(MemoryReader(), query, "day", back, BERLIN)
+
+
+async def test_refuses_too_many_steps_over_all_periods() -> None:
+    query = PopulationQuery(start=0, end=30_000 * MINUTE, step=MINUTE, worlds=(10,))
+    with pytest.raises(UsageError, match="120,000 steps with the 3 weeks before it"):
+        await overlay(MemoryReader(), query, "week", 3, BERLIN)
+
+
+def test_differences_and_ratios_need_both() -> None:
+    assert differences((3, None, 5, 1), (1, 2, None, 0)) == (2, None, None, 1)
+    assert ratios((3, None, 5, 1), (2, 2, None, 0)) == (1.5, None, None, None)
+
+
+def test_comparison_over_nothing() -> None:
+    now = Series(10, 1, (1, None))
+    then = Earlier(1, (0, 1), (Series(10, 1, (None, 2)),))
+    (comparison,) = compare([now], then)
+    assert (comparison.buckets, comparison.mean, comparison.ratio) == (0, None, None)
+
+
+def test_trend_is_the_slope_over_buckets_covered_in_every_period() -> None:
+    now = Series(10, 1, (30, 99, 32))
+    earlier = [
+        Earlier(1, (None,) * 3, (Series(10, 1, (20, None, 22)),)),
+        Earlier(2, (None,) * 3, (Series(10, 1, (10, 5, 12)),)),
+    ]
+    (trend,) = trends([now], earlier)
+    assert trend.buckets == 2
+    assert trend.per_period == pytest.approx(10)
+    (short,) = trends([now], earlier[:1])
+    assert short.per_period is None
