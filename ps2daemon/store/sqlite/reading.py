@@ -1,0 +1,275 @@
+"""What is asked of the file, each as one short call on a connection.
+
+Nothing here scans all history: windows are found by index, whatever most sessions are not by partial index, and what
+walks through everything does so page by page. `worlds` are asked one by one, so that no call is long.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Final
+
+from ps2daemon.model.alerts import Alert, Lock
+from ps2daemon.model.coverage import Span
+from ps2daemon.model.records import DAY, Ms
+from ps2daemon.model.sessions import CAP
+from ps2daemon.store.base import (
+    CharacterDocument,
+    Count,
+    SessionDocument,
+    Stored,
+    UnknownStart,
+    Unsettled,
+)
+from ps2daemon.store.sqlite import rows
+
+# A session longer than a day is in the index of those (`sessions_long`), an open one in the index of those.
+ONLINE_AT: Final = f"""
+SELECT faction_id, count(*) FROM (
+    SELECT faction_id FROM sessions INDEXED BY sessions_by_login
+    WHERE world_id = :world AND login_ts >= :at - {DAY} AND login_ts <= :at AND logout_ts > :at
+    UNION ALL
+    SELECT faction_id FROM sessions INDEXED BY sessions_open
+    WHERE logout_ts IS NULL AND world_id = :world AND login_ts <= :at
+    UNION ALL
+    SELECT faction_id FROM sessions INDEXED BY sessions_long
+    WHERE logout_ts - login_ts > {DAY} AND world_id = :world AND login_ts < :at - {DAY} AND logout_ts > :at
+) GROUP BY faction_id
+"""
+LOGINS: Final = """
+SELECT faction_id, (login_ts - :start + :step - 1) / :step AS bucket, count(*)
+FROM sessions INDEXED BY sessions_by_login
+WHERE world_id = :world AND login_ts > :start AND login_ts <= :last
+GROUP BY bucket, faction_id
+"""
+LOGOUTS: Final = """
+SELECT faction_id, (logout_ts - :start + :step - 1) / :step AS bucket, -count(*)
+FROM sessions INDEXED BY sessions_by_logout
+WHERE world_id = :world AND logout_ts > :start AND logout_ts <= :last AND login_ts IS NOT NULL
+GROUP BY bucket, faction_id
+"""
+UNKNOWN_STARTS: Final = """
+SELECT world_id, faction_id, logout_ts, not_before FROM sessions INDEXED BY sessions_by_login
+WHERE world_id = ? AND login_ts IS NULL AND logout_ts > ? AND logout_ts <= ?
+ORDER BY logout_ts
+"""
+ALERTS: Final = f"""
+SELECT {rows.ALERT_COLUMNS} FROM alerts WHERE rowid IN (
+    SELECT rowid FROM alerts WHERE world_id = :world AND "end" > :start AND first_change < :end
+    UNION ALL
+    SELECT rowid FROM alerts WHERE world_id = :world AND "end" IS NULL AND first_change < :end
+)
+"""
+LOCKS: Final = f"SELECT {rows.LOCK_COLUMNS} FROM locks WHERE world_id = ? AND at >= ? AND at < ?"
+# Each step jumps to the next world in the index, instead of reading all of it.
+_WORLDS: Final = """
+WITH RECURSIVE
+    seen (id) AS (
+        SELECT min(world_id) FROM sessions INDEXED BY sessions_by_login
+        UNION ALL
+        SELECT (SELECT min(world_id) FROM sessions INDEXED BY sessions_by_login WHERE world_id > seen.id)
+        FROM seen WHERE seen.id IS NOT NULL
+    ),
+    covered (id) AS (
+        SELECT min(world_id) FROM coverage
+        UNION ALL
+        SELECT (SELECT min(world_id) FROM coverage WHERE world_id > covered.id)
+        FROM covered WHERE covered.id IS NOT NULL
+    )
+"""
+WORLDS: Final = f"""
+{_WORLDS} SELECT id FROM seen WHERE id IS NOT NULL UNION SELECT id FROM covered WHERE id IS NOT NULL ORDER BY id
+"""
+LOGIN_EDGE: Final = """
+SELECT 1 FROM sessions INDEXED BY sessions_by_start
+WHERE coalesce(login_ts, logout_ts) = :at AND character_id = :character AND (login_ts IS NULL) = :out
+"""
+LOGOUT_EDGE: Final = f"""
+{_WORLDS} SELECT 1 FROM seen CROSS JOIN sessions INDEXED BY sessions_by_logout
+ON sessions.world_id = seen.id AND logout_ts = :at AND login_ts IS NOT NULL
+WHERE character_id = :character AND ended_by = 'logout' LIMIT 1
+"""
+ESTIMATED: Final = """
+SELECT character_id FROM sessions INDEXED BY sessions_estimated
+WHERE ended_by <> 'logout' AND world_id = :world AND character_id > :after
+    AND login_ts < :end AND (ended_before >= :start OR ended_after >= :capped)
+UNION
+SELECT character_id FROM sessions INDEXED BY sessions_open
+WHERE logout_ts IS NULL AND character_id > :after AND world_id = :world AND login_ts < :end
+ORDER BY 1 LIMIT :limit
+"""
+OPEN_SINCE: Final = """
+SELECT DISTINCT character_id FROM sessions INDEXED BY sessions_open
+WHERE logout_ts IS NULL AND login_ts <= ? AND character_id > ?
+ORDER BY character_id LIMIT ?
+"""
+UNNAMED: Final = """
+SELECT character_id FROM characters INDEXED BY characters_unnamed
+WHERE enriched_at IS NULL AND character_id > ? ORDER BY character_id LIMIT ?
+"""
+SESSIONS_PAGE: Final = f"""
+SELECT session_id, {rows.SESSION_COLUMNS} FROM sessions INDEXED BY sessions_by_start
+WHERE (coalesce(login_ts, logout_ts), character_id, login_ts IS NULL) > (:at, :character, :out)
+    AND coalesce(login_ts, logout_ts) < :end
+ORDER BY coalesce(login_ts, logout_ts), character_id, login_ts IS NULL LIMIT :limit
+"""
+CHARACTERS_PAGE: Final = f"""
+SELECT {rows.CHARACTER_COLUMNS} FROM characters WHERE character_id > ? ORDER BY character_id LIMIT ?
+"""
+COUNTS: Final = """
+SELECT key, value FROM meta WHERE key IN ('characters', 'sessions')
+UNION ALL SELECT 'unnamed', count(*) FROM characters INDEXED BY characters_unnamed WHERE enriched_at IS NULL
+UNION ALL SELECT 'open', count(*) FROM sessions INDEXED BY sessions_open WHERE logout_ts IS NULL
+UNION ALL SELECT 'alerts', count(*) FROM alerts
+UNION ALL SELECT 'locks', count(*) FROM locks
+UNION ALL SELECT 'spans', count(*) FROM coverage
+"""
+
+
+def online_at(connection: sqlite3.Connection, at: Ms, world_id: int) -> list[Count]:
+    """One world's part of `StoreReader.online_at`."""
+    return [
+        Count(world_id, faction_id, online)
+        for faction_id, online in connection.execute(ONLINE_AT, {"world": world_id, "at": at})
+    ]
+
+
+def changes(
+    connection: sqlite3.Connection, start: Ms, last: Ms, step: Ms, world_id: int
+) -> dict[tuple[int, int], int]:
+    """Logins minus logouts in `(start, last]` by faction and bucket of one world."""
+    parameters = {"world": world_id, "start": start, "last": last, "step": step}
+    found: dict[tuple[int, int], int] = {}
+    for statement in (LOGINS, LOGOUTS):
+        for faction_id, bucket, number in connection.execute(statement, parameters):
+            key = (faction_id, bucket)
+            found[key] = found.get(key, 0) + number
+    return found
+
+
+def unknown_starts(connection: sqlite3.Connection, start: Ms, end: Ms, world_id: int) -> list[UnknownStart]:
+    """One world's part of `StoreReader.unknown_starts`."""
+    return [UnknownStart(*row) for row in connection.execute(UNKNOWN_STARTS, (world_id, start, end))]
+
+
+def spans(
+    connection: sqlite3.Connection, world_id: int | None, start: Ms | None, end: Ms | None
+) -> list[Span]:
+    """Coverage of one world, or of all, that overlaps or touches the window."""
+    conditions = []
+    parameters: list[int] = []
+    for condition, value in (("world_id = ?", world_id), ('"to" >= ?', start), ('"from" <= ?', end)):
+        if value is not None:
+            conditions.append(condition)
+            parameters.append(value)
+    where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
+    found = connection.execute(
+        f'SELECT world_id, "from", "to", "after" FROM coverage {where} ORDER BY world_id, "from"', parameters
+    )
+    return [Span(*row) for row in found]
+
+
+def alerts(connection: sqlite3.Connection, start: Ms, end: Ms, world_id: int) -> list[Alert]:
+    """One world's part of `StoreReader.alerts`, in no order."""
+    found = connection.execute(ALERTS, {"world": world_id, "start": start, "end": end})
+    return [rows.alert_of(row) for row in found]
+
+
+def locks(connection: sqlite3.Connection, start: Ms, end: Ms, world_id: int) -> list[Lock]:
+    """One world's part of `StoreReader.locks`, in no order."""
+    return [rows.lock_of_row(row) for row in connection.execute(LOCKS, (world_id, start, end))]
+
+
+def worlds(connection: sqlite3.Connection) -> list[int]:
+    """See `StoreReader.worlds`."""
+    return [world_id for (world_id,) in connection.execute(WORLDS)]
+
+
+def records_until(connection: sqlite3.Connection) -> Ms | None:
+    """See `StoreReader.records_until`."""
+    found = connection.execute("SELECT value FROM meta WHERE key = 'records_until'").fetchone()
+    return None if found is None else found[0]
+
+
+def counts(connection: sqlite3.Connection) -> dict[str, int]:
+    """See `StoreReader.counts`."""
+    return dict(connection.execute(COUNTS).fetchall())
+
+
+def sessions_page(
+    connection: sqlite3.Connection, place: rows.Row, end: Ms, limit: int
+) -> list[SessionDocument]:
+    """Sessions of all worlds beyond `place` (see `rows.session_key`) that began before `end`."""
+    at, character_id, out = place
+    found = connection.execute(
+        SESSIONS_PAGE, {"at": at, "character": character_id, "out": out, "end": end, "limit": limit}
+    )
+    return [rows.session_of(session_id, row) for session_id, *row in found]
+
+
+def characters_page(connection: sqlite3.Connection, after: str, limit: int) -> list[CharacterDocument]:
+    """Characters beyond `after`."""
+    return [rows.stored_of(row).document for row in connection.execute(CHARACTERS_PAGE, (after, limit))]
+
+
+def load_characters(connection: sqlite3.Connection, ids: str) -> dict[str, Stored]:
+    """Characters by id; `ids` is an `rows.id_list`."""
+    found = connection.execute(
+        f"SELECT {rows.CHARACTER_COLUMNS} FROM characters WHERE character_id IN (SELECT value FROM json_each(?))",
+        (ids,),
+    )
+    return {row[0]: rows.stored_of(row) for row in found}
+
+
+def has_session_edge(connection: sqlite3.Connection, character_id: str, at: Ms, login: bool) -> bool:
+    """See `Store.has_session_edge`."""
+    parameters = {"at": at, "character": character_id, "out": not login}
+    if connection.execute(LOGIN_EDGE, parameters).fetchone() is not None:
+        return True
+    return not login and connection.execute(LOGOUT_EDGE, parameters).fetchone() is not None
+
+
+def unsettled(connection: sqlite3.Connection) -> list[Unsettled]:
+    """See `Store.unsettled`."""
+    found = connection.execute(
+        'SELECT id, world_id, "start", "end" FROM unsettled ORDER BY world_id, "start", "end"'
+    )
+    return [Unsettled(*row) for row in found]
+
+
+def estimated(
+    connection: sqlite3.Connection, world_id: int, start: Ms, end: Ms, after: str, limit: int
+) -> list[str]:
+    """See `Store.estimated`.
+
+    A session's end is at most `CAP` after the last evidence of being online, which is no later than `ended_after`.
+    """
+    found = connection.execute(
+        ESTIMATED,
+        {
+            "world": world_id,
+            "start": start,
+            "capped": start - CAP,
+            "end": end,
+            "after": after,
+            "limit": limit,
+        },
+    )
+    return [character_id for (character_id,) in found]
+
+
+def open_since(connection: sqlite3.Connection, login_before: Ms, after: str, limit: int) -> list[str]:
+    """See `Store.open_since`."""
+    return [character_id for (character_id,) in connection.execute(OPEN_SINCE, (login_before, after, limit))]
+
+
+def running_alerts(connection: sqlite3.Connection) -> list[tuple[int, Ms]]:
+    """See `Store.running_alerts`."""
+    return connection.execute(
+        'SELECT world_id, first_change FROM alerts WHERE "end" IS NULL ORDER BY world_id, first_change'
+    ).fetchall()
+
+
+def unnamed(connection: sqlite3.Connection, after: str, limit: int) -> list[str]:
+    """See `Store.unnamed`."""
+    return [character_id for (character_id,) in connection.execute(UNNAMED, (after, limit))]

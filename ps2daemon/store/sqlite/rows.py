@@ -1,0 +1,151 @@
+"""Documents as rows, and rows as documents. Columns are in the order of the tuples here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Final, TypeAlias
+
+import msgspec
+
+from ps2daemon.model.alerts import Alert, Lock, Territory
+from ps2daemon.model.events import Metagame
+from ps2daemon.model.sessions import Character, Session
+from ps2daemon.store.base import CharacterDocument, SessionDocument, Stored
+
+Row: TypeAlias = tuple[Any, ...]
+
+SESSION_COLUMNS: Final = (
+    "character_id, world_id, faction_id, login_ts, logout_ts, "
+    "started_by, ended_by, ended_after, ended_before, not_before"
+)
+CHARACTER_COLUMNS: Final = (
+    "character_id, character_name, faction_id, world_id, "
+    "login_logout_events, pruned_before, pruned_logout, enriched_at, version"
+)
+ALERT_COLUMNS: Final = (
+    'alert_id, world_id, instance_id, metagame_event_id, name, type, zone_id, "start", "end", ended_by, '
+    "canceled, territory_start, territory_end, winner, lock_id, first_change, changes"
+)
+LOCK_COLUMNS: Final = (
+    "lock_id, world_id, zone_id, at, winner, previous_winner, metagame_event_id, "
+    "population_vs, population_nc, population_tr, alert_id"
+)
+
+_encoder = msgspec.json.Encoder()
+_sessions = msgspec.json.Decoder(tuple[Session, ...])
+_territory = msgspec.json.Decoder(Territory)
+_changes = msgspec.json.Decoder(tuple[Metagame, ...])
+
+_SIGNED: Final = 2**63
+
+
+def session_row(document: SessionDocument) -> Row:
+    """The row; the id is made of it again by the table itself."""
+    return (
+        document.character_id,
+        document.world_id,
+        document.faction_id,
+        document.login_ts,
+        document.logout_ts,
+        document.started_by,
+        document.ended_by,
+        document.ended_after,
+        document.ended_before,
+        document.not_before,
+    )
+
+
+def session_of(session_id: str, row: Row) -> SessionDocument:
+    """A session of its id and `SESSION_COLUMNS`."""
+    return SessionDocument(session_id, *row)
+
+
+def session_key(session_id: str) -> Row:
+    """First known time, character, and whether the login was not seen: what identifies a session in the table."""
+    character_id, at, *mark = session_id.split("-")
+    return int(at), character_id, bool(mark)
+
+
+def character_values(document: CharacterDocument) -> Row:
+    """All columns but the version."""
+    state = document.state
+    return (
+        document.character_id,
+        document.character_name,
+        document.faction_id,
+        document.world_id,
+        _text(state.sessions),
+        state.pruned_before,
+        state.pruned_logout,
+        document.enriched_at,
+    )
+
+
+def stored_of(row: Row) -> Stored:
+    """A character of `CHARACTER_COLUMNS`."""
+    character_id, name, faction_id, _, events, pruned_before, pruned_logout, enriched_at, version = row
+    state = Character(_sessions.decode(events), pruned_before, pruned_logout)
+    return Stored(CharacterDocument(character_id, name, faction_id, enriched_at, state), version)
+
+
+def alert_row(alert: Alert) -> Row:
+    """The row of `ALERT_COLUMNS`."""
+    return (
+        alert.alert_id,
+        alert.world_id,
+        _signed(alert.instance_id),
+        alert.metagame_event_id,
+        alert.name,
+        alert.type,
+        alert.zone_id,
+        alert.start,
+        alert.end,
+        alert.ended_by,
+        alert.canceled,
+        None if alert.territory_start is None else _text(alert.territory_start),
+        None if alert.territory_end is None else _text(alert.territory_end),
+        alert.winner,
+        alert.lock_id,
+        alert.changes[0].at,
+        _text(alert.changes),
+    )
+
+
+def alert_of(row: Row) -> Alert:
+    """An alert of `ALERT_COLUMNS`."""
+    *first, canceled, territory_start, territory_end, winner, lock_id, _, changes = row
+    first[2] %= 2 * _SIGNED
+    values: Row = (
+        *first,
+        bool(canceled),
+        None if territory_start is None else _territory.decode(territory_start),
+        None if territory_end is None else _territory.decode(territory_end),
+        winner,
+        lock_id,
+        _changes.decode(changes),
+    )
+    return Alert(*values)
+
+
+def lock_row(lock: Lock) -> Row:
+    """The row of `LOCK_COLUMNS`, which are the attributes in their order."""
+    return msgspec.structs.astuple(lock)
+
+
+def lock_of_row(row: Row) -> Lock:
+    """A lock of `LOCK_COLUMNS`."""
+    return Lock(*row)
+
+
+def id_list(ids: Iterable[object]) -> str:
+    """Ids as one parameter, for `IN (SELECT value FROM json_each(?))`."""
+    return _text(list(ids))
+
+
+def _text(value: object) -> str:
+    return _encoder.encode(value).decode()
+
+
+def _signed(number: int) -> int:
+    """SQLite's integers are signed; the few ids that the upper half of 64 bits holds become negative."""
+    return number - 2 * _SIGNED if number >= _SIGNED else number

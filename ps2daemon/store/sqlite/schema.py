@@ -1,0 +1,211 @@
+"""The tables, and how a file of an older version becomes one of this version.
+
+`PRAGMA user_version` holds the version of the schema, `PRAGMA application_id` marks the file as this program's. A new file is
+one of version 0: it takes the same steps as an old one, so that there is one way to come to a schema. Each step is a
+transaction of its own.
+
+Sessions are written in about the order of time and by far the most numerous, so that their keys begin with a time: writing then touches
+the same few pages again and again, however long the history. What most sessions are not (open, ended by an estimate, longer
+than a day) has partial indexes, which cost the others nothing.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from ps2daemon.errors import StoreMismatch
+from ps2daemon.store.sqlite.connection import transaction
+
+APPLICATION_ID: Final = 0x50533244
+"""`PS2D`."""
+
+_VERSION_1: Final = """
+CREATE TABLE characters (
+    character_id TEXT PRIMARY KEY NOT NULL,
+    character_name TEXT,
+    faction_id INTEGER NOT NULL,
+    world_id INTEGER,
+    login_logout_events TEXT NOT NULL,
+    pruned_before INTEGER,
+    pruned_logout INTEGER,
+    enriched_at INTEGER,
+    version INTEGER NOT NULL
+);
+CREATE INDEX characters_unnamed ON characters (character_id) WHERE enriched_at IS NULL;
+
+CREATE TABLE sessions (
+    session_id TEXT NOT NULL GENERATED ALWAYS AS (
+        character_id || '-' || coalesce(login_ts, logout_ts) || iif(login_ts IS NULL, '-out', '')
+    ) VIRTUAL,
+    character_id TEXT NOT NULL,
+    world_id INTEGER NOT NULL,
+    faction_id INTEGER NOT NULL,
+    login_ts INTEGER,
+    logout_ts INTEGER,
+    started_by TEXT NOT NULL,
+    ended_by TEXT,
+    ended_after INTEGER,
+    ended_before INTEGER,
+    CHECK (login_ts IS NOT NULL OR logout_ts IS NOT NULL)
+);
+CREATE UNIQUE INDEX sessions_by_start ON sessions (coalesce(login_ts, logout_ts), character_id, login_ts IS NULL);
+CREATE INDEX sessions_by_login ON sessions (world_id, login_ts, logout_ts, faction_id);
+CREATE INDEX sessions_by_logout ON sessions (world_id, logout_ts, faction_id)
+    WHERE login_ts IS NOT NULL AND logout_ts IS NOT NULL;
+CREATE INDEX sessions_open ON sessions (character_id, login_ts, world_id, faction_id) WHERE logout_ts IS NULL;
+CREATE INDEX sessions_long ON sessions (world_id, login_ts, logout_ts, faction_id)
+    WHERE logout_ts - login_ts > 86400000;
+CREATE INDEX sessions_estimated ON sessions (world_id, character_id, login_ts, ended_after, ended_before)
+    WHERE ended_by <> 'logout';
+
+CREATE TABLE alerts (
+    alert_id TEXT PRIMARY KEY NOT NULL,
+    world_id INTEGER NOT NULL,
+    instance_id INTEGER NOT NULL,
+    metagame_event_id INTEGER NOT NULL,
+    name TEXT NOT NULL,
+    type INTEGER,
+    zone_id INTEGER,
+    "start" INTEGER,
+    "end" INTEGER,
+    ended_by TEXT,
+    canceled INTEGER NOT NULL,
+    territory_start TEXT,
+    territory_end TEXT,
+    winner INTEGER,
+    lock_id TEXT,
+    first_change INTEGER NOT NULL,
+    changes TEXT NOT NULL
+);
+CREATE INDEX alerts_by_end ON alerts (world_id, "end", first_change);
+
+CREATE TABLE locks (
+    lock_id TEXT PRIMARY KEY NOT NULL,
+    world_id INTEGER NOT NULL,
+    zone_id INTEGER NOT NULL,
+    at INTEGER NOT NULL,
+    winner INTEGER NOT NULL,
+    previous_winner INTEGER NOT NULL,
+    metagame_event_id INTEGER NOT NULL,
+    population_vs REAL,
+    population_nc REAL,
+    population_tr REAL,
+    alert_id TEXT
+);
+CREATE INDEX locks_by_time ON locks (world_id, at);
+
+CREATE TABLE coverage (
+    world_id INTEGER NOT NULL,
+    "from" INTEGER NOT NULL,
+    "to" INTEGER NOT NULL,
+    "after" TEXT NOT NULL,
+    PRIMARY KEY (world_id, "from")
+) WITHOUT ROWID;
+
+CREATE TABLE unsettled (
+    id TEXT PRIMARY KEY NOT NULL,
+    world_id INTEGER NOT NULL,
+    "start" INTEGER NOT NULL,
+    "end" INTEGER NOT NULL
+);
+
+CREATE TABLE meta (key TEXT PRIMARY KEY NOT NULL, value INTEGER NOT NULL) WITHOUT ROWID;
+
+-- Counting millions of rows takes a second, and a status page asks every few seconds.
+INSERT INTO meta (key, value) VALUES ('characters', 0), ('sessions', 0);
+CREATE TRIGGER characters_added AFTER INSERT ON characters
+    BEGIN UPDATE meta SET value = value + 1 WHERE key = 'characters'; END;
+CREATE TRIGGER characters_removed AFTER DELETE ON characters
+    BEGIN UPDATE meta SET value = value - 1 WHERE key = 'characters'; END;
+CREATE TRIGGER sessions_added AFTER INSERT ON sessions
+    BEGIN UPDATE meta SET value = value + 1 WHERE key = 'sessions'; END;
+CREATE TRIGGER sessions_removed AFTER DELETE ON sessions
+    BEGIN UPDATE meta SET value = value - 1 WHERE key = 'sessions'; END;
+"""
+
+_VERSION_2: Final = """
+ALTER TABLE sessions ADD COLUMN not_before INTEGER;
+UPDATE sessions SET not_before = earlier.logout_ts
+FROM (
+    SELECT rowid AS id, lag(logout_ts) OVER (
+        PARTITION BY character_id ORDER BY coalesce(login_ts, logout_ts), login_ts IS NOT NULL
+    ) AS logout_ts
+    FROM sessions
+) AS earlier
+WHERE earlier.id = sessions.rowid AND earlier.logout_ts IS NOT NULL;
+"""
+
+
+def _script(text: str) -> Callable[[sqlite3.Connection], None]:
+    def step(connection: sqlite3.Connection) -> None:
+        statement = ""
+        for line in text.splitlines(keepends=True):
+            statement += line
+            if sqlite3.complete_statement(statement):
+                connection.execute(statement)
+                statement = ""
+
+    return step
+
+
+STEPS: Final = (_script(_VERSION_1), _script(_VERSION_2))
+"""`STEPS[n]` makes a file of version n one of version n + 1."""
+VERSION: Final = len(STEPS)
+"""Version 2 knows of each session when the character's previous one ended (`not_before`)."""
+
+
+def migrate(connection: sqlite3.Connection, path: Path) -> None:
+    """Makes the file one of this version.
+
+    Raises:
+        StoreMismatch: it is no store, or one of a newer version.
+    """
+    while _version(connection, path) < VERSION:
+        with transaction(connection):
+            version = _version(connection, path)  # another process may have been faster
+            if version < VERSION:
+                STEPS[version](connection)
+                connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+                connection.execute(f"PRAGMA user_version = {version + 1}")
+
+
+def check(connection: sqlite3.Connection, path: Path) -> None:
+    """Checks, for a reader, that the file is of this version.
+
+    Raises:
+        StoreMismatch: it is not; the message says what to do.
+    """
+    version = _version(connection, path)
+    if version == 0:
+        raise StoreMismatch(nothing_there(path))
+    if version < VERSION:
+        raise StoreMismatch(
+            f"the store {path} is of version {version}, and this program reads version {VERSION}: "
+            "start `ps2daemon run` once, which brings it up to date"
+        )
+
+
+def nothing_there(path: Path) -> str:
+    """What a reader is told where there is no store yet."""
+    return f"there is no store at {path} yet: start `ps2daemon run` first, or set store.path"
+
+
+def _version(connection: sqlite3.Connection, path: Path) -> int:
+    (mark,) = connection.execute("PRAGMA application_id").fetchone()
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if mark != APPLICATION_ID:
+        (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        if mark != 0 or version != 0 or tables:
+            raise StoreMismatch(
+                f"{path} is a database of another program: set store.path to a file of its own"
+            )
+        return 0
+    if version > VERSION:
+        raise StoreMismatch(
+            f"the store {path} is of version {version}, and this program knows up to {VERSION}: "
+            "use the newer program that wrote it"
+        )
+    return int(version)

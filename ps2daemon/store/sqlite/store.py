@@ -1,0 +1,238 @@
+"""The SQLite file as a `Store`."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Collection, Iterable
+from pathlib import Path
+from typing import Final, TypeVar, TypeVarTuple
+
+import trio
+
+from ps2daemon.errors import StoreMismatch
+from ps2daemon.model.alerts import Alert, Lock
+from ps2daemon.model.coverage import Span
+from ps2daemon.model.records import Ms
+from ps2daemon.model.times import LAST_MS
+from ps2daemon.store.base import (
+    Change,
+    CharacterDocument,
+    Commit,
+    Count,
+    SessionDocument,
+    Stored,
+    UnknownStart,
+    Unsettled,
+)
+from ps2daemon.store.sqlite import reading, rows, schema, writing
+from ps2daemon.store.sqlite.connection import (
+    Caller,
+    Readers,
+    create_file,
+    foreign_errors,
+    open_reader,
+    open_writer,
+)
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+
+READERS: Final = 2
+"""So many reads run at once, beside the writer; a page that asks for more waits."""
+PAGE: Final = 500
+"""Documents read with one call of an export: at 5 KB a character, 2.5 MB."""
+LOADED: Final = 1000
+"""Characters loaded with one call."""
+
+
+class SqliteStore:
+    """See `Store` for the promises. One process at a time writes; made by `open`.
+
+    Reading has connections of its own, so that neither waits for the other. A read sees the file as of one moment, but for
+    `all_sessions` and `all_characters`, which see each page as of its moment.
+    """
+
+    def __init__(self, writer: Caller | None, readers: Readers) -> None:
+        self._writer = writer
+        self._readers = readers
+
+    @classmethod
+    async def open(cls, path: Path, *, read_only: bool = False) -> SqliteStore:
+        """Opens the store at `path`; a new one is made unless `read_only`.
+
+        A reader may be of another process than the writer, and come and go at any time.
+
+        Raises:
+            ConfigError: the path can't be written.
+            StoreMismatch: no store of this program, one of a newer version, or, for a reader, none at all.
+            StoreUnavailable: it is locked, or the disk does not do what it should.
+        """
+        writer = await trio.to_thread.run_sync(_prepare_reader if read_only else _prepare_writer, path)
+        return cls(None if writer is None else Caller(path, writer), Readers(path, READERS))
+
+    async def aclose(self) -> None:
+        """Releases the files; nothing may be asked any more."""
+        with trio.CancelScope(shield=True):  # the last one to close moves the log into the file
+            await trio.to_thread.run_sync(self._readers.close)
+            if self._writer is not None:
+                await self._writer.call(sqlite3.Connection.close)
+
+    # What the ledger asks
+
+    async def commit(self, commit: Commit) -> None:
+        """In one transaction.
+
+        Raises:
+            StoreConflict: a character is no longer what it was; nothing was written.
+        """
+        if self._writer is None:
+            raise ValueError("the store was opened for reading")
+        await self._writer.call(writing.write, commit)
+
+    async def load_characters(self, character_ids: Collection[str]) -> dict[str, Stored]:
+        ids = list(character_ids)
+        found: dict[str, Stored] = {}
+        for first in range(0, len(ids), LOADED):
+            part = rows.id_list(ids[first : first + LOADED])
+            found.update(await self._own(reading.load_characters, part))
+        return found
+
+    async def has_session_edge(self, character_id: str, at: Ms, *, login: bool) -> bool:
+        return await self._own(reading.has_session_edge, character_id, at, login)
+
+    async def refresh(self) -> None:
+        await trio.lowlevel.checkpoint()
+
+    async def unsettled(self) -> list[Unsettled]:
+        return await self._own(reading.unsettled)
+
+    async def estimated(self, world_id: int, start: Ms, end: Ms, after: str, limit: int) -> list[str]:
+        return await self._own(reading.estimated, world_id, start, end, after, limit)
+
+    async def open_since(self, login_before: Ms, after: str, limit: int) -> list[str]:
+        return await self._own(reading.open_since, login_before, after, limit)
+
+    async def running_alerts(self) -> list[tuple[int, Ms]]:
+        return await self._own(reading.running_alerts)
+
+    async def unnamed(self, after: str, limit: int) -> list[str]:
+        return await self._own(reading.unnamed, after, limit)
+
+    # What readers ask
+
+    async def online_at(self, at: Ms, worlds: Collection[int]) -> list[Count]:
+        return await self._each(
+            worlds, lambda connection, world_id: reading.online_at(connection, at, world_id)
+        )
+
+    async def changes(self, start: Ms, end: Ms, step: Ms, worlds: Collection[int]) -> list[Change]:
+        if end <= start:
+            return []
+        last = start + (end - 1 - start) // step * step
+
+        def of_world(connection: sqlite3.Connection, world_id: int) -> list[Change]:
+            found = reading.changes(connection, start, last, step, world_id)
+            return [
+                Change(world_id, faction_id, bucket, difference)
+                for (faction_id, bucket), difference in found.items()
+                if difference
+            ]
+
+        return await self._each(worlds, of_world)
+
+    async def unknown_starts(self, start: Ms, end: Ms, worlds: Collection[int]) -> list[UnknownStart]:
+        return await self._each(worlds, lambda c, world_id: reading.unknown_starts(c, start, end, world_id))
+
+    async def spans(
+        self, worlds: Collection[int] | None = None, start: Ms | None = None, end: Ms | None = None
+    ) -> list[Span]:
+        if worlds is None:
+            return await self._read(reading.spans, None, start, end)
+        return await self._each(worlds, lambda c, world_id: reading.spans(c, world_id, start, end))
+
+    async def alerts(self, start: Ms, end: Ms, worlds: Collection[int]) -> list[Alert]:
+        found = await self._each(worlds, lambda c, world_id: reading.alerts(c, start, end, world_id))
+        return sorted(found, key=lambda alert: (alert.changes[0].at, alert.alert_id))
+
+    async def locks(self, start: Ms, end: Ms, worlds: Collection[int]) -> list[Lock]:
+        found = await self._each(worlds, lambda c, world_id: reading.locks(c, start, end, world_id))
+        return sorted(found, key=lambda lock: (lock.at, lock.lock_id))
+
+    async def worlds(self) -> list[int]:
+        return await self._read(reading.worlds)
+
+    async def records_until(self) -> Ms | None:
+        return await self._read(reading.records_until)
+
+    async def counts(self) -> dict[str, int]:
+        return await self._read(reading.counts)
+
+    async def all_sessions(
+        self, start: Ms | None, end: Ms | None, worlds: Collection[int] | None
+    ) -> AsyncIterator[SessionDocument]:
+        place: rows.Row = (0 if start is None else start, "", False)
+        while True:
+            page = await self._read(reading.sessions_page, place, LAST_MS if end is None else end, PAGE)
+            for document in page:
+                if worlds is None or document.world_id in worlds:
+                    yield document
+            if len(page) < PAGE:
+                return
+            place = rows.session_key(page[-1].session_id)
+
+    async def all_characters(self) -> AsyncIterator[CharacterDocument]:
+        after = ""
+        while True:
+            page = await self._read(reading.characters_page, after, PAGE)
+            for document in page:
+                yield document
+            if len(page) < PAGE:
+                return
+            after = page[-1].character_id
+
+    # How it is asked
+
+    async def _own(self, function: Callable[[sqlite3.Connection, *Ts], T], *args: *Ts) -> T:
+        """What the writer asks; it waits for no other reader."""
+        if self._writer is None:
+            return await self._read(function, *args)
+        return await self._writer.call(function, *args)
+
+    async def _read(self, function: Callable[[sqlite3.Connection, *Ts], T], *args: *Ts) -> T:
+        async with self._readers.lend() as caller:
+            return await caller.call(function, *args)
+
+    async def _each(
+        self, worlds: Iterable[int], function: Callable[[sqlite3.Connection, int], list[T]]
+    ) -> list[T]:
+        """What `function` finds of each world, one after the other, all as of one moment."""
+        found: list[T] = []
+        async with self._readers.lend() as caller, caller.snapshot():
+            for world_id in sorted(set(worlds)):
+                found.extend(await caller.call(function, world_id))
+        return found
+
+
+def _prepare_writer(path: Path) -> sqlite3.Connection | None:
+    create_file(path)
+    connection = open_writer(path)
+    try:
+        with foreign_errors(path):
+            schema.migrate(connection, path)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _prepare_reader(path: Path) -> sqlite3.Connection | None:
+    """Checks the file; reading connections are opened later."""
+    if not path.exists():
+        raise StoreMismatch(schema.nothing_there(path))
+    connection = open_reader(path)
+    try:
+        with foreign_errors(path):
+            schema.check(connection, path)
+    finally:
+        connection.close()
+    return None
