@@ -101,11 +101,11 @@ class StageControl:
         self._set(StageState.DEGRADED, why)
 
     def progress(self) -> None:
-        """Something was done. From starting or waiting it is then working; an outage is over only by `working` or `waiting`."""
+        """Something was done; at its start it is working from then on, and otherwise its state stays what it said last."""
         self._moved_at = self._last_progress = trio.current_time()
         if self._first_progress is None:
             self._first_progress = self._moved_at
-        if self._state in (StageState.STARTING, StageState.WAITING):
+        if self._state == StageState.STARTING:
             self._set(StageState.WORKING, None)
         self._telemetry.stage_progress(self.name)
 
