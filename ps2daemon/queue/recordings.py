@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, Final, cast
+from typing import Any, BinaryIO, Final, cast
 
 from ps2daemon.errors import RecordingError, UsageError
 from ps2daemon.model.recording import MAX_LINE_BYTES, parse_line
@@ -55,9 +55,9 @@ def read_recording(source: Path | BinaryIO) -> Iterator[Record]:
 def _opened(source: Path | BinaryIO) -> Iterator[BinaryIO]:
     if isinstance(source, Path):
         with source.open("rb", buffering=_BUFFER_BYTES) as file:
-            yield _decompressed(file)
+            yield _decompressed(cast("io.BufferedReader[Any]", file))  # `BinaryIO` has no `peek`
     elif isinstance(source, io.BufferedReader):
-        yield _decompressed(cast("io.BufferedReader", source))
+        yield _decompressed(source)
     else:
         reader = _buffered(source)
         try:
@@ -66,7 +66,7 @@ def _opened(source: Path | BinaryIO) -> Iterator[BinaryIO]:
             reader.detach()  # or it would close a stream that is not ours
 
 
-def _decompressed(file: io.BufferedReader) -> BinaryIO:
+def _decompressed(file: io.BufferedReader[Any]) -> BinaryIO:
     if file.peek(1)[:1] != _GZIP_MAGIC:  # a pipe may give one byte at first, and no JSON begins with it
         return file
     return _buffered(gzip.GzipFile(fileobj=file))  # gzip's own readline is Python, line by line

@@ -1,0 +1,151 @@
+"""Records that could not be applied, in a SQLite file of their own beside the queue.
+
+Bounded in number and bytes; a letter is told from others by its frame, so that a batch that is repeated after a crash puts none twice.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, Self, TypeVar
+
+import trio
+
+from ps2daemon.errors import QueueFull
+from ps2daemon.model.records import Ms
+from ps2daemon.queue.base import DeadLetter
+from ps2daemon.queue.files import BUSY_SECONDS, Format, bound, configure, prepare, reading, translated
+
+FILE_NAME: Final = "dead-letters.db"
+MAX_LETTERS: Final = 10_000
+MAX_BYTES: Final = 64 * 1024 * 1024
+
+Result = TypeVar("Result")
+
+_FORMAT: Final = Format(
+    noun="file of dead letters",
+    application_id=0x50533244,  # "PS2D"
+    version=1,
+    statements=(
+        """CREATE TABLE letters (
+            id INTEGER PRIMARY KEY,
+            digest BLOB NOT NULL UNIQUE,
+            at INTEGER NOT NULL,
+            reason TEXT NOT NULL,
+            attempts INTEGER NOT NULL,
+            frame BLOB NOT NULL
+        )""",
+    ),
+)
+_LIST: Final = "SELECT id, at, reason, attempts, frame FROM letters ORDER BY id LIMIT ?"
+# By its index, the count of a full file takes well under a millisecond.
+_PUT: Final = """INSERT INTO letters (digest, at, reason, attempts, frame)
+    SELECT :digest, :at, :reason, :attempts, :frame
+    WHERE (SELECT COUNT(*) FROM letters) < :most OR EXISTS (SELECT 1 FROM letters WHERE digest = :digest)
+    ON CONFLICT (digest) DO UPDATE SET id = id"""
+
+
+class SqliteDeadLetters:
+    """See `base.DeadLetters`. Any number of processes may have it open."""
+
+    def __init__(self, path: Path, connection: sqlite3.Connection, max_letters: int) -> None:
+        self._path = path
+        self._connection = connection
+        self._max_letters = max_letters
+        self._limiter = trio.CapacityLimiter(1)
+        self._closed = False
+
+    @classmethod
+    async def open(cls, directory: Path, *, max_letters: int = MAX_LETTERS) -> Self:
+        """Opens the file, and creates it if there is none.
+
+        Raises:
+            QueueDamaged, QueueUnwritable, QueueFull: see `files.prepare`.
+        """
+        return await trio.to_thread.run_sync(cls._open, directory / FILE_NAME, max_letters)
+
+    @classmethod
+    def _open(cls, path: Path, max_letters: int) -> Self:
+        prepare(path, _FORMAT)
+        with translated(path):
+            connection = sqlite3.connect(
+                path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
+            )
+            try:
+                configure(connection)
+                bound(connection, MAX_BYTES)
+            except BaseException:
+                connection.close()
+                raise
+        return cls(path, connection, max_letters)
+
+    async def put(self, frame: bytes, reason: str, attempts: int, at: Ms) -> None:
+        """Keeps a frame; a repetition of one that is there changes nothing.
+
+        Raises:
+            QueueFull: there are `max_letters` already, or the bound in bytes or the disk is reached; nothing was written.
+            QueueDamaged, QueueUnwritable, QueueLocked: the file can't be used.
+        """
+        await self._call(self._put, frame, reason, attempts, at)
+
+    async def list(self, limit: int) -> list[DeadLetter]:
+        """The oldest ones, in the order in which they came."""
+        return await self._call(lambda: _letters(self._connection, limit))
+
+    async def count(self) -> int:
+        """How many there are."""
+        return await self._call(
+            lambda: int(self._connection.execute("SELECT COUNT(*) FROM letters").fetchone()[0])
+        )
+
+    async def aclose(self) -> None:
+        """Waits for the call that is under way, then releases the file. Closing again does nothing."""
+        with trio.CancelScope(shield=True):  # bounded as in `sqlite.py`
+            await trio.to_thread.run_sync(self._close, limiter=self._limiter)
+
+    def _put(self, frame: bytes, reason: str, attempts: int, at: Ms) -> None:
+        values = {
+            "digest": hashlib.sha256(frame).digest(),
+            "at": at,
+            "reason": reason,
+            "attempts": attempts,
+            "frame": frame,
+            "most": self._max_letters,
+        }
+        if not self._connection.execute(_PUT, values).rowcount:
+            raise QueueFull(
+                f"{self._path} holds {self._max_letters} dead letters already: look at them, then move the file away"
+            )
+
+    def _close(self) -> None:
+        self._closed = True
+        with translated(self._path):
+            self._connection.close()
+
+    async def _call(self, function: Callable[..., Result], *values: Any) -> Result:
+        def guarded() -> Result:
+            if self._closed:
+                raise trio.ClosedResourceError("the dead letters are closed")
+            with translated(self._path):
+                return function(*values)
+
+        return await trio.to_thread.run_sync(guarded, limiter=self._limiter)
+
+
+def read_dead_letters(directory: Path, limit: int) -> list[DeadLetter]:
+    """The oldest dead letters beside the queue in `directory`; none if there never was one. Blocks for a moment.
+
+    Raises:
+        QueueDamaged, QueueUnwritable: see `files.reading`.
+    """
+    path = directory / FILE_NAME
+    if not path.exists():
+        return []
+    with reading(path, _FORMAT) as connection:
+        return _letters(connection, limit)
+
+
+def _letters(connection: sqlite3.Connection, limit: int) -> list[DeadLetter]:
+    return [DeadLetter(*row) for row in connection.execute(_LIST, (limit,))]

@@ -1,0 +1,179 @@
+"""The table of the embedded queue: persist-queue's, in a thin subclass, with running totals in each row.
+
+A row's totals count everything up to and with it since the queue was created, and `state` holds those of the last acked one: how much
+is not acked is the difference of two rows, and no counter can drift from the rows.
+
+Positions are rowids of an AUTOINCREMENT table with one writer. They have no holes: a transaction that fails gives its number back.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+from typing import Any, Final
+
+from persistqueue.exceptions import Empty
+from persistqueue.sqlqueue import SQLiteQueue
+
+from ps2daemon.queue.base import Item, QueueStatistics
+from ps2daemon.queue.files import BUSY_SECONDS, Format, bound, configure
+from ps2daemon.queue.frames import frame_header
+
+_CREATE: Final = """CREATE TABLE IF NOT EXISTS {table_name} (
+    {key_column} INTEGER PRIMARY KEY AUTOINCREMENT,
+    oldest_at INTEGER NOT NULL,
+    records INTEGER NOT NULL,
+    records_total INTEGER NOT NULL,
+    bytes_total INTEGER NOT NULL,
+    data BLOB NOT NULL
+)"""
+TABLE: Final = "`queue_frames`"
+QUEUE_FORMAT: Final = Format(
+    noun="queue",
+    application_id=0x50533251,  # "PS2Q"
+    version=1,
+    statements=(
+        _CREATE.format(table_name=TABLE, key_column="_id"),
+        # What is acked: the last position, and the totals up to it.
+        """CREATE TABLE state (
+            one INTEGER PRIMARY KEY CHECK (one = 1),
+            position INTEGER NOT NULL,
+            records INTEGER NOT NULL,
+            bytes INTEGER NOT NULL,
+            max_bytes INTEGER NOT NULL
+        )""",
+        "INSERT INTO state VALUES (1, 0, 0, 0, 0)",
+    ),
+)
+# One statement is one snapshot; LENGTH and the columns before `data` are read without the blob.
+_STATISTICS: Final = f"""SELECT
+    s.position, s.records, s.bytes, s.max_bytes,
+    COALESCE((SELECT _id FROM {TABLE} ORDER BY _id DESC LIMIT 1), s.position),
+    COALESCE((SELECT records_total FROM {TABLE} ORDER BY _id DESC LIMIT 1), s.records),
+    COALESCE((SELECT bytes_total FROM {TABLE} ORDER BY _id DESC LIMIT 1), s.bytes),
+    (SELECT oldest_at FROM {TABLE} WHERE _id > s.position ORDER BY _id LIMIT 1),
+    COALESCE((SELECT _id FROM {TABLE} ORDER BY _id LIMIT 1), s.position + 1)
+FROM state AS s"""
+_ACK: Final = f"""UPDATE state SET (position, records, bytes) =
+    (SELECT _id, records_total, bytes_total FROM {TABLE} WHERE _id <= :position ORDER BY _id DESC LIMIT 1)
+WHERE position < :position"""
+_REPLAY: Final = f"""UPDATE state SET (position, records, bytes) =
+    (SELECT _id - 1, records_total - records, bytes_total - LENGTH(data) FROM {TABLE}
+     WHERE _id > state.position - :frames ORDER BY _id LIMIT 1)
+WHERE EXISTS (SELECT 1 FROM {TABLE} WHERE _id > state.position - :frames AND _id <= state.position)"""
+_FORGET: Final = f"DELETE FROM {TABLE} WHERE _id <= :last"
+_EVICT: Final = f"DELETE FROM {TABLE} WHERE _id <= (SELECT position FROM state)"
+
+
+class _Bytes:
+    """A serializer that leaves bytes as they are."""
+
+    @staticmethod
+    def dumps(value: bytes) -> bytes:
+        return value
+
+    @staticmethod
+    def loads(value: bytes) -> bytes:
+        return value
+
+
+class FrameTable(SQLiteQueue):
+    """persist-queue's FIFO with the pragmas that make it durable, and totals in each row."""
+
+    _getter: sqlite3.Connection  # type: ignore[assignment]
+    _putter: sqlite3.Connection  # type: ignore[assignment]
+
+    _SQL_CREATE = _CREATE
+    _SQL_INSERT = """INSERT INTO {table_name} (oldest_at, records, records_total, bytes_total, data) VALUES (
+        ?1, ?2,
+        ?2 + COALESCE((SELECT records_total FROM {table_name} ORDER BY {key_column} DESC LIMIT 1), (SELECT records FROM state)),
+        LENGTH(?3)
+            + COALESCE((SELECT bytes_total FROM {table_name} ORDER BY {key_column} DESC LIMIT 1), (SELECT bytes FROM state)),
+        ?3)"""
+    _SQL_SELECT = "SELECT {key_column}, data, oldest_at FROM {table_name} ORDER BY {key_column} ASC LIMIT 1"
+    _SQL_SELECT_WHERE = (
+        "SELECT {key_column}, data, oldest_at FROM {table_name} WHERE {column} {op} ? "
+        "ORDER BY {key_column} ASC LIMIT 1"
+    )
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(
+            str(path.parent),
+            name="frames",
+            multithreading=True,
+            timeout=BUSY_SECONDS,
+            auto_commit=False,
+            serializer=_Bytes,
+            db_file_name=path.name,
+        )
+
+    def _new_db_connection(self, path: str, multithreading: bool, timeout: float) -> sqlite3.Connection:
+        connection: sqlite3.Connection = super()._new_db_connection(path, multithreading, timeout)
+        configure(connection)
+        return connection
+
+    def _count(self) -> int:
+        return 0  # it would scan the table for a number that is not used
+
+    def put(self, item: bytes, block: bool = True) -> int:
+        """Appends a frame and returns its position."""
+        header = frame_header(item)
+        position: int = self._insert_into(header.oldest_at, header.records, item)
+        return position
+
+    def next(self) -> Item | None:
+        """The frame behind the cursor, and moves it."""
+        try:
+            row: dict[str, Any] = self.get(block=False, raw=True)
+        except Empty:
+            return None
+        return Item(row["pqid"], row["data"])
+
+    def acked(self) -> int:
+        """The last acked position."""
+        position: int = self._getter.execute("SELECT position FROM state").fetchone()[0]
+        return position
+
+    def ack(self, position: int, retain: int) -> None:
+        """Everything up to `position`, the position of a row behind the last acked one, is acked; rows more than `retain` behind it go."""
+        self._write((_ACK, {"position": position}), (_FORGET, {"last": position - retain}))
+
+    def replay(self, frames: int) -> None:
+        """Takes back the acks of the last `frames` rows, as far as they are still there."""
+        self._write((_REPLAY, {"frames": frames}))
+
+    def evict(self) -> bool:
+        """Deletes every row that is acked; whether there was one."""
+        return self._write((_EVICT, {})) > 0
+
+    def statistics(self) -> QueueStatistics:
+        """The state of the whole queue."""
+        return queue_statistics(self._getter)
+
+    def bound(self, max_bytes: int) -> None:
+        """Refuses to let the file grow beyond `max_bytes` by what is put here."""
+        bound(self._putter, max_bytes)
+        self._write(("UPDATE state SET max_bytes = :max WHERE max_bytes <> :max", {"max": max_bytes}))
+
+    def _write(self, *statements: tuple[str, dict[str, int]]) -> int:
+        """Runs statements as one transaction; returns how many rows the last one changed."""
+        changed = 0
+        with self.tran_lock, self._putter as transaction:
+            for statement, values in statements:
+                changed = transaction.execute(statement, values).rowcount
+        return changed
+
+
+def queue_statistics(connection: sqlite3.Connection) -> QueueStatistics:
+    """The state of the whole queue, by one short select."""
+    position, records, size, max_bytes, last, records_total, bytes_total, oldest_at, first = (
+        connection.execute(_STATISTICS).fetchone()
+    )
+    return QueueStatistics(
+        frames=last - position,
+        records=records_total - records,
+        bytes=bytes_total - size,
+        oldest_at=oldest_at,
+        max_bytes=max_bytes,
+        retained=position - first + 1,
+    )
