@@ -44,7 +44,7 @@ StartedBy: TypeAlias = Literal["login", "online_check", "unknown"]
 EndedBy: TypeAlias = Literal["logout", "next_login", "offline_check", "cap"]
 
 
-class Check(msgspec.Struct, frozen=True, array_like=True, order=True):
+class Check(msgspec.Struct, frozen=True, array_like=True):
     """Census said that the character was offline.
 
     Attributes:
@@ -166,6 +166,10 @@ def _start(session: Session) -> Ms:
     return session.start
 
 
+def _check_order(check: Check) -> tuple[Ms, Ms]:
+    return check.offline_at, -1 if check.online_at is None else check.online_at
+
+
 def _beyond(character: Character, event: Login | Logout) -> bool:
     """Whether the event is from before the kept sessions; one at their very edge may belong to the session that fell off."""
     edge = character.pruned_before
@@ -261,7 +265,7 @@ class _Facts:
             return ()
         return tuple(
             check
-            for check in sorted(self.checks)
+            for check in sorted(self.checks, key=_check_order)
             if start <= check.offline_at and (end is None or check.offline_at < end)
         )
 
