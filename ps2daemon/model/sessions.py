@@ -143,6 +143,8 @@ def fold(character: Character, events: Iterable[Login | Logout], evidence: Evide
     # What lies before the latest session that began before the first new event can't change by it.
     first = min(event.at for event in new)
     index = max(0, bisect_left(sessions, first, key=_start) - 1)
+    while index > 0 and sessions[index].login_ts is None:
+        index -= 1  # checks from behind a session without a login are kept with the latest one that has one
     facts = _Facts()
     for session in sessions[index:]:
         facts.take(session)
