@@ -298,7 +298,7 @@ class _Facts:
         against: list[tuple[Ms, int, EndedBy]] = []  # the number settles a tie
         if next_login is not None:
             against.append((next_login, 0, "next_login"))
-        if checks:
+        if checks and (until is None or checks[0].offline_at < until):
             against.append((checks[0].offline_at, 1, "offline_check"))
         online = self._online(login, min((at for at, _, _ in against), default=until or evidence.as_of + 1))
         cap = online + CAP
