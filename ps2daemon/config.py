@@ -162,8 +162,8 @@ def service_id_for(settings: Settings, url: str) -> Secret:
 
 
 def configured(environ: Mapping[str, str]) -> bool:
-    """Whether the environment says anything about the settings, a file's name included."""
-    return any(name == CONFIG_VARIABLE or _key_of(name) is not None for name in environ)
+    """Whether the environment holds any key."""
+    return any(_key_of(name) is not None for name in environ)
 
 
 def _from_file(path: Path | None) -> tuple[dict[str, _Section], list[_Section]]:

@@ -1,0 +1,149 @@
+"""The command line: which commands there are, and how their errors end the process.
+
+A command's module is imported when the command is called, or its own help asked for, and not before: `ps2daemon --help` has to be quick.
+
+Exit codes: 0 done; 1 failed; 2 the person's input is at fault; 130 interrupted. An error of this program (`Ps2Error`) is one line on stderr.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from ps2daemon import __version__
+from ps2daemon.errors import ConfigError, Ps2Error, UsageError
+
+if TYPE_CHECKING:
+    from ps2daemon.config import Settings
+
+COMMANDS: Final = {
+    "run": ("ps2daemon.cli.run:run", "Record, until it is told to stop."),
+    "serve": ("ps2daemon.cli.serve:serve", "Serve the page and its JSON API."),
+    "demo": ("ps2daemon.cli.demo:demo", "Show all of it on this machine, without Census."),
+    "simulate": ("ps2daemon.cli.simulate:simulate", "Play Census, or write the recording of a past span."),
+    "check-config": ("ps2daemon.cli.check_config:check_config", "Say whether the configuration is right."),
+    "status": ("ps2daemon.cli.status:status", "Say what is stored and how far it reaches."),
+    "queue": ("ps2daemon.cli.queue:queue", "Look into the queue, fill it, empty it."),
+    "population": ("ps2daemon.cli.population:population", "Who was online, as table, file or picture."),
+    "export": ("ps2daemon.cli.export:export", "Write what is stored as NDJSON or CSV."),
+}
+"""By name: where the command is, and its help in one line."""
+
+INTERRUPTED: Final = 130
+"""128 and the number of SIGINT, as shells have it."""
+
+
+def epilog(*examples: str) -> str:
+    """The end of a command's help: command lines that can be copied."""
+    title = "Example:" if len(examples) == 1 else "Examples:"
+    return "\n".join(("\b", title, *(f"  {example}" for example in examples)))
+
+
+def settings_of(ctx: click.Context) -> Settings:
+    """The settings of this call, read once, when the first command asks for them.
+
+    Raises:
+        ConfigError: they are at fault, or there are none.
+    """
+    from ps2daemon.config import configured, load_settings
+
+    root = ctx.find_root()
+    if not isinstance(root.obj, dict):
+        root.obj = {}
+    if "settings" not in root.obj:
+        path: Path | None = root.params.get("config")
+        settings = load_settings(path, os.environ)
+        if path is None and not configured(os.environ):
+            raise ConfigError(
+                "there is no configuration: copy config.example.toml and give --config FILE before the command, or set"
+                " PS2DAEMON_CONFIG"
+            )
+        root.obj["settings"] = settings
+    loaded: Settings = root.obj["settings"]
+    return loaded
+
+
+class LazyGroup(click.Group):
+    """Knows its commands by `COMMANDS`, and is where every command's errors end."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, name = COMMANDS[cmd_name][0].partition(":")
+        command = getattr(import_module(module), name)
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+        except (Ps2Error, KeyboardInterrupt, BrokenPipeError, BaseExceptionGroup) as error:
+            code = _tell(error)
+            if code is None:
+                raise
+            raise click.exceptions.Exit(code) from None
+        return result
+
+
+def _tell(error: BaseException) -> int | None:
+    """Says what a person needs to know and returns the exit code, or None if it is a defect."""
+    leaves = list(_leaves(error))
+    if any(isinstance(leaf, KeyboardInterrupt) for leaf in leaves):
+        return INTERRUPTED
+    if all(isinstance(leaf, BrokenPipeError) for leaf in leaves):
+        # Whoever read stdout has enough; what is still buffered has no one to go to.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    if not all(isinstance(leaf, Ps2Error) for leaf in leaves):
+        return None
+    leaves.sort(key=lambda leaf: not isinstance(leaf, UsageError))
+    click.echo(f"ps2daemon: error: {' '.join(str(leaves[0]).split())}", err=True)
+    return 2 if isinstance(leaves[0], UsageError) else 1
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    """Trio raises what happened in a nursery as a group, even of one."""
+    if isinstance(error, BaseExceptionGroup):
+        for part in error.exceptions:
+            yield from _leaves(part)
+    else:
+        yield error
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    epilog=epilog(
+        "ps2daemon demo",
+        "ps2daemon --config /etc/ps2daemon/config.toml run",
+        "ps2daemon --config config.toml population --world 10 --overlay day",
+    ),
+)
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    envvar="PS2DAEMON_CONFIG",
+    show_envvar=True,
+    help="The configuration; config.example.toml explains every key.",
+)
+@click.version_option(__version__, prog_name="ps2daemon", message="%(prog)s %(version)s")
+def main(config: Path | None) -> None:
+    """Records who is online in PlanetSide 2, and shows it with its gaps.
+
+    `ps2daemon COMMAND --help` tells more about each command. Data goes to stdout, everything else to stderr.
+    """
