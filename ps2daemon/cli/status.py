@@ -1,0 +1,117 @@
+"""`ps2daemon status`: is it recording, what waits, what is stored."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, Final
+
+import click
+import msgspec
+import trio
+
+from ps2daemon.cli import epilog, settings_of
+from ps2daemon.config import Settings
+from ps2daemon.errors import QueueError, StoreError
+from ps2daemon.model import tables
+from ps2daemon.model.coverage import WorldCoverage
+from ps2daemon.model.times import iso
+from ps2daemon.store.base import StoreReader
+
+ANSWER_SECONDS: Final = 3.0
+
+
+@click.command(epilog=epilog("ps2daemon status", "ps2daemon status --json | jq .daemon"))
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.pass_context
+def status(ctx: click.Context, as_json: bool) -> None:
+    """Say whether it records, what waits in the queue and what the store holds.
+
+    Ends with 0 if every stage of the running daemon does what it is for, and with 1 otherwise. Disturbs nobody.
+    """
+    settings = settings_of(ctx)
+    facts: dict[str, Any] = {"daemon": {}, "queue": _queue(settings), "store": trio.run(_store, settings)}
+    ports = settings.web.metrics_port, settings.web.metrics_port + 1
+    for port in ports:
+        facts["daemon"].update(_stages(settings, port))
+    ready = bool(facts["daemon"]) and all(stage["ready"] for stage in facts["daemon"].values())
+    if as_json:
+        click.echo(msgspec.json.encode(facts | {"ready": ready}))
+    else:
+        _print(facts, ports)
+    sys.exit(0 if ready else 1)
+
+
+def _stages(settings: Settings, port: int) -> dict[str, Any]:
+    """What the daemon that listens on `port` says of its stages; nothing if there is none."""
+    import httpx
+
+    host = settings.web.host if settings.web.host not in ("0.0.0.0", "::") else "127.0.0.1"
+    try:
+        answer = httpx.get(f"http://{host}:{port}/readyz", timeout=ANSWER_SECONDS, trust_env=False)
+        stages = answer.json()["stages"]
+    except (httpx.HTTPError, ValueError, KeyError, TypeError):
+        return {}  # nothing there, or something else
+    if isinstance(stages, dict):
+        return stages
+    return {stage["name"]: stage for stage in stages}
+
+
+def _queue(settings: Settings) -> dict[str, Any]:
+    from ps2daemon.queue.sqlite import read_statistics
+
+    try:
+        statistics = read_statistics(settings.queue.directory)
+    except QueueError as error:
+        return {"error": str(error)}
+    facts = msgspec.structs.asdict(statistics)
+    oldest = facts.pop("oldest_at")
+    return facts | {"oldest_at": None if oldest is None else iso(oldest)}
+
+
+async def _store(settings: Settings) -> dict[str, Any]:
+    from ps2daemon.daemon import open_reader
+
+    try:
+        store = await open_reader(settings.store)
+    except StoreError as error:
+        return {"error": str(error)}
+    try:
+        return await _stored(store)
+    finally:
+        await store.aclose()
+
+
+async def _stored(store: StoreReader) -> dict[str, Any]:
+    until = await store.records_until()
+    coverage: dict[int, WorldCoverage] = {}
+    for span in await store.spans():
+        coverage.setdefault(span.world_id, WorldCoverage()).add(span)
+    return {
+        "records_until": None if until is None else iso(until),
+        "counts": await store.counts(),
+        "covered_until": {
+            str(world_id): iso(world.end)
+            for world_id, world in sorted(coverage.items())
+            if world.end is not None
+        },
+    }
+
+
+def _print(facts: dict[str, Any], ports: tuple[int, int]) -> None:
+    if not facts["daemon"]:
+        click.echo(f"daemon    not running: nothing answers on port {ports[0]} or {ports[1]}")
+    for name, stage in facts["daemon"].items():
+        why = f": {stage['why']}" if stage.get("why") else ""
+        click.echo(f"{name:<12}{stage['state']}{why}")
+    queue, store = facts["queue"], facts["store"]
+    if "error" in queue:
+        click.echo(f"queue       {queue['error']}")
+    else:
+        click.echo(f"queue       {queue['records']:,} records wait, {queue['bytes']:,} bytes")
+    if "error" in store:
+        click.echo(f"store       {store['error']}")
+        return
+    counts = ", ".join(f"{number:,} {name}" for name, number in store["counts"].items())
+    click.echo(f"store       {counts}")
+    for world_id, until in store["covered_until"].items():
+        click.echo(f"recorded    {tables.world_name(int(world_id))} until {until}")
