@@ -27,8 +27,8 @@ FRAMES: Final = 256
 RECORDS: Final = 4_000
 """A batch has no more than this and one frame: a commit serves all of them, and a larger one saves little (about 60 ms of work)."""
 POLL_SECONDS: Final = 0.05
-NAMING_SECONDS: Final = 30.0
-"""How long the end of a draining waits for Census to name the last characters; they are named later otherwise."""
+NAMING_SECONDS: Final = 5.0
+"""How long the end of a draining waits for Census to name any further character; the rest is named later otherwise."""
 
 
 async def run_enricher(
@@ -72,11 +72,19 @@ async def _enrich(
         if until_named is not None:
             await handover.empty()
             if not (await consumer.statistics()).frames:
-                with trio.move_on_after(NAMING_SECONDS):
-                    await until_named.idle()
+                await _named(until_named)
                 return
         with trio.move_on_after(POLL_SECONDS):
             await control.stopping.wait()
+
+
+async def _named(naming: Naming) -> None:
+    """Waits for the characters that are being asked about, as long as answers come."""
+    left = naming.left + 1
+    while naming.left < left:
+        left = naming.left
+        with trio.move_on_after(NAMING_SECONDS):
+            await naming.idle()
 
 
 def _batches(items: Sequence[Item], source: CharacterSource) -> list[Handed]:

@@ -59,6 +59,11 @@ class Naming:
             self._some.set()
             self._idle = trio.Event() if self._idle.is_set() else self._idle
 
+    @property
+    def left(self) -> int:
+        """How many characters are left to ask about."""
+        return len(self._waiting)
+
     async def idle(self) -> None:
         """Waits until nothing is left to ask about."""
         while self._waiting or self._busy:
