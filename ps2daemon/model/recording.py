@@ -24,7 +24,8 @@ MAX_LINE_BYTES: Final = MAX_PAYLOAD_BYTES + 1024
 """The largest payload that is decoded, and room for the rest of the line; nothing larger is parsed."""
 
 _MAX_U32: Final = 2**32 - 1
-_SHOWN_BYTES: Final = 60
+_SHOWN: Final = 100
+"""So many characters of a bad line are shown."""
 
 
 class _Event(msgspec.Struct, tag_field="kind", tag="event", forbid_unknown_fields=True, gc=False):
@@ -65,9 +66,9 @@ def parse_line(line: bytes, number: int) -> Record:
             line.decode()  # a payload is not looked into below, and bytes that are no UTF-8 would pass
         raw = _decoder.decode(line)
     except msgspec.ValidationError as error:
-        raise RecordingError(number, str(error)) from None
+        raise RecordingError(number, _shown(str(error))) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise RecordingError(number, f"it is no JSON object: {error}") from None
+        raise RecordingError(number, f"it is no JSON object: {_shown(str(error))}") from None
     if isinstance(raw, _Event):
         payload = bytes(raw.payload)
         if payload[:1] != b"{":
@@ -140,10 +141,14 @@ def _time(number: int, key: str, text: str) -> Ms:
             if seconds.isdigit() and seconds < "60" and milliseconds.isdigit():
                 return _minute(text[:16]) + int(seconds) * 1000 + int(milliseconds)
         clock = text.partition("T")[2]
-        if not (clock.endswith("Z") or "+" in clock or "-" in clock):
+        if len(text) > _SHOWN or not (clock.endswith("Z") or "+" in clock or "-" in clock):
             raise UsageError(
-                f"{text[:_SHOWN_BYTES]!r} is no ISO 8601 time with its offset, such as 2026-03-01T12:00:00.123Z"
+                f"{_shown(text)!r} is no ISO 8601 time with its offset, such as 2026-03-01T12:00:00.123Z"
             )
         return parse_iso(text)
     except UsageError as error:
         raise RecordingError(number, f"{key}: {error}") from None
+
+
+def _shown(text: str) -> str:
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."

@@ -38,7 +38,7 @@ def read_recording(source: Path | BinaryIO) -> Iterator[Record]:
             empty: int | None = None
             while line := stream.readline(MAX_LINE_BYTES + 1):
                 number += 1
-                if line.isspace():
+                if line.isspace() and len(line) <= MAX_LINE_BYTES:
                     empty = empty or number
                     continue
                 if empty is not None:

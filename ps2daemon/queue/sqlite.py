@@ -177,6 +177,7 @@ class SqliteConsumer(_End):
 
     def __init__(self, path: Path, frames: FrameTable, lock: Lock, max_bytes: int, retain: int) -> None:
         super().__init__(path, frames, lock, max_bytes, retain)
+        frames.suppose(max_bytes)
         self._acked = self._read_to = frames.acked()
         frames.cursor = self._acked
 

@@ -155,6 +155,10 @@ class FrameTable(SQLiteQueue):
         bound(self._putter, max_bytes)
         self._write(("UPDATE state SET max_bytes = :max WHERE max_bytes <> :max", {"max": max_bytes}))
 
+    def suppose(self, max_bytes: int) -> None:
+        """States the bound for as long as no producer has."""
+        self._write(("UPDATE state SET max_bytes = :max WHERE max_bytes = 0", {"max": max_bytes}))
+
     def _write(self, *statements: tuple[str, dict[str, int]]) -> int:
         """Runs statements as one transaction; returns how many rows the last one changed."""
         changed = 0
