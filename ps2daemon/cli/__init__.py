@@ -1,6 +1,6 @@
-"""The command line: which commands there are, and how their errors end the process.
+"""The command line: how commands (`commands.py`) are found, and how their errors end the process.
 
-A command's module is imported when the command is called, or its own help asked for, and not before: `ps2daemon --help` has to be quick.
+A command's module is imported when the command is called, or its own help asked for, and not before.
 
 Exit codes: 0 done; 1 failed; 2 the person's input is at fault; 130 interrupted. An error of this program (`Ps2Error`) is one line on stderr.
 """
@@ -11,29 +11,16 @@ import os
 import sys
 from collections.abc import Iterator
 from importlib import import_module
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from ps2daemon import __version__
+from ps2daemon.commands import COMMANDS, CONFIG_HELP, help_text
 from ps2daemon.errors import ConfigError, Ps2Error, UsageError
 
 if TYPE_CHECKING:
     from ps2daemon.config import Settings
-
-COMMANDS: Final = {
-    "run": ("ps2daemon.cli.run:run", "Record, until it is told to stop."),
-    "serve": ("ps2daemon.cli.serve:serve", "Serve the page and its JSON API."),
-    "demo": ("ps2daemon.cli.demo:demo", "Show all of it on this machine, without Census."),
-    "simulate": ("ps2daemon.cli.simulate:simulate", "Play Census, or write the recording of a past span."),
-    "check-config": ("ps2daemon.cli.check_config:check_config", "Say whether the configuration is right."),
-    "status": ("ps2daemon.cli.status:status", "Say what is stored and how far it reaches."),
-    "queue": ("ps2daemon.cli.queue:queue", "Look into the queue, fill it, empty it."),
-    "population": ("ps2daemon.cli.population:population", "Who was online, as table, file or picture."),
-    "export": ("ps2daemon.cli.export:export", "Write what is stored as NDJSON or CSV."),
-}
-"""By name: where the command is, and its help in one line."""
 
 INTERRUPTED: Final = 130
 """128 and the number of SIGINT, as shells have it."""
@@ -51,13 +38,16 @@ def settings_of(ctx: click.Context) -> Settings:
     Raises:
         ConfigError: they are at fault, or there are none.
     """
+    from pathlib import Path
+
     from ps2daemon.config import configured, load_settings
 
     root = ctx.find_root()
     if not isinstance(root.obj, dict):
         root.obj = {}
     if "settings" not in root.obj:
-        path: Path | None = root.params.get("config")
+        config: str | None = root.params.get("config")
+        path = Path(config) if config is not None else None
         settings = load_settings(path, os.environ)
         if path is None and not configured(os.environ):
             raise ConfigError(
@@ -83,9 +73,8 @@ class LazyGroup(click.Group):
         assert isinstance(command, click.Command)
         return command
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+    def get_help(self, ctx: click.Context) -> str:
+        return help_text().rstrip("\n")
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -124,26 +113,8 @@ def _leaves(error: BaseException) -> Iterator[BaseException]:
         yield error
 
 
-@click.group(
-    cls=LazyGroup,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
-    epilog=epilog(
-        "ps2daemon demo",
-        "ps2daemon --config /etc/ps2daemon/config.toml run",
-        "ps2daemon --config config.toml population --world 10 --overlay day",
-    ),
-)
-@click.option(
-    "--config",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    envvar="PS2DAEMON_CONFIG",
-    show_envvar=True,
-    help="The configuration; config.example.toml explains every key.",
-)
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--config", type=click.Path(), metavar="FILE", envvar="PS2DAEMON_CONFIG", help=CONFIG_HELP)
 @click.version_option(__version__, prog_name="ps2daemon", message="%(prog)s %(version)s")
-def main(config: Path | None) -> None:
-    """Records who is online in PlanetSide 2, and shows it with its gaps.
-
-    `ps2daemon COMMAND --help` tells more about each command. Data goes to stdout, everything else to stderr.
-    """
+def main(config: str | None) -> None:
+    """Its help is `commands.help_text`."""
