@@ -1,0 +1,249 @@
+"""`ps2daemon demo`: two weeks of history and a live recording on this machine, without Census.
+
+Nothing here is a shortcut: the programs that it starts are the ones that record for real, only that the stream they listen to is the
+simulator's. What it makes is in one directory, and is made anew at each start.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Final
+
+import click
+
+from ps2daemon.cli import epilog
+from ps2daemon.errors import Ps2Error, UsageError
+from ps2daemon.model.records import DAY, SECOND, Ms
+from ps2daemon.model.times import iso
+
+START_SECONDS: Final = 30.0
+STOP_SECONDS: Final = 12.0
+"""SIGTERM ends each program in under 10 s."""
+MARK: Final = ".ps2daemon-demo"
+"""The file that says that a directory is a demo's and may be emptied."""
+
+CONFIG: Final = """\
+# Made by `ps2daemon demo`: the simulator of this machine in place of Census.
+[census]
+service_id = "demo"
+rest_url = "http://127.0.0.1:{simulator}"
+requests_per_minute = 6000
+
+[[stream]]
+url = "ws://127.0.0.1:{simulator}/streaming"
+environment = "ps2"
+worlds = [{worlds}]
+verify_seconds = 15
+
+[queue]
+directory = "queue"
+
+[store]
+path = "ps2.db"
+
+[web]
+port = {web}
+metrics_port = {metrics}
+"""
+
+
+@click.command(
+    epilog=epilog("ps2daemon demo", "ps2daemon demo --days 60 --scale 0.3 --directory /tmp/ps2-demo")
+)
+@click.option(
+    "--directory",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("demo"),
+    show_default=True,
+    metavar="DIR",
+    help="Where to keep what it makes.",
+)
+@click.option(
+    "--days", type=click.IntRange(1, 400), default=14, show_default=True, metavar="N", help="Days of history."
+)
+@click.option(
+    "--worlds", default="1,10,40", show_default=True, metavar="IDS", help="Which worlds to simulate."
+)
+@click.option(
+    "--scale", type=float, default=0.5, show_default=True, metavar="X", help="Multiplies the worlds' people."
+)
+@click.option(
+    "--seed", type=int, default=1, show_default=True, metavar="N", help="Another seed, another history."
+)
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8020,
+    show_default=True,
+    metavar="PORT",
+    help="Where to serve the page; 0 for any free one.",
+)
+@click.option("--once", is_flag=True, help="Stop as soon as the page is up, for tests.")
+def demo(directory: Path, days: int, worlds: str, scale: float, seed: int, port: int, once: bool) -> None:
+    """Show all of it on this machine: fill in a history, record live from a simulator, and serve the page.
+
+    Ctrl-C stops everything.
+    """
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)
+    _empty(directory)
+    began = time.monotonic()
+    now: Ms = int(time.time()) * SECOND
+    start = now - days * DAY
+    simulated = ["--worlds", worlds, "--scale", str(scale), "--seed", str(seed)]
+    with ExitStack() as stack:
+        port_file = directory / "simulator.port"
+        simulator = [
+            "simulate",
+            "live",
+            "--history-from",
+            iso(start),
+            "--port",
+            "0",
+            "--port-file",
+            port_file.name,
+        ]
+        stack.enter_context(_program(directory, "simulator", [*simulator, *simulated]))
+        web, metrics = port or _free_port(), _free_port()
+        _run(
+            [
+                "simulate",
+                "history",
+                "--from",
+                iso(start),
+                "--to",
+                iso(now),
+                "--out",
+                "recording.ndjson",
+                *simulated,
+            ],
+            directory,
+        )
+        config = CONFIG.format(
+            simulator=_port(directory, port_file), worlds=worlds.replace(",", ", "), web=web, metrics=metrics
+        )
+        (directory / "config.toml").write_text(config)
+        configured = ["--config", "config.toml"]
+        _run([*configured, "queue", "import", "recording.ndjson"], directory)
+        _run([*configured, "queue", "drain"], directory)
+        stack.enter_context(_program(directory, "daemon", [*configured, "run"]))
+        stack.enter_context(_program(directory, "page", [*configured, "serve"]))
+        _await_port(directory, "page", web)
+        click.echo(
+            f"\n{days} days of history are on the page after {time.monotonic() - began:.0f} s, and it records on:\n",
+            err=True,
+        )
+        click.echo(f"    http://127.0.0.1:{web}/")
+        click.echo(
+            f"\nCtrl-C stops everything. {directory}/ has the configuration, the logs and the data:", err=True
+        )
+        click.echo(f"    ps2daemon --config {directory}/config.toml status", err=True)
+        while not once:
+            for name, program in _PROGRAMS.items():
+                if program.poll() is not None:
+                    raise Ps2Error(f"the {name} ended by itself: {directory / (name + '.log')} says why")
+            time.sleep(0.5)
+
+
+_PROGRAMS: Final[dict[str, subprocess.Popen[bytes]]] = {}
+"""What is running now, by name."""
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _empty(directory: Path) -> None:
+    if directory.exists() and any(directory.iterdir()) and not (directory / MARK).exists():
+        raise UsageError(f"{directory} holds something that is no demo: choose another --directory")
+    try:
+        if directory.exists():
+            shutil.rmtree(directory)
+        directory.mkdir(parents=True)
+        (directory / MARK).touch()
+    except OSError as error:
+        raise UsageError(f"can't use {directory}: {error.strerror}; choose another --directory") from None
+
+
+def _command(arguments: Sequence[str]) -> list[str]:
+    return [sys.executable, "-m", "ps2daemon", *arguments]
+
+
+def _environment() -> dict[str, str]:
+    """Nothing of the person's own configuration reaches the demo."""
+    return {key: value for key, value in os.environ.items() if not key.startswith("PS2DAEMON_")}
+
+
+def _run(arguments: Sequence[str], directory: Path) -> None:
+    """One step, on the person's terminal."""
+    done = subprocess.run(_command(arguments), cwd=directory, env=_environment(), check=False)
+    if done.returncode != 0:
+        raise Ps2Error(f"the step `ps2daemon {' '.join(arguments)}` failed with {done.returncode}")
+
+
+@contextmanager
+def _program(directory: Path, name: str, arguments: Sequence[str]) -> Iterator[None]:
+    """A program in the background, its log in the directory; stopped at the end."""
+    with (directory / f"{name}.log").open("wb") as log:
+        program = subprocess.Popen(
+            _command(arguments),
+            cwd=directory,
+            env=_environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,  # Ctrl-C is ours to pass on, in order
+        )
+    _PROGRAMS[name] = program
+    try:
+        yield
+    finally:
+        del _PROGRAMS[name]
+        program.terminate()
+        try:
+            program.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            program.kill()
+            program.wait()
+            click.echo(f"The {name} did not stop within {STOP_SECONDS:g} s and was ended.", err=True)
+
+
+def _port(directory: Path, file: Path) -> int:
+    """The port that the simulator wrote down."""
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        text = file.read_text() if file.exists() else ""
+        if text.strip().isdigit():
+            return int(text)
+        if _PROGRAMS["simulator"].poll() is not None:
+            break
+        time.sleep(0.05)
+    raise Ps2Error(f"the simulator did not start: {directory / 'simulator.log'} says why")
+
+
+def _await_port(directory: Path, name: str, port: int) -> None:
+    """Waits until the program listens."""
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline and _PROGRAMS[name].poll() is None:
+        with socket.socket() as probe:
+            probe.settimeout(0.5)
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.05)
+    raise Ps2Error(f"the {name} did not start: {directory / (name + '.log')} says why")
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
