@@ -6,7 +6,8 @@ records reach. Neither order nor repetition matters:
 - Sorted by time; at equal times the logout comes first if a session is open, otherwise the login.
 - A login opens a session, and ends one that is open (`next_login`).
 - A logout ends the open session, however late it is told (`logout`), unless more than `MAX_SESSION` passed since the last
-  evidence of being online: a logout and a login must have been lost between the two, and the pair would weigh days.
+  evidence of being online: a logout and a login must have been lost between the two, and the pair would weigh days. Such
+  a session is not open any more for a login and a logout at one second either.
 - A logout without a session is a session of its own whose start is unknown (`login_ts` None).
 - An end that no logout tells is an estimate between two known times, `ended_after` and `ended_before`: the last evidence of
   being online (login or check) and the first against it (next login, offline check, or the cap: `CAP` without evidence,
@@ -239,13 +240,13 @@ class _Facts:
         opened: Ms | None = None  # the login of the session that is open
         for at in self._times:
             login, logout = logins.get(at), logouts.get(at)
-            if logout is not None and opened is None and login is not None:
-                found.append(self._ended(at, at))
-                continue
             if logout is not None:
                 if opened is not None and at - self._online(opened, at) > MAX_SESSION:
                     found.append(self._estimated(opened, at, None, evidence))
                     opened = None
+                if opened is None and login is not None:
+                    found.append(self._ended(at, at))
+                    continue
                 if opened is not None:
                     found.append(self._ended(opened, at))
                     opened = None
