@@ -24,8 +24,8 @@ import trio
 from trio_websocket import ConnectionClosed, WebSocketConnection
 
 from ps2daemon.census.limits import REFUSED_SECONDS, Backoff
-from ps2daemon.census.secret import Secret
-from ps2daemon.census.verification import Verification
+from ps2daemon.census.secret import Secret, service_name
+from ps2daemon.census.verification import EMPTY_SUBSCRIBE, Verification, subscribe_command
 from ps2daemon.census.websocket import Dial, dial_tcp, use_websocket
 from ps2daemon.clock import Clock
 from ps2daemon.errors import CensusError, CensusRefused, StreamLost
@@ -52,12 +52,12 @@ HIGHEST_RECONNECT_SECONDS: Final = 60.0
 UNANSWERED_PERIODS: Final = 3
 WRONG_SUBSCRIPTIONS: Final = 3
 """So many wrong answers in a row to a full `subscribe`, and another connection is tried: nodes differ (CENSUS.md C7)."""
+MOST_WRONG_SUBSCRIPTIONS: Final = WRONG_SUBSCRIPTIONS * 2**9
+"""Where a part is subscribed and another connection did not help either, the rest is not worth the gaps: about a day at 60 s."""
 STEADY_SECONDS: Final = 10.0
 """A connection that lasts so long after its first right answer has proved itself: waits start from the first again."""
 ASK_GAP_SECONDS: Final = 0.5
 """The least time between two asks, however often there is a reason for one (CENSUS.md C5)."""
-
-_EMPTY_SUBSCRIBE: Final = '{"service":"event","action":"subscribe"}'
 
 
 class StreamSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -154,8 +154,9 @@ async def run_stream(
     tls = ssl.create_default_context() if settings.url.startswith("wss:") else None
     backoff = Backoff(first=settings.reconnect_seconds, highest=HIGHEST_RECONNECT_SECONDS)
     failures = 0
+    patience = WRONG_SUBSCRIPTIONS
     while True:
-        connection = _Connection(settings, sink, clock, observer, backpressure)
+        connection = _Connection(settings, sink, clock, observer, backpressure, patience)
         observer.connecting()
         try:
             end = await use_websocket(
@@ -175,6 +176,10 @@ async def run_stream(
         observer.disconnected(end.cause if isinstance(end, StreamLost) else "refused", str(end))
         if connection.steady():
             failures = 0
+        if connection.was_right:
+            patience = WRONG_SUBSCRIPTIONS
+        elif isinstance(end, StreamLost) and end.cause == "subscription":
+            patience = min(2 * patience, MOST_WRONG_SUBSCRIPTIONS)
         await trio.sleep(max(least, backoff.seconds(failures, chance())))
         failures += 1
 
@@ -183,21 +188,11 @@ def _resource(settings: StreamSettings) -> str:
     """The path and query to ask for. It contains the service id: not to be shown."""
     _, _, rest = settings.url.partition("://")
     _, slash, path = rest.partition("/")
-    service_id = quote(settings.service_id.reveal().removeprefix("s:"), safe="")
     joint = "&" if "?" in path else "?"
-    return f"{slash or '/'}{path}{joint}environment={quote(settings.environment)}&service-id=s:{service_id}"
-
-
-def _subscribe(settings: StreamSettings) -> str:
-    # Worlds are listed one by one: "all" is suspected to be less reliable (CENSUS.md S3).
-    command = {
-        "service": "event",
-        "action": "subscribe",
-        "worlds": [str(world) for world in settings.worlds],
-        "eventNames": settings.event_names,
-        "logicalAndCharactersWithWorlds": False,
-    }
-    return msgspec.json.encode(command).decode()
+    environment = quote(settings.environment, safe="")
+    return (
+        f"{slash or '/'}{path}{joint}environment={environment}&service-id={service_name(settings.service_id)}"
+    )
 
 
 class _Connection:
@@ -210,6 +205,7 @@ class _Connection:
         clock: Clock,
         observer: StreamObserver,
         backpressure: Backpressure | None,
+        patience: int,
     ) -> None:
         self._settings = settings
         self._sink = sink
@@ -219,10 +215,12 @@ class _Connection:
         self._verification = Verification(settings.worlds, settings.event_names)
         self._connected = trio.Event()
         self._ask_now = trio.Event()
+        self.was_right = False
+        self._patience = patience  # with answers that have a part of what is wanted
         self._wrong = 0  # answers to a full subscribe, in a row
         self._end: CensusError | None = None
         self._proved_at: float | None = None
-        self._read_at = self._answered_at = trio.current_time()
+        self._read_at = trio.current_time()
         # A reader that is held back sees neither frames nor pongs: that is no fault of the peer.
         self._held_back = False
         self._resumed_at = -1.0
@@ -238,6 +236,8 @@ class _Connection:
                 except StreamLost as error:
                     self._end = self._end or error
                 except ConnectionClosed as error:
+                    if part != self._read:
+                        return  # the reader hears of it as well, behind what is still to be read
                     self._end = self._end or _closed(error)
                 nursery.cancel_scope.cancel()
 
@@ -310,21 +310,20 @@ class _Connection:
 
     def _answered(self, subscription: Subscription, received_at: Ms) -> None:
         answer = self._verification.answered(subscription)
-        if answer is None:
-            return
-        self._answered_at = trio.current_time()
         self._observer.verified(answer.right)
         if answer.lost:
             self._sink.lost(answer.lost, "subscription")
-        for world_id in answer.verified:
-            self._sink.verified(world_id, answer.asked_at, received_at)
+        if answer.asked_at is not None:
+            for world_id in answer.verified:
+                self._sink.verified(world_id, answer.asked_at, received_at)
+        if answer.verified and self._proved_at is None:
+            self._proved_at = trio.current_time()
         if answer.right:
             self._wrong = 0
-            if self._proved_at is None:
-                self._proved_at = self._answered_at
+            self.was_right = True
         elif answer.to_subscribe:
             self._wrong += 1
-            if self._wrong >= WRONG_SUBSCRIPTIONS:
+            if self._wrong >= (self._patience if answer.partly else WRONG_SUBSCRIPTIONS):
                 raise StreamLost(
                     "subscription", f"{self._wrong} subscriptions in a row were not taken as wanted"
                 )
@@ -343,16 +342,20 @@ class _Connection:
                 f"the service did not say within {settings.connect_deadline:g} s that it is connected",
             )
         self._observer.connected()
-        subscribe = _subscribe(settings)
-        self._answered_at = trio.current_time()
+        verification = self._verification
+        subscribe = subscribe_command(settings.worlds, settings.event_names)
         while True:
-            full = not self._verification.right
-            self._verification.asked(self._clock.now(), subscribe=full)
-            await socket.send_message(subscribe if full else _EMPTY_SUBSCRIBE)
+            full = not verification.right
+            verification.asked(self._clock.now(), trio.current_time(), subscribe=full)
+            await socket.send_message(subscribe if full else EMPTY_SUBSCRIBE)
             await self._next_ask()
-            silent = trio.current_time() - max(self._answered_at, self._resumed_at)
-            if silent >= UNANSWERED_PERIODS * settings.verify_seconds and not self._held_back:
-                raise StreamLost("unanswered", f"no answer to any subscription for {silent:.0f} s")
+            since = verification.asked_since
+            if since is None or self._held_back:
+                continue
+            # Half a period short of three, so that rounding does not add one.
+            unanswered = trio.current_time() - max(since, self._resumed_at)
+            if unanswered > (UNANSWERED_PERIODS - 0.5) * settings.verify_seconds:
+                raise StreamLost("unanswered", f"no answer to a subscription for {unanswered:.0f} s")
 
     async def _next_ask(self) -> None:
         """Waits for the next period, or for a reason to ask earlier."""

@@ -9,11 +9,33 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
+from typing import Final, NamedTuple
 
 import msgspec
 
 from ps2daemon.model.messages import Subscription
 from ps2daemon.model.records import Ms
+
+EMPTY_SUBSCRIBE: Final = '{"service":"event","action":"subscribe"}'
+"""Changes nothing and is answered with what is subscribed."""
+
+
+def subscribe_command(worlds: Iterable[int], event_names: Iterable[str]) -> str:
+    """Adds these events of these worlds, listed one by one: "all" is suspected to be less reliable (CENSUS.md S3)."""
+    command = {
+        "service": "event",
+        "action": "subscribe",
+        "worlds": [str(world) for world in worlds],
+        "eventNames": list(event_names),
+        "logicalAndCharactersWithWorlds": False,
+    }
+    return msgspec.json.encode(command).decode()
+
+
+class _Ask(NamedTuple):
+    at: Ms
+    since: float
+    subscribe: bool
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -21,16 +43,19 @@ class Answer(msgspec.Struct, frozen=True):
 
     Attributes:
         right: it has everything that is wanted.
+        partly: it has some of it.
         to_subscribe: it answers a full `subscribe`, not an empty one.
-        asked_at: when the oldest unanswered ask was sent: the answer may be to that one, so no more is claimed.
+        asked_at: when the oldest unanswered ask was sent: the answer may be to that one, so no more is claimed. None if
+            nothing was asked: then it can break spans but proves nothing.
         verified: worlds that are subscribed and whose endpoint is up.
         begun: those of `verified` that were not covered before.
         lost: worlds that were covered and are no longer subscribed.
     """
 
     right: bool
+    partly: bool
     to_subscribe: bool
-    asked_at: Ms
+    asked_at: Ms | None
     verified: tuple[int, ...]
     begun: tuple[int, ...]
     lost: tuple[int, ...]
@@ -42,7 +67,7 @@ class Verification:
     def __init__(self, worlds: Iterable[int], event_names: Iterable[str]) -> None:
         self._worlds = tuple(worlds)
         self._event_names = frozenset(event_names)
-        self._asks: deque[tuple[Ms, bool]] = deque()
+        self._asks: deque[_Ask] = deque()
         self._down: set[int] = set()
         self._covered: set[int] = set()
         self.right = False  # the latest answer had everything
@@ -52,23 +77,38 @@ class Verification:
         """Worlds whose span is unbroken."""
         return tuple(world for world in self._worlds if world in self._covered)
 
-    def asked(self, at: Ms, *, subscribe: bool) -> None:
-        """A `subscribe` is about to be sent, in full or empty."""
-        self._asks.append((at, subscribe))
+    @property
+    def asked_since(self) -> float | None:
+        """Since when the oldest ask waits for its answer, or None if none does."""
+        return self._asks[0].since if self._asks else None
 
-    def answered(self, subscription: Subscription) -> Answer | None:
-        """An acknowledgement arrived; None if nothing was asked, so that it proves nothing."""
-        if not self._asks:
-            return None
-        asked_at, to_subscribe = self._asks.popleft()
+    def asked(self, at: Ms, since: float, *, subscribe: bool) -> None:
+        """A `subscribe` is about to be sent, in full or empty.
+
+        Args:
+            since: the same moment by the clock that `asked_since` is measured with.
+        """
+        self._asks.append(_Ask(at, since, subscribe))
+
+    def answered(self, subscription: Subscription) -> Answer:
+        """An acknowledgement arrived."""
+        ask = self._asks.popleft() if self._asks else None
         subscribed = self._subscribed(subscription)
         self.right = len(subscribed) == len(self._worlds)
-        verified = tuple(world for world in subscribed if world not in self._down)
-        begun = tuple(world for world in verified if world not in self._covered)
         lost = tuple(world for world in self.covered if world not in subscribed)
         self._covered.difference_update(lost)
+        verified = () if ask is None else tuple(world for world in subscribed if world not in self._down)
+        begun = tuple(world for world in verified if world not in self._covered)
         self._covered.update(begun)
-        return Answer(self.right, to_subscribe, asked_at, verified, begun, lost)
+        return Answer(
+            right=self.right,
+            partly=bool(subscribed),
+            to_subscribe=ask is not None and ask.subscribe,
+            asked_at=None if ask is None else ask.at,
+            verified=verified,
+            begun=begun,
+            lost=lost,
+        )
 
     def world(self, world_id: int, *, online: bool) -> bool:
         """An endpoint's state was told; True if that is a change for a world that is wanted."""
