@@ -85,20 +85,22 @@ class WorldCoverage:
         before = self._ends[first - 1] if first > 0 else None
         behind = self._starts[last] if last < len(self._starts) else None
         start, end, after = span.start, span.end, span.after
-        if first < last:  # it touches the spans first..last-1
-            if last - first == 1 and self._starts[first] <= start and self._ends[first] >= end:
-                return None
-            if self._starts[first] <= start:
-                after = self._afters[first]
-            grows_behind = last == len(self._starts) and last - first == 1 and self._starts[first] <= start
-            start = min(start, self._starts[first])
-            end = max(end, self._ends[last - 1])
-        else:
-            grows_behind = False
+        if first == last:
+            changed = before is not None or behind is not None
+        else:  # it touches the spans first..last-1
+            was_start, was_end, was_after = self._starts[first], self._ends[last - 1], self._afters[first]
+            if was_start <= start:  # two claims of one start may differ in `after` (see `merge_spans`)
+                after = was_after if was_start < start else min(after, was_after)
+            start, end = min(start, was_start), max(end, was_end)
+            changed = (
+                last - first > 1
+                or (before is not None and (start, after) != (was_start, was_after))
+                or (behind is not None and end != was_end)
+            )
         self._starts[first:last] = [start]
         self._ends[first:last] = [end]
         self._afters[first:last] = [after]
-        if grows_behind or (before is None and behind is None and first == last):
+        if not changed:
             return None
         return Interval(start if before is None else before, end if behind is None else behind)
 
