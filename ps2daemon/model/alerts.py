@@ -2,7 +2,7 @@
 
 Like sessions, alerts are a function of the set of events: of a world's changes of state, its locks, and how far the records
 reach. An alert's instance number is unique only until the server restarts, so that changes more than `LONGEST_ALERT`
-apart, or of another kind of alert, belong to another alert.
+apart, or of another kind of alert, belong to another alert; and so does a start that comes after an end.
 
 An alert ends by its first `ended` or `canceled`; without one, by the lock of its continent; without that, when its time is
 up (`duration`), once the records reach `GRACE` beyond.
@@ -25,6 +25,9 @@ GRACE: Final = 5 * MINUTE
 """How long after its nominal end an alert is waited for; `ended` comes about a second after (CENSUS.md 4.4)."""
 LOCK_DISTANCE: Final = 2 * MINUTE
 """A lock and the end of its alert are at most so far apart."""
+
+STARTS: Final = (STARTED, RESTARTED)
+ENDS: Final = (ENDED, CANCELED)
 
 AlertEnd: TypeAlias = Literal["event", "duration", "lock"]
 
@@ -157,7 +160,7 @@ def _order(change: Metagame) -> tuple[int, Ms, bool, int, str]:
     return (
         change.instance_id,
         change.at,
-        change.state not in (STARTED, RESTARTED),
+        change.state not in STARTS,
         change.state,
         repr(change),
     )
@@ -172,6 +175,7 @@ def _clusters(changes: Iterable[Metagame]) -> list[list[Metagame]]:
             first is None
             or (first.metagame_event_id, first.instance_id) != (change.metagame_event_id, change.instance_id)
             or change.at - first.at > LONGEST_ALERT
+            or (change.state in STARTS and any(known.state in ENDS for known in clusters[-1]))
         ):
             clusters.append([])
         clusters[-1].append(change)
