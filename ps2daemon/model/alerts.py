@@ -5,13 +5,14 @@ reach. An alert's instance number is unique only until the server restarts, so t
 apart, or of another kind of alert, belong to another alert; and so does a start that comes after an end.
 
 An alert ends by its first `ended` or `canceled`; without one, by the lock of its continent; without that, when its time is
-up (`duration`), once the records reach `GRACE` beyond.
+up (`duration`), once the records reach `GRACE` beyond. A lock belongs to at most one alert: to the one whose end is
+nearest, before any that has no end of its own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Final, Literal, TypeAlias
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final, Literal, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -20,7 +21,7 @@ from ps2daemon.model.events import CANCELED, ENDED, RESTARTED, STARTED, Continen
 from ps2daemon.model.records import HOUR, MINUTE, Ms
 
 LONGEST_ALERT: Final = 3 * HOUR
-"""Twice the longest nominal duration."""
+"""Longer than any alert: of all kinds that ever were, the longest nominally lasts two hours."""
 GRACE: Final = 5 * MINUTE
 """How long after its nominal end an alert is waited for; `ended` comes about a second after (CENSUS.md 4.4)."""
 LOCK_DISTANCE: Final = 2 * MINUTE
@@ -130,13 +131,14 @@ def derive(
     by_zone: dict[int, list[Lock]] = {}
     for lock in sorted(locks, key=_lock_order):
         kept = by_zone.setdefault(lock.zone_id, [])
-        if (
-            not kept or kept[-1].at != lock.at
-        ):  # of two that differ in anything else, the first by value counts
+        # Of two that differ in anything else, the first by value counts.
+        if not kept or kept[-1].at != lock.at:
             kept.append(msgspec.structs.replace(lock, alert_id=None))
     alerts: dict[str, Alert] = {}
-    for cluster in _clusters(changes):
-        alert = _alert(cluster, by_zone, as_of)
+    runs = [_run(cluster) for cluster in _clusters(changes)]
+    owned = _owned(runs, by_zone)
+    for index, run in enumerate(runs):
+        alert = _alert(run, owned.get(index), as_of)
         number = 1
         alert_id = alert.alert_id
         while alert_id in alerts:
@@ -186,32 +188,71 @@ def _territory(change: Metagame) -> Territory:
     return Territory(change.territory_vs, change.territory_nc, change.territory_tr)
 
 
-def _alert(cluster: Sequence[Metagame], locks: dict[int, list[Lock]], as_of: Ms) -> Alert:
-    first = cluster[0]
-    kind = tables.metagame_events().get(first.metagame_event_id)
-    started = next((change for change in cluster if change.state in (STARTED, RESTARTED)), None)
-    ended = next((change for change in cluster if change.state in (ENDED, CANCELED)), None)
-    zone_id = next((change.zone_id for change in cluster if change.zone_id is not None), None)
+class _Run(NamedTuple):
+    """The changes of one alert, and what they say by themselves."""
+
+    changes: Sequence[Metagame]
+    kind: tables.MetagameEvent | None
+    zone_id: int | None
+    started: Metagame | None
+    ended: Metagame | None
+
+    @property
+    def due(self) -> Ms | None:
+        """When its time is up; None where it was not seen to start."""
+        if self.started is None:
+            return None
+        nominal = tables.DEFAULT_ALERT if self.kind is None else self.kind.duration(self.started.at)
+        return self.started.at + nominal
+
+
+def _run(changes: Sequence[Metagame]) -> _Run:
+    kind = tables.metagame_events().get(changes[0].metagame_event_id)
+    zone_id = next((change.zone_id for change in changes if change.zone_id is not None), None)
     if zone_id is None and kind is not None:
         zone_id = kind.zone_id
-    start = None if started is None else started.at
-    duration = tables.DEFAULT_ALERT if kind is None else kind.duration(first.at)
+    return _Run(
+        changes,
+        kind,
+        zone_id,
+        started=next((change for change in changes if change.state in STARTS), None),
+        ended=next((change for change in changes if change.state in ENDS), None),
+    )
+
+
+def _owned(runs: Sequence[_Run], by_zone: Mapping[int, Sequence[Lock]]) -> dict[int, Lock]:
+    """The lock of each run that ended with one, by the run's index; no lock twice."""
+    claims: list[tuple[bool, Ms, Ms, int, Lock]] = []
+    for index, run in enumerate(runs):
+        if run.zone_id is None or (run.kind is not None and not run.kind.locks):
+            continue
+        ended, started, due = run.ended, run.started, run.due
+        for lock in by_zone.get(run.zone_id, ()):
+            if ended is not None:
+                distance = abs(lock.at - ended.at)
+                if ended.state != CANCELED and distance <= LOCK_DISTANCE:
+                    claims.append((False, distance, lock.at, index, lock))
+            elif started is not None and due is not None and started.at < lock.at <= due + LOCK_DISTANCE:
+                claims.append((True, lock.at, lock.at, index, lock))
+    owned: dict[int, Lock] = {}
+    taken: set[str] = set()
+    for _, _, _, index, lock in sorted(claims, key=lambda claim: claim[:4]):
+        if index not in owned and lock.lock_id not in taken:
+            owned[index] = lock
+            taken.add(lock.lock_id)
+    return owned
+
+
+def _alert(run: _Run, lock: Lock | None, as_of: Ms) -> Alert:
+    first, kind, started, ended = run.changes[0], run.kind, run.started, run.ended
     end: Ms | None = None
     ended_by: AlertEnd | None = None
-    zone_locks = [] if zone_id is None or (kind is not None and not kind.locks) else locks.get(zone_id, [])
-    lock: Lock | None = None
     if ended is not None:
         end, ended_by = ended.at, "event"
-        near = [lock for lock in zone_locks if abs(lock.at - ended.at) <= LOCK_DISTANCE]
-        lock = min(near, key=lambda lock: (abs(lock.at - ended.at), lock.at), default=None)
-    elif start is not None:
-        lock = next(
-            (lock for lock in zone_locks if start < lock.at <= start + duration + LOCK_DISTANCE), None
-        )
-        if lock is not None:
-            end, ended_by = lock.at, "lock"
-        elif as_of >= start + duration + GRACE:
-            end, ended_by = start + duration, "duration"
+    elif lock is not None:
+        end, ended_by = lock.at, "lock"
+    elif run.due is not None and as_of >= run.due + GRACE:
+        end, ended_by = run.due, "duration"
     canceled = ended is not None and ended.state == CANCELED
     territory_end = None if ended is None else _territory(ended)
     winner = None
@@ -226,8 +267,8 @@ def _alert(cluster: Sequence[Metagame], locks: dict[int, list[Lock]], as_of: Ms)
         metagame_event_id=first.metagame_event_id,
         name=f"Alert {first.metagame_event_id}" if kind is None else kind.name,
         type=None if kind is None else kind.type,
-        zone_id=zone_id,
-        start=start,
+        zone_id=run.zone_id,
+        start=None if started is None else started.at,
         end=end,
         ended_by=ended_by,
         canceled=canceled,
@@ -235,5 +276,5 @@ def _alert(cluster: Sequence[Metagame], locks: dict[int, list[Lock]], as_of: Ms)
         territory_end=territory_end,
         winner=winner,
         lock_id=None if lock is None else lock.lock_id,
-        changes=tuple(cluster),
+        changes=tuple(run.changes),
     )
