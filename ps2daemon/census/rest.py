@@ -142,13 +142,10 @@ class CensusClient:
                 "Accept": "application/json",
                 "Accept-Encoding": "identity",
             },
-            verify=ssl.create_default_context(),
-            # The pool is never full, since a cancel while it is loses connections for good.
-            limits=httpx.Limits(max_connections=2 * IN_FLIGHT, max_keepalive_connections=IN_FLIGHT),
             timeout=None,  # there is a total deadline
             follow_redirects=False,
             trust_env=False,
-            transport=transport,
+            transport=transport or _transport(),
         )
 
     async def __aenter__(self) -> Self:
@@ -229,12 +226,16 @@ class CensusClient:
                 status = response.status_code
                 if response.headers.get("content-encoding", "identity").lower() != "identity":
                     return self._failed("malformed", "compressed its answer, though it was told not to")
-                async for chunk in response.aiter_bytes():
-                    body += chunk
-                    if len(body) > MAX_BODY_BYTES:
-                        return self._failed("too_large", f"answered with more than {MAX_BODY_BYTES} bytes")
+                # Cancelled rather than left, since httpx's nested generators end in order only by what is raised inside.
+                with trio.CancelScope() as reading:
+                    async for chunk in response.aiter_bytes():
+                        body += chunk
+                        if len(body) > MAX_BODY_BYTES:
+                            reading.cancel()
         except httpx.HTTPError as error:
             return self._failed("network", f"can't be reached: {type(error).__name__}")
+        if len(body) > MAX_BODY_BYTES:
+            return self._failed("too_large", f"answered with more than {MAX_BODY_BYTES} bytes")
         if 300 <= status < 400:
             return self._failed("redirect", f"redirects (HTTP {status}), as it does during maintenance")
         return self._rows(collection, status, bytes(body))
@@ -282,6 +283,15 @@ class CensusClient:
 
     def _refused(self, what: str) -> _Failure:
         return _Failure("refused", CensusRefused(f"{self._shown} {what}: is the service id registered?"))
+
+
+def _transport() -> httpx.AsyncBaseTransport:
+    return httpx.AsyncHTTPTransport(
+        verify=ssl.create_default_context(),
+        # The pool is never full, since a cancel while it is loses connections for good.
+        limits=httpx.Limits(max_connections=2 * IN_FLIGHT, max_keepalive_connections=IN_FLIGHT),
+        trust_env=False,
+    )
 
 
 def _identity(row: object) -> Identity | None:
