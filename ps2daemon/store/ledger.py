@@ -20,30 +20,26 @@ from cachetools import LRUCache
 
 from ps2daemon.census.rest import Identity
 from ps2daemon.errors import StoreConflict
-from ps2daemon.model import alerts as alert_model
-from ps2daemon.model.alerts import Alert, Lock
 from ps2daemon.model.batch import Batch
 from ps2daemon.model.coverage import Gap, Span, WorldCoverage
-from ps2daemon.model.events import Login, Logout, Metagame
-from ps2daemon.model.records import DAY, HOUR, Ms
+from ps2daemon.model.events import Login, Logout
+from ps2daemon.model.records import Ms
 from ps2daemon.model.sessions import CAP, Character, Evidence, Folded, fold, settle
 from ps2daemon.store.base import (
     CharacterDocument,
     Commit,
-    SessionDocument,
     Store,
     Stored,
     Unsettled,
-    session_documents,
 )
+from ps2daemon.store.changes import Changes, named
+from ps2daemon.store.world_events import WorldEvents, events_of_worlds, world_events
 
-CACHED_SESSIONS: Final = 40_000
-"""How many sessions the cache of characters holds: about 12 MB."""
+CACHED_SESSIONS: Final = 20_000
+"""How many sessions the cache of characters holds: about 10 MB."""
 CONFLICTS: Final = 5
 PAGE: Final = 500
 """How many characters are settled with one commit."""
-AFFECTED: Final = 12 * HOUR
-"""No alert or lock that is further from a new one changes by it: changes that belong together are within `LONGEST_ALERT`."""
 
 T = TypeVar("T")
 
@@ -200,15 +196,15 @@ class Ledger:
             self._until = max(self._until, batch.until or 0)
             stored = await self._load(batch.events)
             evidence = self._evidence()
-            changes = _Changes()
+            changes = Changes()
             too_old: list[Login | Logout] = []
-            for character_id, events in batch.events.items():
+            for character_id, told in batch.events.items():
                 before = stored[character_id]
-                folded = fold(before.document.state, events, evidence)
+                folded = fold(before.document.state, told, evidence)
                 too_old.extend(folded.old)
-                named = _named(before.document, identities.get(character_id), self._latest())
-                changes.take(before, msgspec.structs.replace(named, state=folded.character), folded)
-            alerts, gone_alerts, locks, gone_locks = await self._alerts(batch.changes, batch.locks)
+                after = named(before.document, identities.get(character_id), self._latest())
+                changes.take(before, msgspec.structs.replace(after, state=folded.character), folded)
+            events = await events_of_worlds(self._store, batch.changes, batch.locks, self._as_of())
             unknown = [event for event in too_old if not await self._is_repetition(event)]
         except BaseException:
             self._coverage = None
@@ -217,10 +213,10 @@ class Ledger:
             Commit(
                 sessions=changes.sessions,
                 gone_sessions=changes.gone,
-                alerts=alerts,
-                gone_alerts=gone_alerts,
-                locks=locks,
-                gone_locks=gone_locks,
+                alerts=events.alerts,
+                gone_alerts=events.gone_alerts,
+                locks=events.locks,
+                gone_locks=events.gone_locks,
                 characters=changes.characters,
                 spans=batch.spans,
                 unsettled=unsettled,
@@ -251,12 +247,12 @@ class Ledger:
 
     async def _identify(self, identities: Collection[Identity], at: Ms) -> int:
         stored = await self._load(identity.character_id for identity in identities)
-        changes = _Changes()
+        changes = Changes()
         for identity in identities:
             before = stored[identity.character_id]
             if before.version == 0:
                 continue  # nothing was recorded of it
-            after = _named(before.document, identity, at)
+            after = named(before.document, identity, at)
             changes.take(before, after, Folded(after.state))
         if changes.characters:
             await self._commit(Commit(sessions=changes.sessions, characters=changes.characters))
@@ -279,7 +275,7 @@ class Ledger:
     async def _settle_characters(self, character_ids: Sequence[str]) -> int:
         await self._open()
         evidence = self._evidence()
-        changes = _Changes()
+        changes = Changes()
         for before in (await self._load(character_ids)).values():
             state = settle(before.document.state, evidence)
             changes.take(before, msgspec.structs.replace(before.document, state=state), Folded(state))
@@ -293,103 +289,18 @@ class Ledger:
         await self._open()
         changed = 0
         for world_id, first in await self._store.running_alerts():
-            alerts, gone_alerts, locks, gone_locks = await self._world_alerts(world_id, first, first, (), ())
-            if alerts or gone_alerts or locks or gone_locks:
-                changed += len(alerts)
+            found = await world_events(self._store, world_id, first, first, self._as_of())
+            if found != WorldEvents():
+                changed += len(found.alerts)
                 await self._commit(
-                    Commit(alerts=alerts, gone_alerts=gone_alerts, locks=locks, gone_locks=gone_locks)
+                    Commit(
+                        alerts=found.alerts,
+                        gone_alerts=found.gone_alerts,
+                        locks=found.locks,
+                        gone_locks=found.gone_locks,
+                    )
                 )
         return changed
-
-    async def _alerts(
-        self, changes: Sequence[Metagame], locks: Sequence[Lock]
-    ) -> tuple[list[Alert], list[str], list[Lock], list[str]]:
-        """The alerts and locks to write and to delete, for new changes of state and locks."""
-        commit: tuple[list[Alert], list[str], list[Lock], list[str]] = ([], [], [], [])
-        worlds = {change.world_id for change in changes} | {lock.world_id for lock in locks}
-        for world_id in sorted(worlds):
-            of_world = [change for change in changes if change.world_id == world_id]
-            locks_of_world = [lock for lock in locks if lock.world_id == world_id]
-            times = [change.at for change in of_world] + [lock.at for lock in locks_of_world]
-            part = await self._world_alerts(world_id, min(times), max(times), of_world, locks_of_world)
-            commit[0].extend(part[0])
-            commit[1].extend(part[1])
-            commit[2].extend(part[2])
-            commit[3].extend(part[3])
-        return commit
-
-    async def _world_alerts(
-        self, world_id: int, first: Ms, last: Ms, changes: Sequence[Metagame], locks: Sequence[Lock]
-    ) -> tuple[list[Alert], list[str], list[Lock], list[str]]:
-        # What is looked at reaches further than what may change, so that nothing at its edge lacks its other half.
-        start, end = first - DAY, last + DAY
-        known = {alert.alert_id: alert for alert in await self._store.alerts(start, end, (world_id,))}
-        known_locks = {lock.lock_id: lock for lock in await self._store.locks(start, end, (world_id,))}
-        alerts, all_locks = alert_model.derive(
-            [change for alert in known.values() for change in alert.changes] + list(changes),
-            [*known_locks.values(), *locks],
-            self._as_of(),
-        )
-
-        def affected(at: Ms) -> bool:
-            return first - AFFECTED <= at <= last + AFFECTED
-
-        return (
-            [a for key, a in alerts.items() if known.get(key) != a and affected(a.changes[0].at)],
-            [key for key, a in known.items() if key not in alerts and affected(a.changes[0].at)],
-            [lock for key, lock in all_locks.items() if known_locks.get(key) != lock and affected(lock.at)],
-            [key for key, lock in known_locks.items() if key not in all_locks and affected(lock.at)],
-        )
-
-
-class _Changes:
-    """Collects what differs between characters before and after."""
-
-    def __init__(self) -> None:
-        self.sessions: list[SessionDocument] = []
-        self.gone: list[str] = []
-        self.characters: list[Stored] = []
-
-    def take(self, before: Stored, after: CharacterDocument, folded: Folded) -> None:
-        old = before.document
-        if old == after:
-            return
-        self.characters.append(Stored(after, before.version))
-        whole = msgspec.structs.replace(
-            after.state,
-            sessions=folded.dropped + after.state.sessions,
-            pruned_before=old.state.pruned_before,
-            pruned_logout=old.state.pruned_logout,
-        )
-        skip = 0
-        if old.faction_id == after.faction_id:
-            for known, session in zip(old.state.sessions, whole.sessions, strict=False):
-                if known is not session and known != session:
-                    break
-                skip += 1
-        was = session_documents(_from(old, old.state, skip))
-        now = session_documents(_from(after, whole, skip))
-        self.sessions.extend(document for key, document in now.items() if was.get(key) != document)
-        self.gone.extend(key for key in was if key not in now)
-
-
-def _from(document: CharacterDocument, state: Character, skip: int) -> CharacterDocument:
-    """`document` with the sessions of `state` but for the first `skip`."""
-    if skip:
-        state = Character(state.sessions[skip:], pruned_logout=state.sessions[skip - 1].logout_ts)
-    return msgspec.structs.replace(document, state=state)
-
-
-def _named(document: CharacterDocument, identity: Identity | None, at: Ms) -> CharacterDocument:
-    """`document` with what Census says; what it leaves out stays as it was (it loses fields for days)."""
-    if identity is None or identity.faction_id == 0:
-        return document
-    name = identity.name if identity.name is not None else document.character_name
-    if document.faction_id == identity.faction_id and document.character_name == name:
-        return document
-    return msgspec.structs.replace(
-        document, character_name=name, faction_id=identity.faction_id, enriched_at=at
-    )
 
 
 def _sessions_of(stored: Stored) -> int:

@@ -1,0 +1,60 @@
+"""What differs between characters before and after: the documents that a commit has to write and to delete."""
+
+from __future__ import annotations
+
+import msgspec
+
+from ps2daemon.census.rest import Identity
+from ps2daemon.model.records import Ms
+from ps2daemon.model.sessions import Character, Folded
+from ps2daemon.store.base import CharacterDocument, SessionDocument, Stored, session_documents
+
+
+class Changes:
+    """Collects them, character by character."""
+
+    def __init__(self) -> None:
+        self.sessions: list[SessionDocument] = []
+        self.gone: list[str] = []
+        self.characters: list[Stored] = []
+
+    def take(self, before: Stored, after: CharacterDocument, folded: Folded) -> None:
+        old = before.document
+        if old == after:
+            return
+        self.characters.append(Stored(after, before.version))
+        whole = msgspec.structs.replace(
+            after.state,
+            sessions=folded.dropped + after.state.sessions,
+            pruned_before=old.state.pruned_before,
+            pruned_logout=old.state.pruned_logout,
+        )
+        skip = 0
+        if old.faction_id == after.faction_id:
+            for known, session in zip(old.state.sessions, whole.sessions, strict=False):
+                if known is not session and known != session:
+                    break
+                skip += 1
+        was = session_documents(_from(old, old.state, skip))
+        now = session_documents(_from(after, whole, skip))
+        self.sessions.extend(document for key, document in now.items() if was.get(key) != document)
+        self.gone.extend(key for key in was if key not in now)
+
+
+def _from(document: CharacterDocument, state: Character, skip: int) -> CharacterDocument:
+    """`document` with the sessions of `state` but for the first `skip`."""
+    if skip:
+        state = Character(state.sessions[skip:], pruned_logout=state.sessions[skip - 1].logout_ts)
+    return msgspec.structs.replace(document, state=state)
+
+
+def named(document: CharacterDocument, identity: Identity | None, at: Ms) -> CharacterDocument:
+    """`document` with what Census says; what it leaves out stays as it was (it loses fields for days)."""
+    if identity is None or identity.faction_id == 0:
+        return document
+    name = identity.name if identity.name is not None else document.character_name
+    if document.faction_id == identity.faction_id and document.character_name == name:
+        return document
+    return msgspec.structs.replace(
+        document, character_name=name, faction_id=identity.faction_id, enriched_at=at
+    )
