@@ -105,13 +105,14 @@ class Population(msgspec.Struct, frozen=True):
     Attributes:
         times: the buckets' starts.
         series: by world and faction, in the order asked for.
-        coverage: of each world asked for, as far as it bears on the window.
+        coverage, spans: of each world asked for, as far as they bear on the window.
     """
 
     step: Ms
     times: tuple[Ms, ...]
     series: tuple[Series, ...]
     coverage: Mapping[int, WorldCoverage]
+    spans: Mapping[int, tuple[Span, ...]]
 
 
 async def population(reader: StoreReader, query: PopulationQuery) -> Population:
@@ -128,17 +129,20 @@ async def population(reader: StoreReader, query: PopulationQuery) -> Population:
     counts = await reader.online_at(query.start, worlds)
     changes = await reader.changes(query.start, query.end, query.step, worlds)
     unknown = await reader.unknown_starts(query.start, query.end + LONGEST_GUESS, worlds)
-    coverage = coverage_by_world(spans, worlds)
-    return answer(query, cumulated(query, counts, changes, unknown, coverage), coverage)
+    by_world = spans_by_world(spans, worlds)
+    coverage = {world: WorldCoverage(found) for world, found in by_world.items()}
+    series = answer(query, cumulated(query, counts, changes, unknown, coverage), coverage)
+    times = tuple(range(query.start, query.end, query.step))
+    return Population(query.step, times, series, coverage, by_world)
 
 
-def coverage_by_world(spans: Iterable[Span], worlds: Iterable[int]) -> dict[int, WorldCoverage]:
-    """The coverage of each of `worlds`; empty for those without spans."""
+def spans_by_world(spans: Iterable[Span], worlds: Iterable[int]) -> dict[int, tuple[Span, ...]]:
+    """The spans of each of `worlds`, in order."""
     by_world: dict[int, list[Span]] = {world: [] for world in worlds}
     for span in spans:
         if span.world_id in by_world:
             by_world[span.world_id].append(span)
-    return {world: WorldCoverage(found) for world, found in by_world.items()}
+    return {world: tuple(found) for world, found in by_world.items()}
 
 
 def estimated_start(session: UnknownStart, coverage: WorldCoverage) -> Ms:
@@ -191,8 +195,10 @@ def bucket_of(query: PopulationQuery, at: Ms) -> int:
     return max(0, -((query.start - at) // query.step))
 
 
-def answer(query: PopulationQuery, online: Online, coverage: Mapping[int, WorldCoverage]) -> Population:
-    """The population from the people of every bucket, with None where the bucket is not covered."""
+def answer(
+    query: PopulationQuery, online: Online, coverage: Mapping[int, WorldCoverage]
+) -> tuple[Series, ...]:
+    """The series from the people of every bucket, with None where the bucket is not covered."""
     size = query.buckets
     series = []
     for world in dict.fromkeys(query.worlds):
@@ -208,8 +214,7 @@ def answer(query: PopulationQuery, online: Online, coverage: Mapping[int, WorldC
             people = online.get((world, faction), nobody)
             values = tuple(value if known else None for value, known in zip(people, covered, strict=True))
             series.append(Series(world, faction, values))
-    times = tuple(range(query.start, query.end, query.step))
-    return Population(query.step, times, tuple(series), coverage)
+    return tuple(series)
 
 
 def _covered(query: PopulationQuery, coverage: WorldCoverage) -> list[bool]:

@@ -1,0 +1,124 @@
+"""Options that several commands share, and how their values are read.
+
+Whatever a person got wrong is a `UsageError`: one line, exit code 2.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, contextmanager
+from datetime import tzinfo
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from ps2daemon.analysis import asking
+from ps2daemon.errors import UsageError
+from ps2daemon.model.records import Ms
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ps2daemon.config import StoreSettings
+    from ps2daemon.store.base import StoreReader
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+world_option = click.option(
+    "--world",
+    "worlds",
+    multiple=True,
+    metavar="WORLD",
+    help="A world's number or name; may be given several times. All that are stored, if none is given.",
+)
+empire_option = click.option(
+    "--empire",
+    "empires",
+    multiple=True,
+    metavar="EMPIRE",
+    help="vs, nc, tr, nso or unknown (not named by Census yet); may be given several times. All, if none is given.",
+)
+zone_option = click.option(
+    "--tz",
+    "zone",
+    default="UTC",
+    show_default=True,
+    metavar="ZONE",
+    help="The time zone of times without an offset, of a table and of a picture, such as Europe/Berlin.",
+)
+out_option = click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Write there instead of to stdout.",
+)
+
+
+def window_options(start: str | None, end: str | None) -> Callable[[Command], Command]:
+    """`--from` and `--to` with their defaults; None leaves that side open."""
+
+    def add(command: Command) -> Command:
+        times = "2026-03-01, 2026-03-01T12:00, 2026-03-01T12:00:00Z, now, or a span back from now such as -7d"
+        for name, side, default in (("--to", "end", end), ("--from", "start", start)):
+            command = click.option(
+                name,
+                side,
+                default=default,
+                show_default=default is not None,
+                metavar="TIME",
+                help=f"{'Where it begins' if side == 'start' else 'Where it ends, itself left out'}: {times}.",
+            )(command)
+        return command
+
+    return add
+
+
+def open_window(start: str | None, end: str | None, now: Ms, zone: tzinfo) -> tuple[Ms | None, Ms | None]:
+    """A window of which either side may be open.
+
+    Raises:
+        UsageError: a time is none, or the window is empty or reversed.
+    """
+    first = None if start is None else asking.parse_time(start, now=now, zone=zone)
+    behind = None if end is None else asking.parse_time(end, now=now, zone=zone)
+    if first is not None and behind is not None and first >= behind:
+        what = "empty" if first == behind else "reversed"
+        raise UsageError(f"the window is {what}: let --to be later than --from")
+    return first, behind
+
+
+@asynccontextmanager
+async def reading(settings: StoreSettings) -> AsyncIterator[StoreReader]:
+    """The store, for reading.
+
+    Raises:
+        StoreError: there is none, or it can't be read.
+    """
+    from ps2daemon.daemon import open_reader
+
+    reader = await open_reader(settings)
+    try:
+        yield reader
+    finally:
+        await reader.aclose()
+
+
+@contextmanager
+def output(out: Path | None) -> Iterator[IO[bytes]]:
+    """Where data goes: `out`, or stdout.
+
+    Raises:
+        UsageError: the file can't be written.
+    """
+    if out is None:
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+        return
+    try:
+        file = out.open("wb")
+    except OSError as error:
+        raise UsageError(f"{out} can't be written ({error.strerror}): choose another --out") from None
+    with file:
+        yield file

@@ -1,0 +1,204 @@
+"""`ps2daemon population`: who was online, as a table, a file or a picture."""
+
+from __future__ import annotations
+
+import sys
+from datetime import tzinfo
+from pathlib import Path
+from typing import Final
+
+import click
+import msgspec
+import trio
+
+from ps2daemon.analysis import asking
+from ps2daemon.analysis.documents import overlay_answer, population_answer
+from ps2daemon.analysis.overlay import Overlay, Period, overlay
+from ps2daemon.analysis.population import Population, PopulationQuery
+from ps2daemon.analysis.population import population as ask_population
+from ps2daemon.analysis.view import View, world_view
+from ps2daemon.cli import epilog, settings_of
+from ps2daemon.cli.options import (
+    empire_option,
+    out_option,
+    output,
+    reading,
+    window_options,
+    world_option,
+    zone_option,
+)
+from ps2daemon.cli.tables import print_population, write_csv
+from ps2daemon.clock import SystemClock
+from ps2daemon.config import Settings
+from ps2daemon.errors import UsageError
+from ps2daemon.model.records import Ms
+from ps2daemon.store.base import StoreReader
+
+FORMATS: Final = ("table", "csv", "json", "png", "svg", "pdf")
+PICTURES: Final = ("png", "svg", "pdf")
+TABLE_ROWS: Final = 50
+"""What `auto` makes of a step for a table; a picture or file gets up to `asking.GOOD_BUCKETS` instants."""
+
+
+class Request(msgspec.Struct, frozen=True):
+    """What was asked, read."""
+
+    worlds: tuple[int, ...]
+    factions: tuple[int, ...]
+    window: asking.Window
+    zone: tzinfo
+    by: Period | None
+    back: int
+    now: Ms
+
+    async def query(self, reader: StoreReader) -> PopulationQuery:
+        worlds = self.worlds or tuple(await reader.worlds())
+        if not worlds:
+            raise UsageError("nothing is stored yet: record or import something, or give --world")
+        return PopulationQuery(
+            start=self.window.start,
+            end=self.window.end,
+            step=self.window.step,
+            worlds=worlds,
+            factions=self.factions,
+        )
+
+
+@click.command(
+    epilog=epilog(
+        "ps2daemon population --world 10",
+        "ps2daemon population --world 10 --world 1 --from 2026-03-01 --to 2026-03-08 --step 5m --json",
+        "ps2daemon population --world Wainwright --from -7d --overlay week --back 2 --tz Europe/Berlin --out weeks.png",
+    )
+)
+@world_option
+@empire_option
+@window_options(asking.DEFAULT_START, "now")
+@click.option(
+    "--step",
+    default="auto",
+    show_default=True,
+    metavar="SPAN",
+    help="From instant to instant, such as 5m or 1h.",
+)
+@zone_option
+@click.option(
+    "--overlay",
+    "by",
+    type=click.Choice(["day", "week"]),
+    help="Lay the days or weeks before over the window, by the clock on the wall of --tz.",
+)
+@click.option(
+    "--back", type=int, default=1, show_default=True, metavar="N", help="How many days or weeks back."
+)
+@click.option(
+    "--format",
+    "kind",
+    type=click.Choice(FORMATS),
+    help="What to write; the ending of --out decides, and otherwise it is a table.",
+)
+@click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
+@out_option
+@click.pass_context
+def population(
+    ctx: click.Context,
+    worlds: tuple[str, ...],
+    empires: tuple[str, ...],
+    start: str,
+    end: str,
+    step: str,
+    zone: str,
+    by: Period | None,
+    back: int,
+    kind: str | None,
+    as_json: bool,
+    out: Path | None,
+) -> None:
+    """Say how many people of each empire were on each world, at each instant of a window.
+
+    An instant that was not recorded has no number; it is never zero. Pictures (png, svg, pdf) need the `charts` extra.
+    """
+    kind = _kind(kind, as_json, out)
+    now = SystemClock().now()
+    place = asking.parse_zone(zone)
+    window = asking.parse_window(
+        start, end, step, now=now, zone=place, buckets=TABLE_ROWS if kind == "table" else asking.GOOD_BUCKETS
+    )
+    request = Request(
+        asking.parse_worlds(worlds), asking.parse_empires(empires), window, place, by, back, now
+    )
+    settings = settings_of(ctx)
+    if kind in PICTURES:
+        from ps2daemon.web.bundle import require_charts
+
+        require_charts()
+        picture = _picture(trio.run(_views, settings, request), kind)
+        with output(out) as file:
+            file.write(picture)
+        return
+    answer = trio.run(_answer, settings, request)
+    with output(out) as file:
+        if kind == "json":
+            document = population_answer(answer) if isinstance(answer, Population) else overlay_answer(answer)
+            file.write(msgspec.json.encode(document) + b"\n")
+        elif kind == "csv":
+            write_csv(file, answer)
+        else:
+            print_population(file, answer, place, now)
+
+
+def _kind(kind: str | None, as_json: bool, out: Path | None) -> str:
+    if as_json:
+        if kind not in (None, "json"):
+            raise UsageError(f"--json and --format {kind} contradict each other: give one of them")
+        return "json"
+    if kind is None and out is not None:
+        ending = out.suffix.lstrip(".").lower()
+        if ending and ending not in FORMATS and ending != "txt":
+            raise UsageError(
+                f"{out.name} does not say which format: give --format, one of {', '.join(FORMATS)}"
+            )
+        kind = ending if ending in FORMATS else "table"
+    kind = kind or "table"
+    if kind in PICTURES and out is None and sys.stdout.isatty():
+        raise UsageError(f"a terminal can't show {kind}: give --out FILE")
+    return kind
+
+
+async def _answer(settings: Settings, request: Request) -> Population | Overlay:
+    async with reading(settings.store) as reader:
+        query = await request.query(reader)
+        if request.by is None:
+            return await ask_population(reader, query)
+        return await overlay(reader, query, request.by, request.back, request.zone)
+
+
+async def _views(settings: Settings, request: Request) -> list[View]:
+    async with reading(settings.store) as reader:
+        query = await request.query(reader)
+        query.check()
+        return [
+            await world_view(
+                reader,
+                msgspec.structs.replace(query, worlds=(world,)),
+                lines="empires",
+                by=request.by,
+                back=request.back,
+                zone=request.zone,
+                now=request.now,
+            )
+            for world in query.worlds
+        ]
+
+
+def _picture(views: list[View], kind: str) -> bytes:
+    import vl_convert
+
+    from ps2daemon.web.charts import charts
+
+    spec = charts(views)
+    if kind == "png":
+        return bytes(vl_convert.vegalite_to_png(spec, scale=2))
+    if kind == "pdf":
+        return bytes(vl_convert.vegalite_to_pdf(spec))
+    return str(vl_convert.vegalite_to_svg(spec)).encode()

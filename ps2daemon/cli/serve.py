@@ -1,0 +1,54 @@
+"""`ps2daemon serve`: the page and its JSON API as a process of its own."""
+
+from __future__ import annotations
+
+import click
+import trio
+
+from ps2daemon.cli import epilog, settings_of
+from ps2daemon.cli.options import reading
+from ps2daemon.clock import SystemClock
+from ps2daemon.config import Settings
+from ps2daemon.supervisor import stop_on_signals
+
+
+@click.command(
+    epilog=epilog("ps2daemon serve", "ps2daemon --config /etc/ps2daemon/config.toml serve --port 9000")
+)
+@click.option("--host", metavar="ADDRESS", help="Listen there instead of at web.host.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    metavar="PORT",
+    help="Listen there instead of at web.port; 0 for any free one.",
+)
+@click.pass_context
+def serve(ctx: click.Context, host: str | None, port: int | None) -> None:
+    """Serve the page and its JSON API, until SIGTERM or Ctrl-C.
+
+    It only reads the store, and may run beside the daemon, or without it. The address is printed once it listens.
+    """
+    settings = settings_of(ctx)
+    web = settings.web
+    trio.run(_serve, settings, web.host if host is None else host, web.port if port is None else port)
+
+
+async def _serve(settings: Settings, host: str, port: int) -> None:
+    from ps2daemon.web.app import page_app
+    from ps2daemon.web.server import serve_app
+
+    stopping = trio.Event()
+    async with reading(settings.store) as reader, trio.open_nursery() as nursery:
+        nursery.start_soon(stop_on_signals, stopping)
+        done = trio.Event()
+
+        async def run(task_status: trio.TaskStatus[int]) -> None:
+            app = page_app(reader, SystemClock())
+            await serve_app(app, host=host, port=port, stopping=stopping, task_status=task_status)
+            done.set()
+
+        bound = await nursery.start(run)
+        shown = f"[{host}]" if ":" in host else host
+        click.echo(f"The page is at http://{shown}:{bound}/", err=True)
+        await done.wait()
+        nursery.cancel_scope.cancel()

@@ -1,0 +1,166 @@
+"""Populations as tables for people and as CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+import sys
+from collections.abc import Iterator, Sequence
+from datetime import tzinfo
+from typing import IO, Final
+
+from rich.console import Console
+from rich.table import Table
+
+from ps2daemon.analysis.documents import rounded
+from ps2daemon.analysis.overlay import Overlay, differences, ratios
+from ps2daemon.analysis.population import Population, total
+from ps2daemon.analysis.view import ARREARS, faction_label, unrecorded
+from ps2daemon.model import tables
+from ps2daemon.model.records import Ms
+from ps2daemon.model.times import from_ms, iso
+
+PLAIN_WIDTH: Final = 160
+"""Columns where stdout is no terminal."""
+_COLOURS: Final = {1: "magenta", 2: "bright_blue", 3: "red", 4: "bright_black", 0: "yellow"}
+
+
+def write_csv(file: IO[bytes], answer: Population | Overlay) -> None:
+    """One row an instant, world and empire; an instant that is not covered has an empty `online`.
+
+    With an overlay, one row for each earlier period too, with the people then, the difference and the ratio.
+    """
+    text = io.TextIOWrapper(file, encoding="utf-8", newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    if isinstance(answer, Population):
+        writer.writerow(("time", "world_id", "faction_id", "online"))
+        for index, at in enumerate(answer.times):
+            for series in answer.series:
+                writer.writerow((iso(at), series.world_id, series.faction_id, series.online[index]))
+    else:
+        writer.writerow(
+            (
+                "time",
+                "world_id",
+                "faction_id",
+                "online",
+                "back",
+                "earlier_time",
+                "earlier_online",
+                "difference",
+                "ratio",
+            )
+        )
+        writer.writerows(_overlay_rows(answer))
+    text.flush()
+    text.detach()
+
+
+def _overlay_rows(answer: Overlay) -> Iterator[Sequence[object]]:
+    for earlier in answer.earlier:
+        for now, then in zip(answer.current.series, earlier.series, strict=True):
+            difference, ratio = differences(now.online, then.online), ratios(now.online, then.online)
+            for index, at in enumerate(answer.current.times):
+                partner, share = earlier.times[index], ratio[index]
+                yield (
+                    iso(at),
+                    now.world_id,
+                    now.faction_id,
+                    now.online[index],
+                    earlier.back,
+                    None if partner is None else iso(partner),
+                    then.online[index],
+                    difference[index],
+                    None if share is None else round(share, 4),
+                )
+
+
+def print_population(file: IO[bytes], answer: Population | Overlay, zone: tzinfo, now: Ms) -> None:
+    """A table for each world, in local times of `zone`; on a terminal with colours.
+
+    Instants in a row that were not recorded are one line that says why.
+    """
+    text = io.TextIOWrapper(file, encoding="utf-8", newline="")
+    terminal = file is sys.stdout.buffer and sys.stdout.isatty()
+    console = Console(
+        file=text, force_terminal=terminal, width=None if terminal else PLAIN_WIDTH, highlight=False
+    )
+    current = answer if isinstance(answer, Population) else answer.current
+    for world_id in dict.fromkeys(series.world_id for series in current.series):
+        console.print(_world_table(current, world_id, zone, now))
+        if isinstance(answer, Overlay):
+            console.print(_comparison_table(answer, world_id))
+        console.print()
+    text.flush()
+    text.detach()
+
+
+def _world_table(answer: Population, world_id: int, zone: tzinfo, now: Ms) -> Table:
+    series = [each for each in answer.series if each.world_id == world_id]
+    table = Table(
+        title=f"{tables.world_name(world_id)} ({world_id}), people online", title_justify="left", box=None
+    )
+    table.add_column(str(zone), no_wrap=True)
+    for each in series:
+        table.add_column(
+            faction_label(each.faction_id), justify="right", style=_COLOURS.get(each.faction_id, "")
+        )
+    table.add_column("together", justify="right", style="bold")
+    table.add_column("", style="yellow")
+    together = total(series)
+    gaps = unrecorded(answer.spans[world_id], answer.times[0], answer.times[-1] + answer.step)
+    silent_until: Ms | None = None
+    for index, at in enumerate(answer.times):
+        if together[index] is None:
+            gap = next((gap for gap in gaps if gap.start <= at < gap.end), None)
+            if silent_until is not None and at < silent_until:
+                continue
+            silent_until = None if gap is None else gap.end
+            why = ""
+            if gap is not None and at < now - ARREARS:
+                until = min(gap.end, answer.times[-1] + answer.step)
+                why = f"not recorded until {_clock(until, zone)}: {gap.reason}"
+            elif gap is not None:
+                why = "not recorded yet"
+            table.add_row(_clock(at, zone), *("—" for _ in series), "—", why)
+        else:
+            silent_until = None
+            table.add_row(
+                _clock(at, zone), *(f"{each.online[index]:,}" for each in series), f"{together[index]:,}", ""
+            )
+    return table
+
+
+def _clock(at: Ms, zone: tzinfo) -> str:
+    return from_ms(at).astimezone(zone).strftime("%Y-%m-%d %H:%M")
+
+
+def _comparison_table(answer: Overlay, world_id: int) -> Table:
+    table = Table(title="On average, against earlier", title_justify="left", box=None)
+    table.add_column("")
+    for name in ("against", "now", "then", "difference", "ratio", "instants"):
+        table.add_column(name, justify="right")
+    for row in rounded([each for each in answer.comparisons if each.world_id == world_id]):
+        numbers = [
+            "—" if row[name] is None else f"{row[name]:{shape}}"
+            for name, shape in (
+                ("mean", ".1f"),
+                ("earlier_mean", ".1f"),
+                ("difference", "+.1f"),
+                ("ratio", ".2f"),
+            )
+        ]
+        against = f"{row['back']} {answer.by}{'s' if row['back'] > 1 else ''} earlier"
+        table.add_row(faction_label(row["faction_id"]), against, *numbers, f"{row['buckets']:,}")
+    for trend in answer.trends:
+        if trend.world_id == world_id and trend.per_period is not None:
+            table.add_row(
+                faction_label(trend.faction_id),
+                "trend",
+                "",
+                "",
+                f"{trend.per_period:+.1f}",
+                "",
+                f"a {answer.by}",
+            )
+    return table

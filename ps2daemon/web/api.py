@@ -1,0 +1,247 @@
+"""The JSON API: what each address under `/api/v1` answers, as functions of its parameters.
+
+Parameters are those of the command line: `world` (may be repeated; number or name), `empire`, `from`, `to`, `step` (or `auto`), `tz`; `by` and `back` for the overlay.
+A parameter that is unknown, doubled or wrong is a `UsageError`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from datetime import tzinfo
+from typing import Final, cast
+
+import msgspec
+from starlette.datastructures import QueryParams
+
+from ps2daemon.analysis import asking
+from ps2daemon.analysis.documents import (
+    Document,
+    alert_document,
+    coverage_document,
+    lock_document,
+    overlay_answer,
+    population_answer,
+    rounded,
+)
+from ps2daemon.analysis.overlay import Period, overlay
+from ps2daemon.analysis.population import PopulationQuery, covered_share, population, spans_by_world
+from ps2daemon.analysis.view import Lines, View, faction_label, latest, world_view
+from ps2daemon.errors import UsageError
+from ps2daemon.model import tables
+from ps2daemon.model.coverage import WorldCoverage
+from ps2daemon.model.records import SECOND, Ms
+from ps2daemon.model.times import iso
+from ps2daemon.store.base import StoreReader
+from ps2daemon.web.charts import ThemeName, chart, ends_at, period_label
+
+_WINDOW: Final = ("world", "from", "to", "step", "tz")
+_REPEATED: Final = ("world", "empire")
+CHART_HEIGHT: Final = 300
+
+
+class Asked:
+    """The parameters of one request, read once the store is known.
+
+    Args:
+        known: the names that this address takes.
+        worlds: those of the store, for a request that names none.
+    """
+
+    def __init__(self, params: QueryParams, known: Collection[str], worlds: Sequence[int], now: Ms) -> None:
+        for name in params:
+            if name not in known:
+                raise UsageError(f"{name[:40]!r} is no parameter here; it takes {', '.join(known)}")
+            if name not in _REPEATED and len(params.getlist(name)) > 1:
+                raise UsageError(f"{name} is given more than once")
+        self._params = params
+        self.now = now
+        self.zone: tzinfo = asking.parse_zone(params.get("tz", "UTC"))
+        self.worlds = asking.parse_worlds(params.getlist("world")) or tuple(worlds)
+        self.factions = asking.parse_empires(params.getlist("empire"))
+
+    def window(self) -> asking.Window:
+        get = self._params.get
+        return asking.parse_window(
+            get("from", asking.DEFAULT_START),
+            get("to", "now"),
+            get("step", "auto"),
+            now=self.now,
+            zone=self.zone,
+        )
+
+    def query(self) -> PopulationQuery:
+        window = self.window()
+        query = PopulationQuery(
+            start=window.start, end=window.end, step=window.step, worlds=self.worlds, factions=self.factions
+        )
+        query.check()
+        return query
+
+    def one_of(self, name: str, choices: Sequence[str], default: str) -> str:
+        value = self._params.get(name, default)
+        if value not in choices:
+            raise UsageError(f"{value[:40]!r} is no {name}; choose from {', '.join(choices)}")
+        return value
+
+    def back(self) -> int:
+        text = self._params.get("back", "1")
+        if not text.isdecimal() or len(text) > 4:
+            raise UsageError(f"{text[:40]!r} is no number of periods back")
+        return int(text)
+
+
+async def worlds(store: StoreReader, params: QueryParams, now: Ms) -> Document:
+    """The worlds that the store knows, with how far each is recorded."""
+    Asked(params, (), (), now)
+    found = await store.worlds()
+    spans = spans_by_world(await store.spans(found), found)
+    coverage = {world: WorldCoverage(spans[world]) for world in found}
+    return {
+        "worlds": [
+            {
+                "world_id": world,
+                "name": tables.world_name(world),
+                "recorded_from": iso(coverage[world].spans[0].start) if coverage[world].spans else None,
+                "recorded_until": None if (end := coverage[world].end) is None else iso(end),
+            }
+            for world in found
+        ]
+    }
+
+
+async def now_online(store: StoreReader, params: QueryParams, now: Ms) -> Document:
+    """Who was online at the latest instant that each world's coverage vouches for."""
+    asked = Asked(params, ("world",), await store.worlds(), now)
+    answers = [await latest(store, world) for world in asked.worlds]
+    return {
+        "worlds": [
+            {
+                "world_id": each.world_id,
+                "name": tables.world_name(each.world_id),
+                "at": None if each.at is None else iso(each.at),
+                "online": [
+                    {"faction_id": faction, "online": people} for faction, people in each.online.items()
+                ],
+                "total": None if each.at is None else sum(each.online.values()),
+            }
+            for each in answers
+        ]
+    }
+
+
+async def population_of(store: StoreReader, params: QueryParams, now: Ms) -> Document:
+    """The same as `ps2daemon population --json`."""
+    asked = Asked(params, (*_WINDOW, "empire"), await store.worlds(), now)
+    return population_answer(await population(store, asked.query()))
+
+
+async def overlay_of(store: StoreReader, params: QueryParams, now: Ms) -> Document:
+    """The same as `ps2daemon population --overlay … --json`."""
+    asked = Asked(params, (*_WINDOW, "empire", "by", "back"), await store.worlds(), now)
+    by = cast(Period, asked.one_of("by", ("day", "week"), "day"))
+    return overlay_answer(await overlay(store, asked.query(), by, asked.back(), asked.zone))
+
+
+async def alerts(store: StoreReader, params: QueryParams, now: Ms) -> Document:
+    """Alerts that ran in the window."""
+    asked = Asked(params, _WINDOW, await store.worlds(), now)
+    query = asked.query()
+    found = await store.alerts(query.start, query.end, asked.worlds)
+    return {"alerts": [alert_document(alert) for alert in found]}
+
+
+async def locks(store: StoreReader, params: QueryParams, now: Ms) -> Document:
+    """Continent locks in the window."""
+    asked = Asked(params, _WINDOW, await store.worlds(), now)
+    query = asked.query()
+    found = await store.locks(query.start, query.end, asked.worlds)
+    return {"locks": [lock_document(lock) for lock in found]}
+
+
+async def coverage(store: StoreReader, params: QueryParams, now: Ms) -> Document:
+    """The spans that touch the window, and which share of it each world's cover."""
+    asked = Asked(params, _WINDOW, await store.worlds(), now)
+    query = asked.query()
+    spans = await store.spans(asked.worlds, query.start, query.end)
+    by_world = spans_by_world(spans, asked.worlds)
+    return {
+        "coverage": [coverage_document(span) for span in spans],
+        "covered": [
+            {
+                "world_id": world,
+                "share": round(covered_share(WorldCoverage(by_world[world]), query.start, query.end), 6),
+            }
+            for world in asked.worlds
+        ],
+    }
+
+
+async def chart_of(store: StoreReader, params: QueryParams, now: Ms) -> Document:
+    """The chart of one world as a Vega-Lite spec, with what the page says beside it and under the pointer; times are milliseconds."""
+    known = (*_WINDOW, "empire", "by", "back", "lines", "theme")
+    asked = Asked(params, known, await store.worlds(), now)
+    if len(asked.worlds) != 1:
+        raise UsageError("a chart shows one world: give world=…")
+    by = asked.one_of("by", ("none", "day", "week"), "none")
+    theme = cast(ThemeName, asked.one_of("theme", ("light", "dark"), "light"))
+    view = await world_view(
+        store,
+        asked.query(),
+        lines=cast(Lines, asked.one_of("lines", ("empires", "total"), "empires")),
+        by=None if by == "none" else cast(Period, by),
+        back=asked.back(),
+        zone=asked.zone,
+        now=now,
+    )
+    spec = chart(view, theme=theme, width="container", height=CHART_HEIGHT, title=False)
+    return {"spec": spec, "view": view_document(view)}
+
+
+def view_document(view: View) -> Document:
+    """What lies behind a chart, for the pointer and the text beside it."""
+    return {
+        "world_id": view.world_id,
+        "name": tables.world_name(view.world_id),
+        "from": view.start,
+        "to": view.end,
+        "step": view.step,
+        "step_s": view.step // SECOND,
+        "lines": [
+            {
+                "faction_id": line.faction_id,
+                "label": faction_label(line.faction_id),
+                "back": line.back,
+                "period": period_label(view, line.back),
+                "online": line.online,
+            }
+            for line in view.lines
+        ],
+        "unrecorded": [msgspec.structs.asdict(gap) for gap in view.unrecorded],
+        "alerts": [
+            {
+                "start": alert.changes[0].at,
+                "end": ends_at(alert, view.now),
+                "running": alert.end is None and alert.start is not None,
+                "name": alert.name,
+                "zone": _zone_name(alert.zone_id),
+                "winner": alert.winner,
+                "canceled": alert.canceled,
+            }
+            for alert in view.alerts
+        ],
+        "locks": [
+            {"at": lock.at, "zone": _zone_name(lock.zone_id), "winner": lock.winner} for lock in view.locks
+        ],
+        "comparisons": [
+            row | {"label": faction_label(row["faction_id"]), "period": period_label(view, row["back"])}
+            for row in rounded(view.comparisons)
+        ],
+        "trends": [row | {"label": faction_label(row["faction_id"])} for row in rounded(view.trends)],
+        "recorded_until": view.recorded_until,
+        "share": round(view.share, 6),
+    }
+
+
+def _zone_name(zone_id: int | None) -> str | None:
+    zone = None if zone_id is None else tables.zones().get(zone_id)
+    return None if zone_id is None else f"zone {zone_id}" if zone is None else zone.name

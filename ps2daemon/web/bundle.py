@@ -1,0 +1,63 @@
+"""The chart library for the page, from this machine: Vega, Vega-Lite and Vega-Embed as one script.
+
+It comes out of `vl-convert` (the `charts` extra). Making it starts a JavaScript engine that holds well over 100 MB, so a process of its own does it,
+once; what stays is the text.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib.util import find_spec
+from typing import Final
+
+import trio
+
+from ps2daemon.errors import UsageError
+
+MAKING_SECONDS: Final = 60.0
+_MAKE: Final = "import sys, vl_convert; sys.stdout.write(vl_convert.javascript_bundle())"
+
+
+def charts_installed() -> bool:
+    """Whether the `charts` extra is there."""
+    return find_spec("vl_convert") is not None
+
+
+def require_charts() -> None:
+    """Refuses where the extra is missing.
+
+    Raises:
+        UsageError: it says how to install it.
+    """
+    if not charts_installed():
+        raise UsageError("pictures need the `charts` extra: pip install 'ps2daemon[charts]'")
+
+
+class ChartLibrary:
+    """Makes the script when it is first asked for, and keeps it; those who ask meanwhile wait for the same one."""
+
+    def __init__(self) -> None:
+        self._lock = trio.Lock()
+        self._script: bytes | None = None
+
+    async def script(self) -> bytes | None:
+        """The script, or None where the extra is missing or does not work."""
+        if self._script is None and charts_installed():
+            async with self._lock:
+                if self._script is None:
+                    self._script = await _make()
+        return self._script
+
+
+async def _make() -> bytes | None:
+    with trio.move_on_after(MAKING_SECONDS):
+        done = await trio.run_process(
+            [sys.executable, "-c", _MAKE],
+            capture_stdout=True,
+            stderr=subprocess.DEVNULL,
+            check=False,
+        )
+        if done.returncode == 0 and done.stdout:
+            return bytes(done.stdout)
+    return None

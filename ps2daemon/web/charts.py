@@ -1,0 +1,376 @@
+"""Charts as Vega-Lite specs, plain values: one place for the page and for files.
+
+A chart has time on x, in milliseconds since the epoch with the ticks of a time zone, and people on y. Above the lines lies a track with
+one lane for each continent: alerts are bars in it and locks are diamonds, in the winner's colour. What was not recorded is a striped
+band with a mark on top, at least `GAP_PIXELS` wide however short it was, and no line crosses it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import tzinfo
+from typing import Any, Final, Literal, TypeAlias
+
+import msgspec
+
+from ps2daemon.analysis.view import ALL, Line, Unrecorded, View, faction_label
+from ps2daemon.model import tables
+from ps2daemon.model.alerts import Alert
+from ps2daemon.model.records import DAY, Ms
+from ps2daemon.model.times import from_ms
+from ps2daemon.web.axis import time_axis
+
+Spec: TypeAlias = dict[str, Any]
+ThemeName: TypeAlias = Literal["light", "dark"]
+
+SCHEMA: Final = "https://vega.github.io/schema/vega-lite/v6.json"
+DETAILED: Final = 2 * DAY
+"""Up to this length, alerts shade the whole height and locks are lines."""
+LANE: Final = 8
+BAR: Final = 6
+"""Pixels from lane to lane, and of one bar."""
+GAP_PIXELS: Final = 2
+STRIPE: Final = 4
+_DASHES: Final = ((6, 3), (2, 2), (9, 3, 2, 3), (1, 3))
+
+
+class Theme(msgspec.Struct, frozen=True):
+    """Colours. Those of the empires differ in lightness too, so that they stay apart for the colour-blind and in print."""
+
+    background: str
+    ink: str
+    faint: str
+    grid: str
+    gap: str
+    stripe: str
+    mark: str
+    neutral: str
+    factions: dict[int, str]
+
+
+THEMES: Final[dict[str, Theme]] = {
+    "light": Theme(
+        background="#ffffff",
+        ink="#1f2430",
+        faint="#667085",
+        grid="#e6e8ee",
+        gap="#eceef2",
+        stripe="#c9ced8",
+        mark="#b25e00",
+        neutral="#c08a2d",
+        factions={ALL: "#1f2430", 0: "#a08a3c", 1: "#6a2bb8", 2: "#2191f0", 3: "#d4213d", 4: "#8a919e"},
+    ),
+    "dark": Theme(
+        background="#171a21",
+        ink="#e7e9ee",
+        faint="#98a1b2",
+        grid="#2a2f3a",
+        gap="#20242d",
+        stripe="#3d4452",
+        mark="#ffb454",
+        neutral="#c9a14a",
+        factions={ALL: "#e7e9ee", 0: "#cbb86a", 1: "#a56cf0", 2: "#5cc0ff", 3: "#ff5a5f", 4: "#a9b0bd"},
+    ),
+}
+
+
+def period_label(view: View, back: int) -> str:
+    """`now`, `1 week earlier`, …"""
+    if back == 0:
+        return "now"
+    return f"{back} {view.by}{'s' if back > 1 else ''} earlier"
+
+
+def chart(
+    view: View,
+    *,
+    theme: ThemeName = "light",
+    width: int | Literal["container"] = 1000,
+    height: int = 320,
+    title: bool = True,
+) -> Spec:
+    """The chart of one world.
+
+    Args:
+        width, height: pixels of the plot; `container` fits it into the page's element.
+        title: with the world's name and a legend; a page that shows these itself goes without.
+    """
+    spec: Spec = {
+        "$schema": SCHEMA,
+        "width": width,
+        "height": height,
+        "background": THEMES[theme].background if title else "transparent",
+        "autosize": {"type": "fit-x" if width == "container" else "pad", "contains": "padding"},
+        "padding": 12 if title else 2,
+        "config": _config(THEMES[theme]),
+        "layer": _layers(view, THEMES[theme], height, title),
+    }
+    if title:
+        spec["title"] = _title(view, THEMES[theme])
+    return spec
+
+
+def charts(
+    views: Sequence[View], *, theme: ThemeName = "light", width: int = 1000, height: int = 320
+) -> Spec:
+    """One chart below the other, for a file."""
+    single = [chart(view, theme=theme, width=width, height=height) for view in views]
+    if len(single) == 1:
+        return single[0]
+    shared = {"$schema", "background", "autosize", "padding", "config"}
+    return {
+        **{key: value for key, value in single[0].items() if key in shared - {"autosize"}},
+        "vconcat": [{key: value for key, value in one.items() if key not in shared} for one in single],
+        "resolve": {"scale": {"x": "independent", "y": "independent", "color": "independent"}},
+        "spacing": 28,
+    }
+
+
+def _config(theme: Theme) -> Spec:
+    return {
+        "font": "system-ui, 'DejaVu Sans', sans-serif",
+        "view": {"stroke": None},
+        "axis": {
+            "labelColor": theme.faint,
+            "titleColor": theme.faint,
+            "gridColor": theme.grid,
+            "domainColor": theme.grid,
+            "tickColor": theme.grid,
+            "labelFontSize": 11,
+            "titleFontSize": 11,
+            "titleFontWeight": "normal",
+        },
+        "legend": {"labelColor": theme.ink, "titleColor": theme.faint, "labelFontSize": 11, "orient": "top"},
+        "title": {"color": theme.ink, "subtitleColor": theme.faint, "anchor": "start", "fontSize": 15},
+    }
+
+
+def _title(view: View, theme: Theme) -> Spec:
+    recorded = f"{view.share:.1%} of it recorded"
+    laid = "" if view.by is None else f", over earlier {view.by}s"
+    return {
+        "text": f"{tables.world_name(view.world_id)}: people online{laid}",
+        "subtitle": f"{_local(view.start, view.zone)} to {_local(view.end, view.zone)}, {view.zone}; {recorded}",
+    }
+
+
+def _local(at: Ms, zone: tzinfo) -> str:
+    return from_ms(at).astimezone(zone).strftime("%Y-%m-%d %H:%M")
+
+
+def _layers(view: View, theme: Theme, height: int, legend: bool) -> list[Spec]:
+    zones = lanes(view)
+    track = len(zones) * LANE + (6 if zones else 2)
+    x = {"type": "quantitative", "scale": {"domain": [view.start, view.end], "nice": False, "zero": False}}
+    layers = [
+        *_unrecorded(view.unrecorded, x, theme, height),
+        *_alerts(view, x, theme, zones, height),
+        *_lines(view, x, theme, height, track, legend),
+        *_locks(view, x, theme, zones, height),
+    ]
+    # The axis belongs to the layer that is always there and always first.
+    layers[0]["encoding"]["x"] = {
+        **layers[0]["encoding"]["x"],
+        "axis": time_axis(view.start, view.end, view.zone),
+    }
+    return layers
+
+
+def _unrecorded(gaps: Sequence[Unrecorded], x: Spec, theme: Theme, height: int) -> list[Spec]:
+    rows = [
+        {"start": gap.start, "end": gap.end, "middle": (gap.start + gap.end) / 2, "reason": gap.reason}
+        for gap in gaps
+    ]
+    stripes = max(1, height // (2 * STRIPE))
+    stops = [
+        {"offset": (number + edge) / (2 * stripes), "color": theme.stripe if number % 2 else theme.gap}
+        for number in range(2 * stripes)
+        for edge in (0, 1)
+    ]
+    gradient = {"gradient": "linear", "x1": 0, "y1": 0, "x2": 0, "y2": 1, "stops": stops}
+    return [
+        {
+            "data": {"values": rows},
+            "mark": {"type": "rect", "fill": gradient, "stroke": theme.stripe, "strokeWidth": GAP_PIXELS},
+            "encoding": {"x": {**x, "field": "start"}, "x2": {"field": "end"}},
+        },
+        {
+            "data": {"values": rows},
+            "mark": {
+                "type": "point",
+                "shape": "triangle-down",
+                "filled": True,
+                "size": 70,
+                "opacity": 1,
+                "color": theme.mark,
+            },
+            "encoding": {"x": {**x, "field": "middle"}, "y": {"value": 0}},
+        },
+    ]
+
+
+def lanes(view: View) -> list[int | None]:
+    """The zones that need a lane, in the order of the lanes; None for alerts without a zone."""
+    found = {alert.zone_id for alert in view.alerts} | {lock.zone_id for lock in view.locks}
+    return sorted(found, key=lambda zone: (zone is None, zone or 0))
+
+
+def ends_at(alert: Alert, now: Ms) -> Ms:
+    """Where an alert's bar ends: its end; while it runs, now; and where only its middle was seen, the last of that."""
+    if alert.end is not None:
+        return alert.end
+    return max(alert.changes[-1].at, now) if alert.start is not None else alert.changes[-1].at
+
+
+def _alerts(view: View, x: Spec, theme: Theme, zones: list[int | None], height: int) -> list[Spec]:
+    layers: list[Spec] = []
+    for lane, zone in enumerate(zones):
+        rows = []
+        for alert in view.alerts:
+            start, end = alert.changes[0].at, ends_at(alert, view.now)
+            start, end = max(start, view.start), min(end, view.end)
+            if alert.zone_id == zone and start <= end:
+                color = theme.factions.get(alert.winner or 0) if alert.winner else theme.neutral
+                rows.append({"start": start, "end": end, "name": alert.name, "color": color})
+        encoding = {
+            "x": {**x, "field": "start"},
+            "x2": {"field": "end"},
+            "fill": {"field": "color", "type": "nominal", "scale": None},
+        }
+        if view.end - view.start <= DETAILED:
+            layers.append(
+                {"data": {"values": rows}, "mark": {"type": "rect", "opacity": 0.07}, "encoding": encoding}
+            )
+        top = lane * LANE
+        layers.append(
+            {
+                "data": {"values": rows},
+                "mark": {"type": "rect", "opacity": 0.8, "cornerRadius": 1},
+                "encoding": {**encoding, "y": {"value": top}, "y2": {"value": top + BAR}},
+            }
+        )
+        name = "" if zone is None else tables.zones()[zone].name if zone in tables.zones() else str(zone)
+        layers.append(
+            {
+                "data": {"values": [{"name": name}]},
+                "mark": {
+                    "type": "text",
+                    "align": "right",
+                    "fontSize": 8,
+                    "color": theme.faint,
+                    "baseline": "middle",
+                },
+                "encoding": {"text": {"field": "name"}, "x": {"value": -4}, "y": {"value": top + BAR / 2}},
+            }
+        )
+    return layers
+
+
+def _locks(view: View, x: Spec, theme: Theme, zones: list[int | None], height: int) -> list[Spec]:
+    layers: list[Spec] = []
+    for lane, zone in enumerate(zones):
+        rows = [
+            {"t": lock.at, "color": theme.factions.get(lock.winner, theme.neutral)}
+            for lock in view.locks
+            if lock.zone_id == zone
+        ]
+        color = {"field": "color", "type": "nominal", "scale": None}
+        encoding = {"x": {**x, "field": "t"}, "color": color}
+        if view.end - view.start <= DETAILED:
+            layers.append(
+                {
+                    "data": {"values": rows},
+                    "mark": {"type": "rule", "strokeDash": [2, 3], "opacity": 0.7},
+                    "encoding": encoding,
+                }
+            )
+        layers.append(
+            {
+                "data": {"values": rows},
+                "mark": {
+                    "type": "point",
+                    "shape": "diamond",
+                    "filled": True,
+                    "size": 55,
+                    "opacity": 1,
+                    "stroke": theme.background,
+                    "strokeWidth": 1,
+                },
+                "encoding": {
+                    "x": encoding["x"],
+                    "fill": color,
+                    "y": {"value": lane * LANE + BAR / 2},
+                },
+            }
+        )
+    return layers
+
+
+def _lines(view: View, x: Spec, theme: Theme, height: int, track: int, legend: bool) -> list[Spec]:
+    peak = max((value for line in view.lines for value in line.online if value is not None), default=0)
+    y = {
+        "field": "online",
+        "type": "quantitative",
+        "scale": {"domain": [0, max(4, peak * 1.04)], "nice": False, "range": [height, track]},
+        "axis": {"title": "people online", "tickMinStep": 1, "tickCount": 6, "format": ",d"},
+    }
+    factions = list(dict.fromkeys(line.faction_id for line in view.lines))
+    color: Spec = {
+        "field": "empire",
+        "type": "nominal",
+        "scale": {
+            "domain": [faction_label(faction) for faction in factions],
+            "range": [theme.factions[faction] for faction in factions],
+        },
+        "legend": {"title": None, "symbolType": "stroke", "symbolStrokeWidth": 3} if legend else None,
+    }
+    backs = list(dict.fromkeys(line.back for line in view.lines))
+    dash: Spec = {
+        "field": "period",
+        "type": "nominal",
+        "scale": {
+            "domain": [period_label(view, back) for back in backs],
+            "range": [[1, 0] if back == 0 else list(_DASHES[(back - 1) % len(_DASHES)]) for back in backs],
+        },
+        "legend": {"title": None, "symbolType": "stroke"} if legend and len(backs) > 1 else None,
+    }
+    layers = []
+    for back in sorted(backs, reverse=True):
+        rows = [
+            {
+                "t": at,
+                "online": value,
+                "empire": faction_label(line.faction_id),
+                "period": period_label(view, back),
+            }
+            for line in view.lines
+            if line.back == back
+            for at, value in points(view, line)
+        ]
+        layers.append(
+            {
+                "data": {"values": rows},
+                "mark": {
+                    "type": "line",
+                    "strokeWidth": 1.8 if back == 0 else 1.3,
+                    "opacity": 1 if back == 0 else max(0.3, 0.75 - 0.15 * back),
+                    "strokeJoin": "round",
+                    "clip": True,
+                },
+                "encoding": {"x": {**x, "field": "t"}, "y": y, "color": color, "strokeDash": dash},
+            }
+        )
+    return layers
+
+
+def points(view: View, line: Line) -> list[tuple[Ms, int | None]]:
+    """The line's points, broken also where a gap lies between two of its instants."""
+    found: list[tuple[Ms, int | None]] = list(zip(view.times, line.online, strict=True))
+    if line.back == 0:
+        for gap in view.unrecorded:
+            before = (gap.start - view.start) // view.step  # the last instant at or before the gap's start
+            after = -((view.start - gap.end) // view.step)
+            if before >= 0 and after == before + 1 and after < len(view.times):
+                found.append(((gap.start + gap.end) // 2, None))
+        found.sort(key=lambda point: point[0])
+    return found

@@ -1,0 +1,321 @@
+// The page: what is chosen is in the address, each world is a card, and a card is one answer of the API.
+// Names come from outside and only ever become text, never markup.
+
+import { attachPointer, element } from "./pointer.js";
+
+const REFRESH_MS = 60_000;
+const WINDOWS = ["24h", "7d", "14d", "28d"];
+const form = document.getElementById("controls");
+const cards = document.getElementById("cards");
+const statusLine = document.getElementById("status");
+const dark = matchMedia("(prefers-color-scheme: dark)");
+const ownZone = Intl.DateTimeFormat().resolvedOptions().timeZone || "UTC";
+
+let worlds = [];
+let round = 0; // answers of an earlier round than the latest are thrown away
+
+async function ask(path, params) {
+  const answer = await fetch(`/api/v1/${path}${params ? `?${params}` : ""}`);
+  let body;
+  try {
+    body = await answer.json();
+  } catch {
+    throw new Error(`the server answered ${answer.status}`);
+  }
+  if (!answer.ok) throw new Error(body.error || `the server answered ${answer.status}`);
+  return body;
+}
+
+const library = new Promise((resolve) => {
+  const script = document.createElement("script");
+  script.src = "/static/vega.js";
+  script.onload = () => resolve(window.vegaEmbed || null);
+  script.onerror = () => resolve(null);
+  document.head.append(script);
+});
+
+// ---- what is chosen ----
+
+function chosen() {
+  const data = new FormData(form);
+  return {
+    worlds: data.getAll("world"),
+    window: data.get("window"),
+    from: data.get("from"),
+    to: data.get("to"),
+    by: data.get("by"),
+    back: data.get("back") || "1",
+    lines: data.get("lines"),
+    empires: data.getAll("empire"),
+    tz: data.get("tz"),
+  };
+}
+
+function check(name, values) {
+  for (const input of form.querySelectorAll(`input[name="${name}"]`)) input.checked = values.includes(input.value);
+}
+
+function restore() {
+  const wanted = new URLSearchParams(location.search);
+  const known = worlds.map((world) => String(world.world_id));
+  const some = wanted.getAll("world").filter((id) => known.includes(id));
+  check("world", some.length ? some : known.slice(0, 4));
+  const custom = wanted.has("from") && wanted.has("to");
+  check("window", [custom ? "custom" : WINDOWS.includes(wanted.get("window")) ? wanted.get("window") : "24h"]);
+  form.elements.from.value = wanted.get("from") || "";
+  form.elements.to.value = wanted.get("to") || "";
+  form.elements.by.value = ["day", "week"].includes(wanted.get("by")) ? wanted.get("by") : "none";
+  form.elements.back.value = wanted.get("back") || "1";
+  check("lines", [wanted.get("lines") === "total" ? "total" : "empires"]);
+  const empires = wanted.getAll("empire");
+  check("empire", empires.length ? empires : ["vs", "nc", "tr", "nso"]);
+  const zone = wanted.get("tz") || ownZone;
+  const zones = [...new Set([zone, ownZone, "UTC"])];
+  form.elements.tz.replaceChildren(...zones.map((name) => element("option", { value: name }, name)));
+  form.elements.tz.value = zone;
+}
+
+function address(view) {
+  const params = new URLSearchParams();
+  for (const world of view.worlds) params.append("world", world);
+  if (view.window === "custom") {
+    params.set("from", view.from);
+    params.set("to", view.to);
+  } else params.set("window", view.window);
+  if (view.by !== "none") {
+    params.set("by", view.by);
+    params.set("back", view.back);
+  }
+  if (view.lines !== "empires") params.set("lines", view.lines);
+  if (view.empires.length < 4) for (const empire of view.empires) params.append("empire", empire);
+  params.set("tz", view.tz);
+  return params;
+}
+
+function question(view, world) {
+  const params = new URLSearchParams({ world, tz: view.tz });
+  params.set("from", view.window === "custom" ? view.from : `-${view.window}`);
+  params.set("to", view.window === "custom" ? view.to : "now");
+  if (view.empires.length < 4) for (const empire of view.empires) params.append("empire", empire);
+  return params;
+}
+
+// ---- cards ----
+
+function card(world) {
+  const id = `world-${world.world_id}`;
+  let found = document.getElementById(id);
+  if (!found) {
+    found = element("section", { class: "card", id },
+      element("header", {}, element("h2", {}, world.name), element("div", { class: "now" })),
+      element("p", { class: "statement" }),
+      element("div", { class: "plot" }, element("div", { class: "chart", role: "img" })),
+      element("div", { class: "compare" }));
+    cards.append(found);
+  }
+  return found;
+}
+
+function showNow(box, now, zone) {
+  if (!now || now.at === null) {
+    box.replaceChildren(element("small", {}, "nothing recorded yet"));
+    return;
+  }
+  const named = { 1: "VS", 2: "NC", 3: "TR", 4: "NSO", 0: "unknown" };
+  const time = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", timeZone: zone });
+  const stale = Date.now() - Date.parse(now.at) > 10 * REFRESH_MS;
+  const day = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeZone: zone });
+  box.replaceChildren(
+    element("span", { class: "all" }, `${now.total.toLocaleString()} online`),
+    ...now.online.map((each) =>
+      element("span", { class: `empire f${each.faction_id}` }, `${named[each.faction_id]} ${each.online.toLocaleString()}`)),
+    element("small", {}, `at ${stale ? `${day.format(new Date(now.at))}, ` : ""}${time.format(new Date(now.at))}`));
+}
+
+function spanText(gap, zone) {
+  const full = new Intl.DateTimeFormat(undefined, { weekday: "short", day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", timeZone: zone });
+  return full.formatRange(new Date(gap.start), new Date(gap.end));
+}
+
+function showStatement(box, view, zone) {
+  const parts = [`${(100 * view.share).toFixed(view.share > 0.999 && view.share < 1 ? 2 : 1)} % of this window is recorded`];
+  if (view.recorded_until !== null) {
+    const full = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short", timeZone: zone });
+    parts.push(`up to ${full.format(new Date(view.recorded_until))}`);
+  }
+  parts.push(`one point every ${stepText(view.step_s)}`);
+  box.replaceChildren(`${parts.join(", ")}.`);
+  const gaps = view.unrecorded;
+  const listed = gaps.slice(-3).reverse();
+  for (const gap of listed) box.append(" ", element("span", { class: "gap" }, `Not recorded: ${spanText(gap, zone)} (${gap.reason}).`));
+  if (gaps.length > listed.length) box.append(` And ${gaps.length - listed.length} more gaps.`);
+}
+
+function stepText(seconds) {
+  if (seconds % 86400 === 0) return seconds === 86400 ? "day" : `${seconds / 86400} days`;
+  if (seconds % 3600 === 0) return seconds === 3600 ? "hour" : `${seconds / 3600} hours`;
+  if (seconds % 60 === 0) return seconds === 60 ? "minute" : `${seconds / 60} minutes`;
+  return `${seconds} seconds`;
+}
+
+function signed(value, digits) {
+  return `${value < 0 ? "−" : "+"}${Math.abs(value).toFixed(digits)}`;
+}
+
+function showComparisons(box, view, by) {
+  const rows = view.comparisons.filter((row) => row.mean !== null);
+  if (!view.comparisons.length) {
+    box.replaceChildren();
+    return;
+  }
+  if (!rows.length) {
+    box.replaceChildren(element("p", { class: "statement" }, `Nothing to compare: the earlier ${by}s were not recorded.`));
+    return;
+  }
+  const trend = new Map(view.trends.map((row) => [row.faction_id, row.per_period]));
+  const trending = [...trend.values()].some((value) => value !== null);
+  const heads = ["", "against", "on average", "then", "difference", "", ...(trending ? [`trend a ${by}`] : [])];
+  box.replaceChildren(element("table", {},
+    element("thead", {}, element("tr", {}, ...heads.map((head) => element("th", {}, head)))),
+    element("tbody", {}, ...rows.map((row) => {
+      const direction = row.difference > 0 ? "up" : row.difference < 0 ? "down" : "";
+      const slope = trend.get(row.faction_id);
+      return element("tr", {},
+        element("td", {}, element("span", { class: `empire f${row.faction_id < 0 ? "all" : row.faction_id}` }, row.label)),
+        element("td", {}, row.period),
+        element("td", {}, row.mean.toFixed(1)),
+        element("td", {}, row.earlier_mean.toFixed(1)),
+        element("td", { class: direction }, signed(row.difference, 1)),
+        element("td", { class: direction }, row.ratio === null ? "" : `${signed(100 * (row.ratio - 1), 0)} %`),
+        ...(trending ? [element("td", {}, row.back === 1 && slope !== null ? signed(slope, 1) : "")] : []));
+    }))));
+}
+
+async function showChart(box, answer, zone) {
+  const embed = await library;
+  const chart = box.querySelector(".chart");
+  if (!embed) {
+    chart.replaceChildren(element("p", { class: "problem" },
+      "Charts need the charts extra on the server: pip install 'ps2daemon[charts]'. The numbers are all in the JSON API."));
+    return;
+  }
+  if (box.drawn) box.drawn.finalize();
+  const result = await embed(chart, answer.spec, { ast: true, actions: false, renderer: "svg", tooltip: false, defaultStyle: false });
+  box.drawn = result;
+  chart.setAttribute("aria-label", `People online on ${answer.view.name}`);
+  attachPointer(box, result.view, answer.view, zone);
+}
+
+async function showWorld(world, view, now, mine) {
+  const box = card(world);
+  box.classList.add("waiting");
+  const params = question(view, world.world_id);
+  params.set("by", view.by);
+  params.set("back", view.back);
+  params.set("lines", view.lines);
+  params.set("theme", dark.matches ? "dark" : "light");
+  try {
+    const answer = await ask("chart", params);
+    if (mine !== round) return;
+    showNow(box.querySelector(".now"), now, view.tz);
+    showStatement(box.querySelector(".statement"), answer.view, view.tz);
+    showComparisons(box.querySelector(".compare"), answer.view, view.by);
+    await showChart(box.querySelector(".plot"), answer, view.tz);
+  } catch (error) {
+    if (mine !== round) return;
+    box.querySelector(".statement").replaceChildren(element("span", { class: "problem" }, `This can't be shown: ${error.message}`));
+    const plot = box.querySelector(".plot");
+    if (plot.drawn) plot.drawn.finalize();
+    plot.drawn = null;
+    plot.querySelector(".chart").replaceChildren();
+    box.querySelector(".compare").replaceChildren();
+  } finally {
+    box.classList.remove("waiting");
+  }
+}
+
+async function show() {
+  const mine = ++round;
+  const view = chosen();
+  document.getElementById("custom").hidden = view.window !== "custom";
+  document.getElementById("backs").hidden = view.by === "none";
+  if (view.window === "custom" && !(view.from && view.to)) return;
+  history.replaceState(null, "", `?${address(view)}`);
+  const picked = worlds.filter((world) => view.worlds.includes(String(world.world_id)));
+  const json = new URLSearchParams(question(view, ""));
+  json.delete("world");
+  for (const world of picked) json.append("world", world.world_id);
+  if (view.by !== "none") {
+    json.set("by", view.by);
+    json.set("back", view.back);
+  }
+  document.getElementById("json").href = `/api/v1/${view.by === "none" ? "population" : "overlay"}?${json}`;
+  for (const box of [...cards.children]) if (!picked.some((world) => box.id === `world-${world.world_id}`)) box.remove();
+  for (const world of picked) cards.append(card(world)); // in the order of the list
+  if (!picked.length) {
+    statusLine.textContent = "Choose a world.";
+    return;
+  }
+  try {
+    const now = await ask("now", new URLSearchParams(picked.map((world) => ["world", world.world_id])));
+    if (mine !== round) return;
+    const byWorld = new Map(now.worlds.map((each) => [each.world_id, each]));
+    await Promise.all(picked.map((world) => showWorld(world, view, byWorld.get(world.world_id), mine)));
+    if (mine !== round) return;
+    const total = now.worlds.reduce((sum, each) => sum + (each.total || 0), 0);
+    statusLine.textContent = picked.length > 1 ? `${total.toLocaleString()} online on these ${picked.length} worlds` : "";
+  } catch (error) {
+    if (mine === round) statusLine.textContent = `The server can't be asked: ${error.message}`;
+  }
+  document.body.dataset.shown = String(mine);
+}
+
+function naive(at, zone) {
+  const parts = Object.fromEntries(new Intl.DateTimeFormat("en-CA", {
+    year: "numeric", month: "2-digit", day: "2-digit", hour: "2-digit", minute: "2-digit", hourCycle: "h23", timeZone: zone,
+  }).formatToParts(at).map((part) => [part.type, part.value]));
+  return `${parts.year}-${parts.month}-${parts.day}T${parts.hour}:${parts.minute}`;
+}
+
+async function start() {
+  try {
+    worlds = (await ask("worlds")).worlds;
+  } catch (error) {
+    statusLine.textContent = `The server can't be asked: ${error.message}. This page tries again in a minute.`;
+    setTimeout(start, REFRESH_MS);
+    return;
+  }
+  if (!worlds.length) {
+    statusLine.textContent = "Nothing is recorded yet. This page looks again in a minute.";
+    setTimeout(start, REFRESH_MS);
+    return;
+  }
+  document.getElementById("worlds").replaceChildren(...worlds.map((world) =>
+    element("label", {}, element("input", { type: "checkbox", name: "world", value: world.world_id }), element("span", {}, world.name))));
+  restore();
+  form.addEventListener("change", (event) => {
+    const view = chosen();
+    if (event.target.name === "window" && view.window === "custom" && !(view.from && view.to)) {
+      const now = Date.now();
+      form.elements.from.value = naive(now - 86_400_000, view.tz);
+      form.elements.to.value = naive(now, view.tz);
+    }
+    show();
+  });
+  form.addEventListener("submit", (event) => event.preventDefault());
+  dark.addEventListener("change", show);
+  setInterval(() => {
+    if (document.visibilityState === "visible" && chosen().window !== "custom") show();
+  }, REFRESH_MS);
+  document.getElementById("copy").addEventListener("click", async (event) => {
+    try {
+      await navigator.clipboard.writeText(location.href);
+      event.target.textContent = "Copied";
+    } catch {
+      event.target.textContent = "Copy it from the address bar";
+    }
+  });
+  await show();
+}
+
+start();

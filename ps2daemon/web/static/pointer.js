@@ -1,0 +1,101 @@
+// What the pointer or finger shows over a chart: the people at that moment, why there are none known, alerts and locks.
+
+const NEAR_PIXELS = 4;
+
+export function element(name, attributes, ...children) {
+  const made = document.createElement(name);
+  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+  made.append(...children);
+  return made;
+}
+
+export function attachPointer(box, vegaView, view, zone) {
+  for (const old of box.querySelectorAll(".needle, .tip")) old.remove();
+  const needle = element("div", { class: "needle" });
+  const tip = element("div", { class: "tip" });
+  needle.hidden = tip.hidden = true;
+  box.append(needle, tip);
+  const when = new Intl.DateTimeFormat(undefined, {
+    weekday: "short", day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", timeZone: zone,
+  });
+
+  box.onpointermove = (event) => {
+    const plot = box.querySelector("svg.marks");
+    if (!plot) return;
+    const [left, top] = vegaView.origin();
+    const frame = plot.getBoundingClientRect();
+    const outer = box.getBoundingClientRect();
+    const x = event.clientX - frame.left - left;
+    const width = vegaView.width();
+    if (x < 0 || x > width) {
+      hide();
+      return;
+    }
+    const scale = vegaView.scale("x");
+    const at = scale.invert(x);
+    const near = Math.abs(scale.invert(NEAR_PIXELS) - scale.invert(0));
+    tip.replaceChildren(...content(view, at, near, when));
+    needle.hidden = tip.hidden = false;
+    const place = frame.left - outer.left + left + x;
+    needle.style.left = `${place}px`;
+    needle.style.top = `${frame.top - outer.top + top}px`;
+    needle.style.height = `${vegaView.height()}px`;
+    const room = outer.width - place;
+    tip.style.left = room > tip.offsetWidth + 16 ? `${place + 12}px` : `${Math.max(0, place - tip.offsetWidth - 12)}px`;
+    tip.style.top = `${Math.max(0, Math.min(event.clientY - outer.top + 12, outer.height - tip.offsetHeight))}px`;
+  };
+  box.onpointerleave = hide;
+
+  function hide() {
+    needle.hidden = tip.hidden = true;
+  }
+}
+
+function content(view, at, near, when) {
+  const gap = view.unrecorded.find((each) => each.start - near <= at && at < each.end + near);
+  const bucket = Math.max(0, Math.min(Math.round((at - view.from) / view.step), view.lines[0].online.length - 1));
+  const instant = view.from + bucket * view.step;
+  const parts = [element("b", {}, when.format(new Date(gap ? at : instant)))];
+  if (gap) {
+    parts.push(element("p", { class: "gap" }, `Not recorded: ${gap.reason}.`));
+    parts.push(element("p", { class: "more" }, when.formatRange(new Date(gap.start), new Date(gap.end))));
+  } else parts.push(values(view, bucket));
+  for (const alert of view.alerts) {
+    if (alert.start - near <= at && at <= alert.end + near) {
+      const end = alert.running ? ", still running" : alert.canceled ? ", called off" : alert.winner ? `, won by ${empire(alert.winner)}` : "";
+      parts.push(element("p", {}, `Alert: ${alert.name}${alert.zone ? ` (${alert.zone})` : ""}${end}`));
+    }
+  }
+  for (const lock of view.locks) {
+    if (Math.abs(lock.at - at) <= near) {
+      parts.push(element("p", {}, `${lock.zone} locked${lock.winner ? ` by ${empire(lock.winner)}` : ""}, ${when.format(new Date(lock.at))}`));
+    }
+  }
+  return parts;
+}
+
+function empire(id) {
+  return { 1: "VS", 2: "NC", 3: "TR", 4: "NSO" }[id] || "nobody";
+}
+
+function values(view, bucket) {
+  const backs = [...new Set(view.lines.map((line) => line.back))];
+  const factions = [...new Set(view.lines.map((line) => line.faction_id))];
+  const at = (faction, back) => view.lines.find((line) => line.faction_id === faction && line.back === back);
+  const shown = (value) => (value === null || value === undefined ? "–" : value.toLocaleString());
+  const rows = factions.map((faction) =>
+    element("tr", {},
+      element("td", {}, element("span", { class: `empire f${faction < 0 ? "all" : faction}` }, at(faction, 0).label)),
+      ...backs.map((back) => element("td", {}, shown(at(faction, back).online[bucket])))));
+  if (factions.length > 1) {
+    const sum = (back) => factions.reduce((total, faction) => {
+      const value = at(faction, back).online[bucket];
+      return total === null || value === null ? null : total + value;
+    }, 0);
+    rows.push(element("tr", {}, element("td", {}, "together"), ...backs.map((back) => element("td", {}, shown(sum(back))))));
+  }
+  const head = backs.length > 1
+    ? [element("tr", {}, element("th", {}), ...backs.map((back) => element("th", {}, at(factions[0], back).period)))]
+    : [];
+  return element("table", {}, ...head, ...rows);
+}
