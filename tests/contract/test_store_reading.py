@@ -1,0 +1,417 @@
+"""What any `Store` finds: searches and exports, and readers against a slow and obvious model on histories made by chance."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable
+from typing import TypeAlias
+
+import msgspec
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from ps2daemon.model.coverage import Span, WorldCoverage
+from ps2daemon.model.events import Login, Logout
+from ps2daemon.model.records import DAY, HOUR, MINUTE, SECOND, Ms
+from ps2daemon.model.sessions import CAP, Character, Check, Evidence, Session, fold, settle
+from ps2daemon.store.base import (
+    Change,
+    CharacterDocument,
+    Commit,
+    Count,
+    SessionDocument,
+    Store,
+    Stored,
+    StoreReader,
+    UnknownStart,
+    session_documents,
+)
+from tests.contract.stores import (
+    BACKENDS,
+    T0,
+    Backend,
+    all_of,
+    character,
+    exported,
+    first_known,
+    session,
+    sessions_of,
+)
+
+pytestmark = pytest.mark.parametrize("backend", BACKENDS.values(), ids=BACKENDS)
+
+
+# Searches
+
+
+async def test_many_characters_are_loaded_at_once(backend: Backend) -> None:
+    documents = {str(number): character(str(number), session(T0 + number)) for number in range(2500)}
+    async with backend() as (store, _):
+        await store.commit(all_of(*documents.values()))
+        loaded = await store.load_characters([*documents, "none", "0"])
+        assert {key: stored.document for key, stored in loaded.items()} == documents
+
+
+async def test_exports_are_in_order_and_within_the_window(backend: Backend) -> None:
+    documents = []
+    for number in range(1300):
+        world_id = (1, 10, 40)[number % 3]
+        at = T0 + (number * 7919 % 650) * SECOND  # each moment twice
+        states = [session(at, at + SECOND, world_id)]
+        if number % 5 == 0:
+            states = [Session(world_id=world_id, logout_ts=at, started_by="unknown", ended_by="logout")]
+        documents.append(character(str(10_000 + number), *states))
+    expected = sessions_of(*documents)
+    async with backend() as (store, _):
+        for first in range(0, len(documents), 400):
+            await store.commit(all_of(*documents[first : first + 400]))
+        await store.refresh()
+        assert await exported(store) == (documents, expected)
+        start, end = T0 + 100 * SECOND, T0 + 600 * SECOND
+        windows: list[tuple[Ms | None, Ms | None, list[int] | None]] = [
+            (start, end, None),
+            (start, None, [10]),
+            (None, end, [1, 40]),
+            (end, start, None),
+            (start, start + 1, None),
+            (None, None, [7]),
+            (None, None, []),
+        ]
+        for window in windows:
+            found = [found async for found in store.all_sessions(*window)]
+            assert sorted(found, key=lambda found: (first_known(found), found.session_id)) == [
+                document
+                for document in expected
+                if (window[0] is None or first_known(document) >= window[0])
+                and (window[1] is None or first_known(document) < window[1])
+                and (window[2] is None or document.world_id in window[2])
+            ]
+            assert [first_known(each) for each in found] == sorted(first_known(each) for each in found)
+
+
+async def test_edges_of_sessions_are_found_long_after(backend: Backend) -> None:
+    documents = [
+        character("1", session(T0, T0 + HOUR)),
+        character(
+            "2",
+            Session(
+                world_id=1,
+                login_ts=T0,
+                logout_ts=T0 + HOUR,
+                ended_by="cap",
+                ended_after=T0,
+                ended_before=T0 + CAP,
+            ),
+        ),
+        character("3", Session(world_id=1, logout_ts=T0, started_by="unknown", ended_by="logout")),
+        character("4", session(T0, world_id=40)),
+        character("5", session(T0, T0)),
+    ]
+    async with backend() as (store, _):
+        await store.commit(all_of(*documents))
+        await store.refresh()
+        edges = [
+            (character_id, at, login)
+            for character_id in "123456"
+            for at in (T0, T0 + HOUR)
+            for login in (True, False)
+            if await store.has_session_edge(character_id, at, login=login)
+        ]
+        assert edges == [
+            ("1", T0, True),
+            ("1", T0 + HOUR, False),
+            ("2", T0, True),  # the end of "2" is an estimate: no logout is known
+            ("3", T0, False),
+            ("4", T0, True),
+            ("5", T0, True),
+            ("5", T0, False),
+        ]
+
+
+async def test_unknown_worlds_have_nobody(backend: Backend) -> None:
+    async with backend() as (store, _):
+        await store.commit(
+            msgspec.structs.replace(
+                all_of(character("1", session(T0))), spans=[Span(10, T0, T0 + HOUR, "start")]
+            )
+        )
+        await store.refresh()
+        worlds = [7, 2**32 - 1]
+        assert await store.online_at(T0, worlds) == []
+        assert await store.online_at(T0, []) == []
+        assert await store.online_at(T0, [10, 10]) == [Count(10, 0, 1)]
+        assert await store.changes(T0 - HOUR, T0 + HOUR, MINUTE, worlds) == []
+        assert await store.changes(T0 - HOUR, T0 + HOUR, MINUTE, [10, 7]) == [Change(10, 0, 60, 1)]
+        assert await store.spans(worlds) == []
+        assert await store.alerts(0, 2 * T0, worlds) == []
+        assert await store.estimated(7, 0, 2 * T0, "", 10) == []
+
+
+Page: TypeAlias = Callable[[str, int], Awaitable[list[str]]]
+
+
+async def paged(page: Page, limit: int) -> list[str]:
+    """All pages of a search."""
+    found: list[str] = []
+    while True:
+        part = await page(found[-1] if found else "", limit)
+        assert len(part) <= limit
+        found += part
+        if len(part) < limit:
+            assert found == sorted(set(found))
+            return found
+
+
+# Readers against a slow, obvious model
+
+WORLDS = (1, 10, 2**32 - 1)
+GRID = 6 * HOUR
+"""Coarse, so that events fall on the same moment and sessions are exactly a day."""
+
+
+History: TypeAlias = list[list[CharacterDocument]]
+"""Characters, in the states that they pass through."""
+KINDS: tuple[type[Login | Logout], ...] = (Login, Logout)
+
+
+def finals(history: History) -> list[CharacterDocument]:
+    return [states[-1] for states in history]
+
+
+def moments() -> st.SearchStrategy[Ms]:
+    return st.builds(
+        lambda number, rest: T0 + number * GRID + rest,
+        st.integers(0, 20),
+        st.sampled_from([0, 0, SECOND, 50 * MINUTE]),
+    )
+
+
+@st.composite
+def lives(draw: st.DrawFn) -> tuple[Session, ...]:
+    """Sessions of one character as a store may be told them, some longer than a day, the last one maybe open."""
+    at = draw(moments())
+    found: dict[tuple[Ms, bool], Session] = {}
+    for _ in range(draw(st.integers(0, 5))):
+        world_id = draw(st.sampled_from(WORLDS))
+        length = draw(st.sampled_from([0, SECOND, 50 * MINUTE, GRID, DAY, DAY + 1, 3 * DAY]))
+        kind = draw(st.sampled_from(["logout", "logout", "estimate", "out"]))
+        if kind == "out":
+            new = Session(world_id=world_id, logout_ts=at, started_by="unknown", ended_by="logout")
+            length = 0
+        elif kind == "logout":
+            new = Session(world_id=world_id, login_ts=at, logout_ts=at + length, ended_by="logout")
+        else:
+            new = Session(
+                world_id=world_id,
+                login_ts=at,
+                logout_ts=at + length,
+                ended_by="cap",
+                ended_after=at,
+                ended_before=at + 2 * length,
+            )
+        found.setdefault((at, kind == "out"), new)
+        at += length + draw(st.sampled_from([0, SECOND, GRID]))
+    if draw(st.booleans()):
+        found.setdefault((at, False), Session(world_id=draw(st.sampled_from(WORLDS)), login_ts=at))
+    return tuple(found.values())
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> History:
+    history = []
+    for number in range(draw(st.integers(0, 5))):
+        faction_id = draw(st.integers(0, 4))
+        history.append(
+            [
+                CharacterDocument(str(10 - number), None, faction_id, faction_id or None, Character(sessions))
+                for sessions in draw(st.lists(lives(), min_size=1, max_size=3))
+            ]
+        )
+    return history
+
+
+async def tell(store: Store, history: History) -> None:
+    """Writes every state that the characters pass through, as differences."""
+    for states in history:
+        before: dict[str, SessionDocument] = {}
+        for document in states:
+            loaded = await store.load_characters([document.character_id])
+            version = loaded[document.character_id].version if loaded else 0
+            after = session_documents(document)
+            await store.commit(
+                Commit(
+                    sessions=[found for key, found in after.items() if before.get(key) != found],
+                    gone_sessions=[key for key in before if key not in after],
+                    characters=[Stored(document, version)],
+                )
+            )
+            before = after
+    await store.refresh()
+
+
+def online(sessions: Iterable[SessionDocument], at: Ms) -> dict[tuple[int, int], int]:
+    found: dict[tuple[int, int], int] = {}
+    for each in sessions:
+        if (
+            each.login_ts is not None
+            and each.login_ts <= at
+            and (each.logout_ts is None or at < each.logout_ts)
+        ):
+            key = (each.world_id, each.faction_id)
+            found[key] = found.get(key, 0) + 1
+    return found
+
+
+@given(history=histories(), data=st.data())
+@settings(max_examples=60, deadline=None)
+async def test_readers_answer_as_a_slow_model_does(
+    backend: Backend, history: History, data: st.DataObject
+) -> None:
+    async with backend() as (store, reader):
+        await tell(store, history)
+        sessions = sessions_of(*finals(history))
+        async with reader() as other:
+            characters, found = await exported(other)
+            assert found == sessions
+            assert characters == sorted(finals(history), key=lambda each: each.character_id)
+            assert sorted(await other.worlds()) == sorted({each.world_id for each in sessions})
+            await check_population(other, sessions, data)
+            await check_counts(other, finals(history), sessions)
+        await check_searches(store, finals(history), data)
+
+
+async def check_population(reader: StoreReader, sessions: list[SessionDocument], data: st.DataObject) -> None:
+    worlds = data.draw(st.sets(st.sampled_from([*WORLDS, 7])), label="worlds")
+    of_worlds = [each for each in sessions if each.world_id in worlds]
+    edges = sorted({at for each in sessions for at in (each.login_ts, each.logout_ts) if at is not None})
+    start = data.draw(st.sampled_from(edges or [T0]), label="start") + data.draw(st.integers(-1, 1))
+    step = data.draw(st.sampled_from([1 * HOUR, GRID, 7 * HOUR, 3 * DAY]), label="step")
+    end = start + data.draw(st.integers(-1, 40), label="steps") * step + data.draw(st.sampled_from([0, 1]))
+
+    counts = await reader.online_at(start, worlds)
+    assert {(each.world_id, each.faction_id): each.online for each in counts} == online(of_worlds, start)
+    assert len(counts) == len(set(counts))
+
+    changes = await reader.changes(start, end, step, worlds)
+    keys = [(each.world_id, each.faction_id, each.bucket) for each in changes]
+    assert len(keys) == len(set(keys))
+    by_key = {key: each.difference for key, each in zip(keys, changes, strict=True)}
+    for bucket in range(1, -(-(end - start) // step)):
+        before = online(of_worlds, start + (bucket - 1) * step)
+        after = online(of_worlds, start + bucket * step)
+        for key in before.keys() | after.keys():
+            assert by_key.pop((*key, bucket), 0) == after.get(key, 0) - before.get(key, 0)
+    assert not any(by_key.values()), "changes outside the window"
+
+    unknown = await reader.unknown_starts(start, end, worlds)
+    assert sorted(unknown, key=repr) == sorted(
+        (
+            UnknownStart(each.world_id, each.faction_id, each.logout_ts, each.not_before)
+            for each in of_worlds
+            if each.login_ts is None and each.logout_ts is not None and start < each.logout_ts <= end
+        ),
+        key=repr,
+    )
+
+
+async def check_counts(
+    reader: StoreReader, characters: list[CharacterDocument], sessions: list[SessionDocument]
+) -> None:
+    counts = await reader.counts()
+    assert counts["characters"] == len(characters)
+    assert counts["unnamed"] == sum(each.enriched_at is None for each in characters)
+    assert counts["sessions"] == len(sessions)
+    assert counts["open"] == sum(each.logout_ts is None for each in sessions)
+
+
+async def check_searches(store: Store, characters: list[CharacterDocument], data: st.DataObject) -> None:
+    limit = data.draw(st.integers(1, 3), label="limit")
+    at = data.draw(moments(), label="at")
+    sessions = sessions_of(*characters)
+    start, end = sorted((at, data.draw(moments(), label="end")))
+    for world_id in WORLDS:
+        uncertain = [each for each in sessions if each.world_id == world_id and each.ended_by != "logout"]
+        found = await paged(
+            lambda after, limit, world_id=world_id: store.estimated(world_id, start, end, after, limit),  # type: ignore[misc]
+            limit,
+        )
+        assert set(found) <= {each.character_id for each in uncertain if first_known(each) < end}
+        assert set(found) >= {
+            each.character_id
+            for each in uncertain
+            if first_known(each) < end and (each.ended_before is None or each.ended_before > start)
+        }
+    assert await paged(store.unnamed, limit) == sorted(
+        each.character_id for each in characters if each.enriched_at is None
+    )
+    assert await paged(lambda after, limit: store.open_since(at, after, limit), limit) == sorted(
+        {
+            each.character_id
+            for each in sessions
+            if each.logout_ts is None and each.login_ts is not None and each.login_ts <= at
+        }
+    )
+    for each in sessions:
+        assert each.login_ts is None or await store.has_session_edge(
+            each.character_id, each.login_ts, login=True
+        )
+        if each.logout_ts is not None:
+            known = any(
+                other.character_id == each.character_id
+                and other.logout_ts == each.logout_ts
+                and other.ended_by == "logout"
+                for other in sessions
+            )
+            assert await store.has_session_edge(each.character_id, each.logout_ts, login=False) == known
+
+
+@st.composite
+def folded(draw: st.DrawFn) -> tuple[CharacterDocument, WorldCoverage, Ms]:
+    """A character as the fold leaves it, the coverage of its worlds, and how far the records reach."""
+    coverage = WorldCoverage(
+        Span(1, start, start + length * HOUR, "connection")
+        for start, length in draw(st.lists(st.tuples(moments(), st.integers(1, 20)), max_size=5))
+    )
+    events = [
+        kind("1", world_id, at)
+        for kind, world_id, at in draw(
+            st.lists(
+                st.tuples(st.sampled_from(KINDS), st.sampled_from(WORLDS), moments()), min_size=1, max_size=6
+            )
+        )
+    ]
+    checks = [
+        Check(at, None if before is None else at - before * HOUR)
+        for at, before in draw(st.lists(st.tuples(moments(), st.none() | st.integers(1, 20)), max_size=3))
+    ]
+    as_of = max([draw(moments()), *(event.at for event in events), *(check.offline_at for check in checks)])
+    evidence = Evidence(as_of, lambda world_id, start, end: coverage.gaps(start, end))
+    state = settle(fold(Character(), events, evidence).character, evidence, checks)
+    state = settle(state, evidence)  # from what it keeps of the checks
+    return CharacterDocument("1", None, 0, None, state), coverage, as_of
+
+
+@given(history=folded(), start=moments(), hours=st.integers(1, 60))
+@settings(max_examples=100, deadline=None)
+async def test_whom_a_change_of_coverage_concerns_is_found(
+    backend: Backend, history: tuple[CharacterDocument, WorldCoverage, Ms], start: Ms, hours: int
+) -> None:
+    document, before, as_of = history
+    coverage = WorldCoverage(Span(1, *span, "start") for span in before.spans)
+    changed = coverage.add(Span(1, start, start + hours * HOUR, "connection"))
+    assume(changed is not None)
+    assert changed is not None
+    evidence = Evidence(as_of, lambda world_id, start, end: coverage.gaps(start, end))
+    after = settle(document.state, evidence)
+    async with backend() as (store, _):
+        await tell(store, [[document]])
+        for world_id in WORLDS:
+            found = await store.estimated(world_id, *changed, "", 10)
+            concerned = any(
+                session.world_id == world_id for session in set(document.state.sessions) ^ set(after.sessions)
+            )
+            may = any(
+                session.world_id == world_id and session.ended_by != "logout"
+                for session in document.state.sessions
+            )
+            assert found == ["1"] if concerned else found in ([], ["1"] if may else [])
