@@ -1,0 +1,111 @@
+"""The program as a process: started, watched, stopped."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+from urllib.error import URLError
+from urllib.request import ProxyHandler, build_opener
+
+TICKS: Final = os.sysconf("SC_CLK_TCK")
+CONFIG: Final = """\
+[census]
+service_id = "bench"
+rest_url = "http://127.0.0.1:{simulator}"
+requests_per_minute = 60000
+
+[[stream]]
+url = "ws://127.0.0.1:{simulator}/streaming"
+environment = "ps2"
+worlds = [1, 10, 40]
+
+[queue]
+directory = "queue"
+
+[store]
+path = "ps2.db"
+
+[web]
+port = 0
+metrics_port = {metrics}
+"""
+_open = build_opener(ProxyHandler({})).open
+
+
+@contextmanager
+def program(directory: Path, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+    """`ps2daemon` with these arguments, in the background; stopped at the end."""
+    with (directory / "bench.log").open("ab") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "ps2daemon", *arguments], cwd=directory, stdout=log, stderr=log
+        )
+    try:
+        yield process
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(20)
+
+
+def simulator(directory: Path, *arguments: str) -> Sequence[str]:
+    """The arguments of a simulator that writes its port to `simulator.port`."""
+    (directory / "simulator.port").unlink(missing_ok=True)
+    return ("simulate", "live", "--port", "0", "--port-file", "simulator.port", *arguments)
+
+
+def configure(directory: Path, seconds: float = 60.0) -> int:
+    """Writes a configuration for the simulator that was started; returns the port of the metrics."""
+    file = directory / "simulator.port"
+    deadline = time.monotonic() + seconds
+    while not file.exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    metrics = free_port()
+    (directory / "config.toml").write_text(CONFIG.format(simulator=file.read_text().strip(), metrics=metrics))
+    return metrics
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def metric(port: int, name: str) -> float:
+    """The sum of a metric over its labels; 0 while nobody answers."""
+    try:
+        with _open(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+            text = answer.read().decode()
+    except (URLError, OSError):
+        return 0.0
+    lines = (line.rpartition(" ") for line in text.splitlines())
+    return sum(float(value) for key, _, value in lines if key == name or key.startswith(name + "{"))
+
+
+def ready(port: int) -> bool:
+    """Whether every stage does what it is for."""
+    try:
+        with _open(f"http://127.0.0.1:{port}/readyz", timeout=1) as answer:
+            return bool(answer.status == 200)
+    except (URLError, OSError):
+        return False
+
+
+def cpu_seconds(process: subprocess.Popen[bytes]) -> float:
+    """CPU time so far, in user and system mode."""
+    fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / TICKS
+
+
+def peak_megabytes(process: subprocess.Popen[bytes]) -> float:
+    """The largest resident set so far."""
+    for line in Path(f"/proc/{process.pid}/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) / 1024
+    raise RuntimeError("the kernel does not tell VmHWM")
