@@ -22,8 +22,8 @@ from ps2daemon.clock import Clock
 from ps2daemon.config import Settings, StoreSettings
 from ps2daemon.errors import ConfigError
 from ps2daemon.health import Health, StageControl
-from ps2daemon.model.events import EventError, Other, decode_event
-from ps2daemon.model.records import Ms
+from ps2daemon.model.events import glance
+from ps2daemon.model.records import SECOND, Ms
 from ps2daemon.queue.base import Consumer, DeadLetters, Producer
 from ps2daemon.queue.sqlite import SqliteConsumer, SqliteDeadLetters, SqliteProducer
 from ps2daemon.stages.enricher import run_enricher
@@ -235,13 +235,17 @@ def _subscriber_stage(
 
 
 def _tell_event(telemetry: Telemetry, payload: bytes, received_at: Ms) -> None:
-    try:
-        event = decode_event(payload)
-    except EventError:
+    seen = glance(payload)
+    if seen is None:
         telemetry.event_received("malformed", None, None, received_at)
         return
-    kind = event.event_name if isinstance(event, Other) else type(event).__name__
-    telemetry.event_received(kind, event.world_id, event.at, received_at)
+    world_id = int(seen.world_id) if _is_number(seen.world_id, 10) else None
+    at = int(seen.timestamp) * SECOND if _is_number(seen.timestamp, 12) else None
+    telemetry.event_received(seen.event_name, world_id, at, received_at)
+
+
+def _is_number(text: str, digits: int) -> bool:
+    return len(text) <= digits and text.isascii() and text.isdigit()
 
 
 def _worker_stages(

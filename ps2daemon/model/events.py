@@ -192,3 +192,22 @@ def decode_event(payload: bytes | msgspec.Raw) -> Event:
         None if world is None else _integer("world_id", world, _MAX_U32),
         None if raw.timestamp is None else _integer("timestamp", raw.timestamp, _MAX_SECONDS) * SECOND,
     )
+
+
+class Glance(msgspec.Struct, frozen=True, gc=False):
+    """What a payload says of itself, without any check: for counting, at the speed of the socket."""
+
+    event_name: str = ""
+    world_id: str = ""
+    timestamp: str = ""
+
+
+_glance_decoder = msgspec.json.Decoder(Glance)
+
+
+def glance(payload: bytes) -> Glance | None:
+    """A tenth of the time of `decode_event`; None for what is no object of strings."""
+    try:
+        return _glance_decoder.decode(payload)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None

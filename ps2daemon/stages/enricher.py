@@ -7,7 +7,7 @@ Started again after a crash, it goes on behind the last frame that it handed ove
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import trio
@@ -22,11 +22,12 @@ from ps2daemon.stages.handover import Broken, Handed, Handover
 from ps2daemon.stages.naming import Naming
 from ps2daemon.supervisor import StageControl
 
-FRAMES: Final = 256
-"""Read at once: live frames hold a few records each."""
+FRAMES: Final = 64
+"""Read at once: live frames hold a few records each, full ones are 3 MB together."""
 RECORDS: Final = 4_000
 """A batch has no more than this and one frame: a commit serves all of them, and a larger one saves little (about 60 ms of work)."""
 POLL_SECONDS: Final = 0.05
+LINGER_SECONDS: Final = 0.1
 NAMING_SECONDS: Final = 5.0
 """How long the end of a draining waits for Census to name any further character; the rest is named later otherwise."""
 
@@ -67,6 +68,8 @@ async def _enrich(
             for handed in _batches(items, source):
                 await handover.put(handed)
                 control.progress()
+            if len(items) < FRAMES:  # the end of the queue: what comes within a moment shares a commit
+                await trio.sleep(LINGER_SECONDS)
             continue
         control.waiting("for records")
         if until_named is not None:
@@ -87,9 +90,8 @@ async def _named(naming: Naming) -> None:
             await naming.idle()
 
 
-def _batches(items: Sequence[Item], source: CharacterSource) -> list[Handed]:
-    """The frames as batches of about `RECORDS`."""
-    batches = []
+def _batches(items: Sequence[Item], source: CharacterSource) -> Iterator[Handed]:
+    """The frames as batches of about `RECORDS`, decoded one by one."""
     records: list[Record] = []
     broken: list[Broken] = []
     for index, item in enumerate(items):
@@ -104,6 +106,5 @@ def _batches(items: Sequence[Item], source: CharacterSource) -> list[Handed]:
                 for character_id in batch.events
                 if (identity := source.known(character_id)) is not None
             }
-            batches.append(Handed(item.position, batch, identities, tuple(broken)))
+            yield Handed(item.position, batch, identities, tuple(broken))
             records, broken = [], []
-    return batches

@@ -149,7 +149,7 @@ class _Watch:
     def __init__(self, connections: int) -> None:
         self._connections = connections
         self._verified: set[int] = set()
-        self._trouble = "connecting"
+        self._trouble: str | None = None
 
     def observer(self, connection: Connection, control: StageControl) -> StreamObserver:
         """Passes everything on to the connection's own observer, and listens."""
@@ -168,7 +168,7 @@ class _Watch:
         """Sets the stage's state."""
         if len(self._verified) >= self._connections:
             control.waiting("for events")
-        else:
+        elif self._trouble is not None:  # before the first answer it is still starting
             missing = self._connections - len(self._verified)
             control.degraded(f"{missing} of {self._connections} connections not verified: {self._trouble}")
 
