@@ -98,6 +98,7 @@ _ASIA: Final = (
 _SHAPES: Final = {
     1: WorldShape(400.0, _AMERICA, -6, (0.32, 0.345, 0.30, 0.035)),
     10: WorldShape(848.0, _EUROPE, 1, (0.33, 0.315, 0.325, 0.03)),
+    19: WorldShape(3.0, _EUROPE, 1, (0.33, 0.33, 0.33, 0.01)),
     40: WorldShape(100.0, _ASIA, 8, (0.37, 0.29, 0.30, 0.04)),
     1000: WorldShape(150.0, _AMERICA, -6, (0.33, 0.32, 0.31, 0.04)),
     2000: WorldShape(110.0, _EUROPE, 1, (0.32, 0.33, 0.31, 0.04)),
