@@ -55,6 +55,8 @@ def named(document: CharacterDocument, identity: Identity | None, at: Ms) -> Cha
     name = identity.name if identity.name is not None else document.character_name
     if document.faction_id == identity.faction_id and document.character_name == name:
         return document
+    # Without a name it stays among those that Census is asked about again.
+    enriched_at = document.enriched_at if name is None else at
     return msgspec.structs.replace(
-        document, character_name=name, faction_id=identity.faction_id, enriched_at=at
+        document, character_name=name, faction_id=identity.faction_id, enriched_at=enriched_at
     )
