@@ -185,6 +185,7 @@ class Ledger:
             raise
         for document, version in commit.characters:
             stored = Stored(document, version + 1)
+            self._cache.pop(document.character_id, None)
             if _sessions_of(stored) <= self._cache.maxsize:
                 self._cache[document.character_id] = stored
 
