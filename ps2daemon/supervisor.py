@@ -93,7 +93,10 @@ class Systemd:
     """
 
     def __init__(self, environ: Mapping[str, str] = os.environ, notifier: Notifier | None = None) -> None:
-        self._notifier = notifier or sdnotify.SystemdNotifier()
+        # Without the variable the library would leave a socket open.
+        self._notifier = (
+            sdnotify.SystemdNotifier() if notifier is None and environ.get("NOTIFY_SOCKET") else notifier
+        )
         period = environ.get("WATCHDOG_USEC", "")
         # Twice within the period, as sd_watchdog_enabled(3) recommends.
         self._watchdog_seconds = int(period) / 2_000_000 if period.isdigit() and int(period) else None
@@ -107,17 +110,21 @@ class Systemd:
 
     def stopping(self) -> None:
         """The ordered stop begins."""
-        self._notifier.notify("STOPPING=1")
+        self._notify("STOPPING=1")
 
     async def _ready(self, health: Health) -> None:
         await health.wait_started()
-        self._notifier.notify("READY=1")
+        self._notify("READY=1")
 
     async def _feed(self, health: Health, seconds: float) -> None:
         while True:
             if health.sound():
-                self._notifier.notify("WATCHDOG=1")
+                self._notify("WATCHDOG=1")
             await trio.sleep(seconds)
+
+    def _notify(self, state: str) -> None:
+        if self._notifier is not None:
+            self._notifier.notify(state)
 
 
 async def supervise(
