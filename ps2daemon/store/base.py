@@ -198,6 +198,9 @@ class Store(StoreReader, Protocol):
     async def has_session_edge(self, character_id: str, at: Ms, *, login: bool) -> bool:
         """Whether a session document has this login, or ended with this logout."""
 
+    async def unnamed_sessions(self, character_ids: Collection[str]) -> list[SessionDocument]:
+        """The sessions of these characters that have no empire yet (`faction_id` 0)."""
+
     async def commit(self, commit: Commit) -> None:
         """See the module's promises.
 

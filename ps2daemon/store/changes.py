@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import msgspec
 
 from ps2daemon.census.rest import Identity
@@ -17,6 +19,8 @@ class Changes:
         self.sessions: list[SessionDocument] = []
         self.gone: list[str] = []
         self.characters: list[Stored] = []
+        self.outgrown: list[str] = []
+        """Characters that were just named and whose oldest sessions are in their documents alone (see `name_sessions`)."""
 
     def take(self, before: Stored, after: CharacterDocument, folded: Folded) -> None:
         old = before.document
@@ -29,6 +33,8 @@ class Changes:
             pruned_before=old.state.pruned_before,
             pruned_logout=old.state.pruned_logout,
         )
+        if old.faction_id == 0 != after.faction_id and old.state.pruned_before is not None:
+            self.outgrown.append(old.character_id)
         skip = 0
         if old.faction_id == after.faction_id:
             for known, session in zip(old.state.sessions, whole.sessions, strict=False):
@@ -39,6 +45,16 @@ class Changes:
         now = session_documents(_from(after, whole, skip))
         self.sessions.extend(document for key, document in now.items() if was.get(key) != document)
         self.gone.extend(key for key in was if key not in now)
+
+    def name_sessions(self, unnamed: Iterable[SessionDocument]) -> None:
+        """Takes the sessions of the `outgrown` that have no empire yet."""
+        factions = {stored.document.character_id: stored.document.faction_id for stored in self.characters}
+        decided = {document.session_id for document in self.sessions}.union(self.gone)
+        self.sessions.extend(
+            msgspec.structs.replace(document, faction_id=factions[document.character_id])
+            for document in unnamed
+            if document.session_id not in decided
+        )
 
 
 def _from(document: CharacterDocument, state: Character, skip: int) -> CharacterDocument:

@@ -206,6 +206,7 @@ class Ledger:
                 after = named(before.document, identities.get(character_id), self._latest())
                 changes.take(before, msgspec.structs.replace(after, state=folded.character), folded)
             events = await events_of_worlds(self._store, batch.changes, batch.locks, self._as_of())
+            await self._name_outgrown(changes)
             unknown = [event for event in too_old if not await self._is_repetition(event)]
         except BaseException:
             self._coverage = None
@@ -256,8 +257,15 @@ class Ledger:
             after = named(before.document, identity, at)
             changes.take(before, after, Folded(after.state))
         if changes.characters:
+            await self._name_outgrown(changes)
             await self._commit(Commit(sessions=changes.sessions, characters=changes.characters))
         return len(changes.characters)
+
+    async def _name_outgrown(self, changes: Changes) -> None:
+        """A character may have had more sessions than it holds before Census named it."""
+        if changes.outgrown:
+            await self._store.refresh()
+            changes.name_sessions(await self._store.unnamed_sessions(changes.outgrown))
 
     async def _settle_pages(self, page: Callable[[str, int], Awaitable[list[str]]]) -> int:
         changed = 0

@@ -271,6 +271,14 @@ async def test_what_is_unsettled_stays_until_it_is_settled(backend: Backend) -> 
 # Commits
 
 
+async def test_many_characters_are_loaded_at_once(backend: Backend) -> None:
+    documents = {str(number): character(str(number), session(T0 + number)) for number in range(2500)}
+    async with backend() as (store, _):
+        await store.commit(all_of(*documents.values()))
+        loaded = await store.load_characters([*documents, "none", "0"])
+        assert {key: stored.document for key, stored in loaded.items()} == documents
+
+
 async def test_a_conflict_leaves_nothing(backend: Backend) -> None:
     kept = character("1", session(T0))
     async with backend() as (store, _):
@@ -370,3 +378,17 @@ async def test_a_reader_sees_no_time_vouched_for_without_its_events(backend: Bac
                 seen.add(vouched)
         assert len(seen) > 2, "the reader saw nothing in between"
         assert (await other.spans())[0].end == T0 + commits * MINUTE
+
+
+async def test_sessions_without_an_empire_are_found(backend: Backend) -> None:
+    named = character("2", session(T0), name="b", faction_id=2, enriched_at=T0)
+    unnamed = character("1", session(T0, T0 + SECOND), session(T0 + MINUTE))
+    async with backend() as (store, _):
+        await store.commit(all_of(unnamed, named, character("3", session(T0))))
+        await store.refresh()
+        found = await store.unnamed_sessions(["1", "2", "4"])
+        assert sorted(found, key=lambda document: document.session_id) == sessions_of(unnamed)
+        assert await store.unnamed_sessions([]) == []
+        await store.commit(all_of(msgspec.structs.replace(unnamed, faction_id=1), version=1))
+        await store.refresh()
+        assert await store.unnamed_sessions(["1", "2"]) == []

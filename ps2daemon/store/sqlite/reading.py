@@ -107,6 +107,10 @@ UNNAMED: Final = """
 SELECT character_id FROM characters INDEXED BY characters_unnamed
 WHERE enriched_at IS NULL AND character_id > ? ORDER BY character_id LIMIT ?
 """
+UNNAMED_SESSIONS: Final = f"""
+SELECT session_id, {rows.SESSION_COLUMNS} FROM sessions INDEXED BY sessions_unnamed
+WHERE faction_id = 0 AND character_id IN (SELECT value FROM json_each(?))
+"""
 SESSIONS_PAGE: Final = f"""
 SELECT session_id, {rows.SESSION_COLUMNS} FROM sessions INDEXED BY sessions_by_start
 WHERE (coalesce(login_ts, logout_ts), character_id, login_ts IS NULL) > (:at, :character, :out)
@@ -227,6 +231,13 @@ def has_session_edge(connection: sqlite3.Connection, character_id: str, at: Ms, 
     if connection.execute(LOGIN_EDGE, parameters).fetchone() is not None:
         return True
     return not login and connection.execute(LOGOUT_EDGE, parameters).fetchone() is not None
+
+
+def unnamed_sessions(connection: sqlite3.Connection, ids: str) -> list[SessionDocument]:
+    """See `Store.unnamed_sessions`; `ids` is an `rows.id_list`."""
+    return [
+        rows.session_of(session_id, row) for session_id, *row in connection.execute(UNNAMED_SESSIONS, (ids,))
+    ]
 
 
 def unsettled(connection: sqlite3.Connection) -> list[Unsettled]:

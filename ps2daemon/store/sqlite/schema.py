@@ -139,6 +139,11 @@ WHERE earlier.id = sessions.rowid AND earlier.logout_ts IS NOT NULL;
 """
 
 
+_VERSION_3: Final = """
+CREATE INDEX sessions_unnamed ON sessions (character_id) WHERE faction_id = 0;
+"""
+
+
 def _script(text: str) -> Callable[[sqlite3.Connection], None]:
     def step(connection: sqlite3.Connection) -> None:
         statement = ""
@@ -151,10 +156,10 @@ def _script(text: str) -> Callable[[sqlite3.Connection], None]:
     return step
 
 
-STEPS: Final = (_script(_VERSION_1), _script(_VERSION_2))
+STEPS: Final = (_script(_VERSION_1), _script(_VERSION_2), _script(_VERSION_3))
 """`STEPS[n]` makes a file of version n one of version n + 1."""
 VERSION: Final = len(STEPS)
-"""Version 2 knows of each session when the character's previous one ended (`not_before`)."""
+"""Version 2 knows of each session when the character's previous one ended (`not_before`); version 3 finds those without an empire."""
 
 
 def migrate(connection: sqlite3.Connection, path: Path) -> None:

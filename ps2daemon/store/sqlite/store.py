@@ -100,6 +100,9 @@ class SqliteStore:
     async def has_session_edge(self, character_id: str, at: Ms, *, login: bool) -> bool:
         return await self._own(reading.has_session_edge, character_id, at, login)
 
+    async def unnamed_sessions(self, character_ids: Collection[str]) -> list[SessionDocument]:
+        return await self._own(reading.unnamed_sessions, rows.id_list(character_ids))
+
     async def refresh(self) -> None:
         await trio.lowlevel.checkpoint()
 
