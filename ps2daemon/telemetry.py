@@ -228,7 +228,7 @@ class Telemetry:
         self._metrics.dead_letters.inc()
         if self._seldom("dead letter"):
             self._writer.warning(
-                "record put among the dead letters; `ps2daemon queue dead-letters` shows them all",
+                "record put among the dead letters",
                 reason=reason[:MAX_SHOWN],
             )
 
