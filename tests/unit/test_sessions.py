@@ -84,8 +84,9 @@ def test_twelve_hours_without_evidence_come_before_a_later_login() -> None:
     assert (first.ended_by, first.ended_before, first.logout_ts) == ("cap", 12 * HOUR, HOUR)
     assert second == Session(WORLD, 13 * HOUR)
     # At the same time, the event wins.
-    first, _ = sessions(login(0), login(12 * HOUR))
-    assert (first.ended_by, first.ended_before) == ("next_login", 12 * HOUR)
+    for as_of in (0, 20 * HOUR):
+        first, _ = sessions(login(0), login(12 * HOUR), given=evidence(as_of))
+        assert (first.ended_by, first.ended_before) == ("next_login", 12 * HOUR)
 
 
 def test_a_login_at_the_second_of_the_logout_is_a_relog_while_a_session_is_open() -> None:
@@ -194,6 +195,12 @@ def test_of_several_gaps_the_longest_counts() -> None:
     first, _ = sessions(login(0), login(5 * HOUR), given=given)
     assert (first.ended_after, first.ended_before) == (120 * MINUTE, 150 * MINUTE)
     assert first.logout_ts == 135 * MINUTE
+
+
+def test_of_two_longest_gaps_the_first_counts() -> None:
+    given = evidence(0, (60 * MINUTE, 80 * MINUTE), (120 * MINUTE, 140 * MINUTE))
+    first, _ = sessions(login(0), login(5 * HOUR), given=given)
+    assert (first.ended_after, first.ended_before) == (60 * MINUTE, 80 * MINUTE)
 
 
 def test_a_logout_after_the_gap_makes_the_mark_mean_nothing() -> None:
