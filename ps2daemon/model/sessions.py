@@ -46,7 +46,7 @@ EndedBy: TypeAlias = Literal["logout", "next_login", "offline_check", "cap"]
 
 
 class Check(msgspec.Struct, frozen=True, array_like=True):
-    """Census said that the character was offline.
+    """Census said that the character was offline. One from before the first login is of no session, and is forgotten.
 
     Attributes:
         offline_at: when it was asked.
