@@ -150,6 +150,8 @@ def decode_message(text: str | bytes) -> Message:
     if len(text) > MAX_MESSAGE_BYTES:
         raise MessageError(f"the frame has more than {MAX_MESSAGE_BYTES} bytes")
     try:
+        if isinstance(text, bytes):
+            text = text.decode()  # the decoder checks only what it reads, and a payload is taken over unread
         frame = _decoder.decode(text)
     except _NOT_JSON as error:
         raise MessageError(f"the frame is no JSON object: {_one_line(error)}") from None
@@ -178,7 +180,7 @@ def _unnamed(payload: bytes) -> ServiceMessage | RecentIds:
     )
 
 
-def _other(frame: _Frame, text: str | bytes) -> Message:
+def _other(frame: _Frame, text: str) -> Message:
     if frame.detail is not msgspec.UNSET:
         if not isinstance(frame.detail, str):
             raise MessageError(f"detail is {_shown(frame.detail)}, not an endpoint's name")
@@ -199,7 +201,7 @@ def _other(frame: _Frame, text: str | bytes) -> Message:
     if frame.examples is not msgspec.UNSET:
         return Help()
     if frame.type is None and frame.service is None:
-        return Echo(text if isinstance(text, bytes) else text.encode())
+        return Echo(text.encode())
     return Unknown(frame.type[:_MAX_SHOWN] if isinstance(frame.type, str) else "")
 
 
