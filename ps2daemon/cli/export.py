@@ -6,6 +6,7 @@ import csv
 import io
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
+from itertools import pairwise
 from pathlib import Path
 from typing import IO, Any, Final, TypeAlias
 
@@ -171,7 +172,7 @@ async def _slices(reader: StoreReader, worlds: Sequence[int], since: Ms, until: 
     first, last = min(span.start for span in spans), max(span.end for span in spans)
     inner = [at for at in range(first, last + SLICE, SLICE) if since < at < until]
     edges = [since, *inner, until]
-    return list(zip(edges, edges[1:], strict=False))
+    return list(pairwise(edges))
 
 
 def _was_there(sessions: Sequence[Any], selection: Selection) -> bool:

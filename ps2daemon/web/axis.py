@@ -10,6 +10,7 @@ from ps2daemon.model.records import DAY, MINUTE, Ms
 from ps2daemon.model.times import from_ms, to_ms
 
 MOST_TICKS: Final = 14
+MOST_NUMBERS: Final = 7
 _MINUTE_TICKS: Final = (1, 2, 5, 10, 15, 30, 60, 120, 180, 240, 360, 720)
 _DAY_TICKS: Final = (1, 2, 4, 7, 14, 28, 56, 182, 364)
 
@@ -53,3 +54,11 @@ def time_ticks(start: Ms, end: Ms, zone: tzinfo) -> list[tuple[Ms, str]]:
                 found.append((to_ms(moment), label))
         day += timedelta(days=days)
     return found
+
+
+def round_numbers(top: float) -> list[int]:
+    """0 and the multiples of 1, 2 or 5 times a power of ten up to `top`; at most about seven."""
+    step = 1
+    while top / step > MOST_NUMBERS:
+        step = step * 5 // 2 if str(step)[0] == "2" else step * 2
+    return list(range(0, int(top) + 1, step))

@@ -18,7 +18,7 @@ from ps2daemon.model import tables
 from ps2daemon.model.alerts import Alert
 from ps2daemon.model.records import DAY, Ms
 from ps2daemon.model.times import from_ms
-from ps2daemon.web.axis import time_axis
+from ps2daemon.web.axis import round_numbers, time_axis
 
 Spec: TypeAlias = dict[str, Any]
 ThemeName: TypeAlias = Literal["light", "dark"]
@@ -69,7 +69,7 @@ THEMES: Final[dict[str, Theme]] = {
         stripe="#3d4452",
         mark="#ffb454",
         neutral="#c9a14a",
-        factions={ALL: "#e7e9ee", 0: "#cbb86a", 1: "#a56cf0", 2: "#5cc0ff", 3: "#ff5a5f", 4: "#a9b0bd"},
+        factions={ALL: "#e7e9ee", 0: "#cbb86a", 1: "#9a5cf0", 2: "#5cc0ff", 3: "#ff6b66", 4: "#a9b0bd"},
     ),
 }
 
@@ -268,6 +268,7 @@ def _alerts(view: View, x: Spec, theme: Theme, zones: list[int | None], height: 
 
 def _locks(view: View, x: Spec, theme: Theme, zones: list[int | None], height: int) -> list[Spec]:
     layers: list[Spec] = []
+    detailed = view.end - view.start <= DETAILED
     for lane, zone in enumerate(zones):
         rows = [
             {"t": lock.at, "color": theme.factions.get(lock.winner, theme.neutral)}
@@ -276,7 +277,7 @@ def _locks(view: View, x: Spec, theme: Theme, zones: list[int | None], height: i
         ]
         color = {"field": "color", "type": "nominal", "scale": None}
         encoding = {"x": {**x, "field": "t"}, "color": color}
-        if view.end - view.start <= DETAILED:
+        if detailed:
             layers.append(
                 {
                     "data": {"values": rows},
@@ -291,10 +292,10 @@ def _locks(view: View, x: Spec, theme: Theme, zones: list[int | None], height: i
                     "type": "point",
                     "shape": "diamond",
                     "filled": True,
-                    "size": 55,
+                    "size": 55 if detailed else 30,
                     "opacity": 1,
                     "stroke": theme.background,
-                    "strokeWidth": 1,
+                    "strokeWidth": 1 if detailed else 0.5,
                 },
                 "encoding": {
                     "x": encoding["x"],
@@ -308,11 +309,13 @@ def _locks(view: View, x: Spec, theme: Theme, zones: list[int | None], height: i
 
 def _lines(view: View, x: Spec, theme: Theme, height: int, track: int, legend: bool) -> list[Spec]:
     peak = max((value for line in view.lines for value in line.online if value is not None), default=0)
+    top = max(4, peak * 1.04)
     y = {
         "field": "online",
         "type": "quantitative",
-        "scale": {"domain": [0, max(4, peak * 1.04)], "nice": False, "range": [height, track]},
-        "axis": {"title": "people online", "tickMinStep": 1, "tickCount": 6, "format": ",d"},
+        # The track is room above the peak: with a shorter range instead, the other axis' grid would be too short.
+        "scale": {"domain": [0, top * height / (height - track)], "nice": False},
+        "axis": {"title": "people online", "values": round_numbers(top), "format": ",d"},
     }
     factions = list(dict.fromkeys(line.faction_id for line in view.lines))
     color: Spec = {
@@ -332,7 +335,9 @@ def _lines(view: View, x: Spec, theme: Theme, height: int, track: int, legend: b
             "domain": [period_label(view, back) for back in backs],
             "range": [[1, 0] if back == 0 else list(_DASHES[(back - 1) % len(_DASHES)]) for back in backs],
         },
-        "legend": {"title": None, "symbolType": "stroke"} if legend and len(backs) > 1 else None,
+        "legend": {"title": None, "symbolType": "stroke", "symbolStrokeColor": theme.ink}
+        if len(backs) > 1
+        else None,
     }
     layers = []
     for back in sorted(backs, reverse=True):

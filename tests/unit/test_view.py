@@ -1,0 +1,87 @@
+"""What a chart of one world shows."""
+
+from __future__ import annotations
+
+from zoneinfo import ZoneInfo
+
+from ps2daemon.analysis.population import PopulationQuery
+from ps2daemon.analysis.view import (
+    ALL,
+    NOTHING_AFTER,
+    NOTHING_AT_ALL,
+    REASONS,
+    Unrecorded,
+    latest,
+    unrecorded,
+    world_view,
+)
+from ps2daemon.model.coverage import Span
+from ps2daemon.model.records import AFTERS, DAY, HOUR, MINUTE
+from tests.memory_reader import MemoryReader, session
+
+T = 1_772_000_000_000
+UTC = ZoneInfo("UTC")
+
+
+def test_every_cause_has_words() -> None:
+    assert set(REASONS) == set(AFTERS)
+
+
+def test_unrecorded_time_has_the_reason_of_the_span_behind_it() -> None:
+    spans = [
+        Span(10, T + 6 * HOUR, T + 7 * HOUR, "world_down"),
+        Span(10, T + HOUR, T + 3 * HOUR, "start"),
+        Span(10, T + 2 * HOUR, T + 4 * HOUR, "connection"),
+        Span(10, T + 5 * HOUR, T + 5 * HOUR, "disk_full"),
+    ]
+    assert unrecorded(spans, T, T + 9 * HOUR) == (
+        Unrecorded(T, T + HOUR, REASONS["start"]),
+        Unrecorded(T + 4 * HOUR, T + 6 * HOUR, REASONS["world_down"]),
+        Unrecorded(T + 7 * HOUR, T + 9 * HOUR, NOTHING_AFTER),
+    )
+
+
+def test_the_last_minutes_are_no_gap_yet() -> None:
+    spans = [Span(10, T, T + HOUR, "start")]
+    assert unrecorded(spans, T, T + HOUR + 2 * MINUTE) == ()
+    assert unrecorded(spans, T, T + HOUR + 4 * MINUTE) != ()
+    assert unrecorded([], T, T + MINUTE) == (Unrecorded(T, T + MINUTE, NOTHING_AT_ALL),)
+    assert unrecorded([], T + HOUR, T) == ()
+
+
+async def test_a_view_of_all_together_with_earlier_days() -> None:
+    sessions = [
+        session("a", T, T + HOUR),
+        session("b", T, None, faction_id=0),
+        session("c", T - DAY, T - HOUR),
+    ]
+    reader = MemoryReader(sessions, [Span(10, T - 2 * DAY, T + 2 * HOUR, "start")])
+    query = PopulationQuery(start=T, end=T + 4 * HOUR, step=HOUR, worlds=(10,))
+    view = await world_view(reader, query, lines="total", by="day", back=2, zone=UTC, now=T + 4 * HOUR)
+    assert [(line.faction_id, line.back, line.online) for line in view.lines] == [
+        (ALL, 0, (2, 1, None, None)),
+        (ALL, 1, (1, 1, 1, 1)),
+        (ALL, 2, (0, 0, 0, 0)),
+    ]
+    assert [row.back for row in view.comparisons] == [1, 2]
+    assert view.comparisons[0].difference == 0.5
+    assert view.share == 0.5
+    assert view.recorded_until == T + 2 * HOUR
+    assert view.unrecorded == (Unrecorded(T + 2 * HOUR, T + 4 * HOUR, NOTHING_AFTER),)
+
+
+async def test_what_is_yet_to_come_is_neither_missing_nor_counted() -> None:
+    reader = MemoryReader((), [Span(10, T, T + HOUR, "start")])
+    query = PopulationQuery(start=T, end=T + 4 * HOUR, step=HOUR, worlds=(10,))
+    view = await world_view(reader, query, lines="empires", by=None, back=1, zone=UTC, now=T + HOUR + MINUTE)
+    assert view.unrecorded == ()
+    assert 0.98 < view.share < 1
+
+
+async def test_the_latest_is_the_end_of_coverage_not_now() -> None:
+    sessions = [session("a", T, T + HOUR), session("b", T, T + HOUR - 1000, faction_id=3)]
+    reader = MemoryReader(sessions, [Span(10, T, T + HOUR, "start")])
+    answer = await latest(reader, 10)
+    assert answer.at == T + HOUR - 1
+    assert answer.online == {1: 1, 2: 0, 3: 0, 4: 0}
+    assert (await latest(reader, 40)).at is None
