@@ -52,4 +52,4 @@ def character_name(number: int) -> str:
     place = place * _STRIDE % _COMBINATIONS
     place, front = divmod(place, len(_FRONT))
     back, middle = divmod(place, len(_MIDDLE))
-    return f"{_FRONT[front]}{_MIDDLE[middle]}{_BACK[back]}{lap if lap else ''}"
+    return f"{_FRONT[front]}{_MIDDLE[middle]}{_BACK[back]}{f'x{lap}' if lap else ''}"

@@ -45,7 +45,9 @@ POOL_PER_PEAK: Final = 12.0
 _HEAVIEST: Final = 60.0
 _STEP: Final = 5 * MINUTE
 _MEAN_SECONDS: Final = 58.5 * 60  # of the lognormal, cut at `LONGEST_SECONDS`
-_LEAD: Final = 30 * MINUTE  # who arrives now makes the level of the next hour
+_LEAD: Final = (
+    75 * MINUTE
+)  # who arrives makes the level of later: half the mean square of a session over its mean
 _TRIES: Final = 6
 _FACTIONS: Final = (tables.VS, tables.NC, tables.TR, tables.NSO)
 
