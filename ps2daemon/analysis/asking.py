@@ -32,7 +32,7 @@ LATEST: Final = 7_258_118_400_000
 """The year 2200; every time zone and calendar still computes there."""
 
 _UNITS: Final = {"s": SECOND, "m": MINUTE, "h": HOUR, "d": DAY, "w": 7 * DAY}
-_SPAN: Final = re.compile(r"(\d{1,9})([smhdw])")
+_SPAN: Final = re.compile(r"([0-9]{1,9})([smhdw])")
 
 
 class Window(NamedTuple):
@@ -45,7 +45,7 @@ class Window(NamedTuple):
 
 def parse_world(text: str) -> int:
     """A world's id from its number or its name, of today or before; a name that several had means one that still runs."""
-    if text.isdecimal() and len(text) <= 9:
+    if text.isascii() and text.isdecimal() and len(text) <= 9:
         world_id = int(text)
         if world_id in tables.worlds():
             return world_id

@@ -85,7 +85,7 @@ class Asked:
 
     def back(self) -> int:
         text = self._params.get("back", "1")
-        if not text.isdecimal() or len(text) > 4:
+        if not (text.isascii() and text.isdecimal()) or len(text) > 4:
             raise UsageError(f"{text[:40]!r} is no number of periods back")
         return int(text)
 
