@@ -149,7 +149,10 @@ def estimated_start(session: UnknownStart, coverage: WorldCoverage) -> Ms:
     """When a session began of which only the logout was seen (see the module's rules)."""
     covered_from = coverage.covered_from(session.logout_ts)
     start = session.logout_ts - MEAN_SESSION
-    if covered_from is not None and session.logout_ts - covered_from <= LONGEST_GUESS:
+    if covered_from is None:  # it reaches back into no covered time: there it would have been seen
+        gaps = coverage.gaps(session.logout_ts - 1, session.logout_ts)
+        start = max([start, *(gap.start for gap in gaps)])
+    elif session.logout_ts - covered_from <= LONGEST_GUESS:
         start = covered_from
     return start if session.not_before is None else max(start, session.not_before)
 
