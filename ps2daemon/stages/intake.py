@@ -130,9 +130,12 @@ class Source:
         start = self._starts.get(world_id)
         if start is None:
             self._starts[world_id] = answered_at
-        elif asked_at > start:
+            return
+        # Events carry whole seconds: one that comes after the ask, and may be lost, can name the second that the ask was in.
+        end = asked_at - asked_at % SECOND
+        if end > start:
             after = self._after.get(world_id, self._otherwise)
-            self._intake.put(CoverageRecord(world_id, start, asked_at, after))
+            self._intake.put(CoverageRecord(world_id, start, end, after))
 
     def lost(self, world_ids: Iterable[int], after: After) -> None:
         for world_id in world_ids:
