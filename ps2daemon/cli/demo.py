@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Final
+from typing import Final, NoReturn
 
 import click
 
@@ -148,15 +148,24 @@ def demo(directory: Path, days: int, worlds: str, scale: float, seed: int, port:
             f"\nCtrl-C stops everything. {directory}/ has the configuration, the logs and the data:", err=True
         )
         click.echo(f"    ps2daemon --config {directory}/config.toml status", err=True)
-        while not once:
-            for name, program in _PROGRAMS.items():
-                if program.poll() is not None:
-                    raise Ps2Error(f"the {name} ended by itself: {directory / (name + '.log')} says why")
-            time.sleep(0.5)
+        if not once:
+            try:
+                _watch(directory)
+            except KeyboardInterrupt:
+                click.echo("\nStopping.", err=True)
 
 
 _PROGRAMS: Final[dict[str, subprocess.Popen[bytes]]] = {}
 """What is running now, by name."""
+
+
+def _watch(directory: Path) -> NoReturn:
+    """Until Ctrl-C, or until a program ends that should not."""
+    while True:
+        for name, program in _PROGRAMS.items():
+            if program.poll() is not None:
+                raise Ps2Error(f"the {name} ended by itself: {directory / (name + '.log')} says why")
+        time.sleep(0.5)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
