@@ -204,6 +204,17 @@ async def test_what_is_known_from_elsewhere_is_not_asked(autojump_clock: MockClo
     assert census.asked == [["3"]]
 
 
+async def test_less_does_not_replace_more_that_came_meanwhile(autojump_clock: MockClock) -> None:
+    async with asking() as (census, source, _), trio.open_nursery() as nursery:
+        census.rows = lambda id: identity(id, None, 3)
+        nursery.start_soon(source.lookup, ["2"])
+        await trio.sleep(0.5)
+        source.remember([identity("2", "Ann", 1)])
+        await trio.sleep(1)
+        assert source.known("2") == identity("2", "Ann", 3)
+        assert source.ask_in("2") == INFINITE
+
+
 async def test_memory_is_bounded_and_keeps_what_is_used(autojump_clock: MockClock) -> None:
     async with asking(capacity=10) as (_, source, _):
         ids = [str(number) for number in range(2, 62, 2)]

@@ -676,6 +676,32 @@ async def test_a_reader_that_was_held_back_goes_on_where_it_was(autojump_clock: 
     assert recorder.attempts == [0]
 
 
+async def test_answers_have_their_time_after_a_reader_was_held_back(autojump_clock: MockClock) -> None:
+    room: trio.Event | None = None
+
+    def backpressure() -> Awaitable[None] | None:
+        return None if room is None or room.is_set() else room.wait()
+
+    async def stall(server: Server) -> None:
+        nonlocal room
+        await server.accept()
+        await server.greet()
+        for _ in range(2):
+            await server.answer(json.loads(await server.socket.get_message()))
+        await trio.sleep(5)
+        room = trio.Event()
+        await server.event(LOGIN)
+        await trio.sleep(1015.5)  # neither side reads; the client asks, and looks for answers, at 1020.5
+        await server.serve()
+
+    async with streaming(stall, faithful, backpressure=backpressure) as (_, recorder):
+        await trio.sleep(1020)
+        assert room is not None
+        room.set()
+        await trio.sleep(100)
+    assert recorder.causes == []
+
+
 async def test_a_defect_of_the_sink_is_not_taken_for_an_outage(autojump_clock: MockClock) -> None:
     class Broken(Recorder):
         def event(self, payload: bytes, received_at: Ms) -> None:
