@@ -104,56 +104,39 @@ def create_file(path: Path) -> None:
         )
 
 
-def open_writer(path: Path) -> sqlite3.Connection:
-    """A connection that may write; the file must exist.
-
-    Raises:
-        ConfigError: the file system can't do what WAL mode needs.
-        StoreUnavailable, StoreMismatch: as in `foreign_errors`.
-    """
-    with foreign_errors(path):
-        connection = _connect(path, "rw")
-        try:
-            (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
-            if mode != "wal":
-                raise ConfigError(
-                    f"store.path: the file system of {path} has no shared memory, which the store needs "
-                    "(a network drive?): set a path on a local disk"
-                )
-            connection.execute("PRAGMA synchronous = FULL")
-            connection.execute(f"PRAGMA cache_size = -{WRITER_CACHE_KIB}")
-            connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
-            connection.execute(f"PRAGMA journal_size_limit = {MAX_LOG_BYTES}")
-        except BaseException:
-            connection.close()
-            raise
-        return connection
-
-
-def open_reader(path: Path) -> sqlite3.Connection:
-    """A connection that can't write.
-
-    Raises:
-        StoreUnavailable, StoreMismatch: as in `foreign_errors`.
-    """
-    with foreign_errors(path):
-        connection = _connect(path, "ro")
-        try:
-            connection.execute(f"PRAGMA cache_size = -{READER_CACHE_KIB}")
-        except BaseException:
-            connection.close()
-            raise
-        return connection
-
-
-def _connect(path: Path, mode: str) -> sqlite3.Connection:
-    return sqlite3.connect(
-        f"{path.absolute().as_uri()}?mode={mode}",
+def connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
+    """A connection to a file that exists. Calls to it belong inside `foreign_errors`."""
+    connection = sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rw'}",
         uri=True,
         timeout=BUSY_SECONDS,
         isolation_level=None,  # transactions begin where this program says so
         check_same_thread=False,  # one thread at a time, but not always the same
     )
+    try:
+        cache = READER_CACHE_KIB if read_only else WRITER_CACHE_KIB
+        connection.execute(f"PRAGMA cache_size = -{cache}")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def set_up_writing(connection: sqlite3.Connection, path: Path) -> None:
+    """Makes a connection one that commits durably and without readers in its way.
+
+    Raises:
+        ConfigError: the file system can't do what WAL mode needs.
+    """
+    (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+    if mode != "wal":
+        raise ConfigError(
+            f"store.path: the file system of {path} has no shared memory, which the store needs "
+            "(a network drive?): set a path on a local disk"
+        )
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
+    connection.execute(f"PRAGMA journal_size_limit = {MAX_LOG_BYTES}")
 
 
 @contextmanager
@@ -209,6 +192,11 @@ def _begin(connection: sqlite3.Connection) -> None:
     connection.execute("BEGIN")
 
 
+def _open_reader(path: Path) -> sqlite3.Connection:
+    with foreign_errors(path):
+        return connect(path, read_only=True)
+
+
 class Readers:
     """Lends reading connections, at most `limit` at a time, opened when first needed."""
 
@@ -224,7 +212,7 @@ class Readers:
         async with self._limiter:
             caller = self._idle.pop() if self._idle else None
             if caller is None:
-                caller = Caller(self._path, await trio.to_thread.run_sync(open_reader, self._path))
+                caller = Caller(self._path, await trio.to_thread.run_sync(_open_reader, self._path))
             try:
                 yield caller
             finally:

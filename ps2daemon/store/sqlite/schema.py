@@ -13,11 +13,18 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Final
 
 from ps2daemon.errors import StoreMismatch
-from ps2daemon.store.sqlite.connection import transaction
+from ps2daemon.store.sqlite.connection import (
+    connect,
+    create_file,
+    foreign_errors,
+    set_up_writing,
+    transaction,
+)
 
 APPLICATION_ID: Final = 0x50533244
 """`PS2D`."""
@@ -162,30 +169,40 @@ VERSION: Final = len(STEPS)
 """Version 2 knows of each session when the character's previous one ended (`not_before`); version 3 finds those without an empire."""
 
 
-def migrate(connection: sqlite3.Connection, path: Path) -> None:
-    """Makes the file one of this version.
+def open_writer(path: Path) -> sqlite3.Connection:
+    """The connection that writes; makes the file if there is none, and brings it up to this version.
 
     Raises:
-        StoreMismatch: it is no store, or one of a newer version.
+        ConfigError: the path can't be written.
+        StoreMismatch: it is no store, or one of a newer version; nothing was changed.
+        StoreUnavailable: it is locked, or the disk does not do what it should.
     """
-    while _version(connection, path) < VERSION:
-        with transaction(connection):
-            version = _version(connection, path)  # another process may have been faster
-            if version < VERSION:
-                STEPS[version](connection)
-                connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-                connection.execute(f"PRAGMA user_version = {version + 1}")
+    create_file(path)
+    with foreign_errors(path):
+        connection = connect(path, read_only=False)
+        try:
+            _version(connection, path)
+            set_up_writing(connection, path)
+            migrate(connection, path)
+        except BaseException:
+            connection.close()
+            raise
+    return connection
 
 
-def check(connection: sqlite3.Connection, path: Path) -> None:
-    """Checks, for a reader, that the file is of this version.
+def check_reader(path: Path) -> None:
+    """Checks that the file is there and of this version.
 
     Raises:
         StoreMismatch: it is not; the message says what to do.
+        StoreUnavailable: as in `open_writer`.
     """
-    version = _version(connection, path)
+    if not path.exists():
+        raise StoreMismatch(_nothing_there(path))
+    with foreign_errors(path), closing(connect(path, read_only=True)) as connection:
+        version = _version(connection, path)
     if version == 0:
-        raise StoreMismatch(nothing_there(path))
+        raise StoreMismatch(_nothing_there(path))
     if version < VERSION:
         raise StoreMismatch(
             f"the store {path} is of version {version}, and this program reads version {VERSION}: "
@@ -193,9 +210,19 @@ def check(connection: sqlite3.Connection, path: Path) -> None:
         )
 
 
-def nothing_there(path: Path) -> str:
-    """What a reader is told where there is no store yet."""
+def _nothing_there(path: Path) -> str:
     return f"there is no store at {path} yet: start `ps2daemon run` first, or set store.path"
+
+
+def migrate(connection: sqlite3.Connection, path: Path) -> None:
+    """Takes the steps from the version that the file has to this one."""
+    while _version(connection, path) < VERSION:
+        with transaction(connection):
+            version = _version(connection, path)  # another process may have been faster
+            if version < VERSION:
+                STEPS[version](connection)
+                connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+                connection.execute(f"PRAGMA user_version = {version + 1}")
 
 
 def _version(connection: sqlite3.Connection, path: Path) -> int:

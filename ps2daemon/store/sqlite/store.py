@@ -9,7 +9,6 @@ from typing import Final, TypeVar, TypeVarTuple
 
 import trio
 
-from ps2daemon.errors import StoreMismatch
 from ps2daemon.model.alerts import Alert, Lock
 from ps2daemon.model.coverage import Span
 from ps2daemon.model.records import Ms
@@ -25,14 +24,7 @@ from ps2daemon.store.base import (
     Unsettled,
 )
 from ps2daemon.store.sqlite import reading, rows, schema, writing
-from ps2daemon.store.sqlite.connection import (
-    Caller,
-    Readers,
-    create_file,
-    foreign_errors,
-    open_reader,
-    open_writer,
-)
+from ps2daemon.store.sqlite.connection import Caller, Readers
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -67,8 +59,11 @@ class SqliteStore:
             StoreMismatch: no store of this program, one of a newer version, or, for a reader, none at all.
             StoreUnavailable: it is locked, or the disk does not do what it should.
         """
-        writer = await trio.to_thread.run_sync(_prepare_reader if read_only else _prepare_writer, path)
-        return cls(None if writer is None else Caller(path, writer), Readers(path, READERS))
+        if read_only:
+            await trio.to_thread.run_sync(schema.check_reader, path)
+            return cls(None, Readers(path, READERS))
+        writer = await trio.to_thread.run_sync(schema.open_writer, path)
+        return cls(Caller(path, writer), Readers(path, READERS))
 
     async def aclose(self) -> None:
         """Releases the files; nothing may be asked any more."""
@@ -214,28 +209,3 @@ class SqliteStore:
             for world_id in sorted(set(worlds)):
                 found.extend(await caller.call(function, world_id))
         return found
-
-
-def _prepare_writer(path: Path) -> sqlite3.Connection | None:
-    create_file(path)
-    connection = open_writer(path)
-    try:
-        with foreign_errors(path):
-            schema.migrate(connection, path)
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
-def _prepare_reader(path: Path) -> sqlite3.Connection | None:
-    """Checks the file; reading connections are opened later."""
-    if not path.exists():
-        raise StoreMismatch(schema.nothing_there(path))
-    connection = open_reader(path)
-    try:
-        with foreign_errors(path):
-            schema.check(connection, path)
-    finally:
-        connection.close()
-    return None
