@@ -131,7 +131,12 @@ _truth_option = click.option(
 )
 
 
-@click.group()
+@click.group(
+    epilog=epilog(
+        "ps2daemon simulate live --port 8025",
+        "ps2daemon simulate history --out history.ndjson.gz && ps2daemon --config config.toml queue import history.ndjson.gz",
+    )
+)
 def simulate() -> None:
     """A Census on this machine, with a population that can be checked."""
 
