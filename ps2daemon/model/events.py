@@ -211,3 +211,22 @@ def _lock(raw: _Payload) -> ContinentLock:
         population_nc=_percent(raw.nc_population),
         population_tr=_percent(raw.tr_population),
     )
+
+
+class Glance(msgspec.Struct, frozen=True, gc=False):
+    """What a payload says of itself, without any check: for counting, at the speed of the socket."""
+
+    event_name: str = ""
+    world_id: str = ""
+    timestamp: str = ""
+
+
+_glance_decoder = msgspec.json.Decoder(Glance)
+
+
+def glance(payload: bytes) -> Glance | None:
+    """A tenth of the time of `decode_event`; None for what is no object of strings."""
+    try:
+        return _glance_decoder.decode(payload)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
