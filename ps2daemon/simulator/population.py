@@ -42,7 +42,7 @@ RETURNING_SHARE: Final = 0.4
 """Of new characters that are ever seen again."""
 POOL_PER_PEAK: Final = 12.0
 """Regulars for each person online at the peak."""
-_HEAVIEST: Final = 60.0
+_HEAVIEST: Final = 16.0
 _STEP: Final = 5 * MINUTE
 _MEAN_SECONDS: Final = 58.5 * 60  # of the lognormal, cut at `LONGEST_SECONDS`
 _LEAD: Final = (
@@ -187,4 +187,4 @@ class WorldPopulation:
         )
 
     def _weight(self) -> float:
-        return min(_HEAVIEST, self._random.paretovariate(1.1))
+        return min(_HEAVIEST, self._random.paretovariate(1.25))
