@@ -1,0 +1,159 @@
+"""The page in a real browser: it draws, it breaks lines at gaps, it asks nobody else, and names stay text."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Collection
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+import pytest
+import trio
+
+from ps2daemon.model.alerts import Alert
+from ps2daemon.model.records import DAY, HOUR, MINUTE, Ms
+from ps2daemon.model.times import parse_iso
+from ps2daemon.web.app import page_app
+from ps2daemon.web.bundle import charts_installed
+from ps2daemon.web.server import serve_app
+from tests.acceptance.browser import CHROMIUM, Tab, open_tab
+from tests.memory_reader import MemoryReader
+from tests.synthetic import fortnight
+
+pytestmark = [
+    pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium; the distribution's package has it"),
+    pytest.mark.skipif(not charts_installed(), reason="the charts extra is not installed"),
+]
+
+END = parse_iso("2026-03-15T18:00:00Z")
+HOSTILE = '<img src=x onerror="window.broken=1">'
+MARKS = "document.querySelector('#world-10 svg.marks')"
+
+
+class HostileReader(MemoryReader):
+    async def alerts(self, start: Ms, end: Ms, worlds: Collection[int]) -> list[Alert]:
+        return [
+            msgspec.structs.replace(alert, name=HOSTILE) for alert in await super().alerts(start, end, worlds)
+        ]
+
+
+class FixedClock:
+    def now(self) -> Ms:
+        return END + MINUTE
+
+
+class Page(NamedTuple):
+    origin: str
+    tab: Tab
+
+
+@pytest.fixture
+async def page(tmp_path: Path, nursery: trio.Nursery) -> AsyncIterator[Page]:
+    made = fortnight(
+        END, worlds=(1, 10), days=14, people=40, gaps=((6 * DAY, 5 * HOUR), (8 * HOUR, 3 * MINUTE))
+    )
+    reader = HostileReader(made.sessions, made.stored_spans, made.stored_alerts, made.stored_locks)
+    stopping = trio.Event()
+    port = await nursery.start(
+        partial(serve_app, page_app(reader, FixedClock()), host="127.0.0.1", port=0, stopping=stopping)
+    )
+    async with open_tab(tmp_path) as tab:
+        await tab.size(1400, 1000)
+        yield Page(f"http://127.0.0.1:{port}", tab)
+        stopping.set()
+
+
+async def point_at(tab: Tab, at: Ms, down: float = 100) -> str:
+    """Moves the pointer over an instant of the chart, and returns what it shows."""
+    place = await tab.value(
+        f"""(() => {{
+        const box = document.querySelector('#world-10 .plot'), svg = {MARKS}.getBoundingClientRect(), view = box.drawn.view;
+        const [left, top] = view.origin();
+        return [svg.left + left + view.scale('x')({at}), svg.top + top + {down}];
+    }})()"""
+    )
+    await tab.move(*place)
+    text: str = await tab.value("document.querySelector('#world-10 .tip').innerText")
+    return text
+
+
+async def test_two_weeks_with_an_overlay(page: Page) -> None:
+    tab = page.tab
+    await tab.open(f"{page.origin}/?world=10&window=14d&by=week&back=1&tz=Europe/Berlin")
+    await tab.until(MARKS)
+    pieces = await tab.value(
+        f"""[...{MARKS}.querySelectorAll('g.mark-line path')].map((path) => (path.getAttribute('d') || '').split('M').length - 1)"""
+    )
+    assert len(pieces) == 8, "four empires, now and a week earlier"
+    assert sorted(pieces)[-4:] == [3, 3, 3, 3], "two gaps make three pieces of each line"
+    said = await tab.value("document.querySelector('#world-10 .statement').innerText")
+    assert "is recorded" in said
+    assert said.count("the connection was lost") == 2
+    assert "1 week earlier" in await tab.value("document.querySelector('#world-10 .compare').innerText")
+    assert await tab.value("window.violations") == []
+    assert tab.complaints == []
+    assert all(url.startswith((page.origin, "data:")) for url in tab.requested), tab.requested
+
+
+async def test_what_the_pointer_shows(page: Page) -> None:
+    tab = page.tab
+    await tab.open(f"{page.origin}/?world=10&window=14d&tz=UTC")
+    await tab.until(MARKS)
+    assert "Not recorded: the connection was lost." in await point_at(tab, END - 6 * DAY + HOUR)
+    assert "Not recorded" in await point_at(tab, END - 8 * HOUR), "a gap of three minutes can be hit too"
+    shown = await point_at(tab, END - 3 * DAY)
+    assert all(word in shown for word in ("VS", "NC", "TR", "NSO", "together")), shown
+    (alert, *_) = [
+        alert
+        for alert in fortnight(END, worlds=(1, 10), days=14, people=40).stored_alerts
+        if alert.world_id == 10 and alert.start is not None and alert.start > END - 3 * DAY
+    ]
+    assert alert.start is not None
+    shown = await point_at(tab, alert.start + 45 * MINUTE)
+    assert f"Alert: {HOSTILE}" in shown, "a name that is markup is shown as what it is"
+    assert await tab.value("document.querySelector('.tip img')") is None
+    assert await tab.value("window.broken") is None
+
+
+async def test_the_address_restores_the_view(page: Page) -> None:
+    tab = page.tab
+    await tab.open(f"{page.origin}/?world=10&window=24h&tz=UTC")
+    await tab.value("document.querySelector('input[name=window][value=\"7d\"]').click()")
+    await tab.value("document.querySelector('input[name=lines][value=total]').click()")
+    await tab.until("document.body.dataset.shown === '3'")
+    address = await tab.value("location.href")
+    assert "window=7d" in address
+    assert "lines=total" in address
+    await tab.open(address)
+    assert await tab.value("new FormData(document.getElementById('controls')).get('window')") == "7d"
+    assert await tab.value("new FormData(document.getElementById('controls')).get('lines')") == "total"
+    assert await tab.value("new FormData(document.getElementById('controls')).getAll('world').join()") == "10"
+
+
+async def test_a_window_that_cannot_be_is_told(page: Page) -> None:
+    tab = page.tab
+    await tab.open(f"{page.origin}/?world=10&from=2026-03-15T12:00&to=2026-03-14T12:00&tz=UTC")
+    assert "the window is reversed" in await tab.value(
+        "document.querySelector('#world-10 .statement').innerText"
+    )
+
+
+async def test_on_a_phone_nothing_is_wider_than_the_screen(page: Page) -> None:
+    tab = page.tab
+    await tab.size(390, 844)
+    await tab.open(f"{page.origin}/?window=7d&by=day&back=3&tz=Europe/Berlin")
+    await tab.until(MARKS)
+    assert await tab.value("document.documentElement.scrollWidth") <= 390
+    assert await tab.value(f"{MARKS}.getBoundingClientRect().right") <= 390
+
+
+async def test_the_dark_theme_follows_the_system(page: Page) -> None:
+    tab = page.tab
+    await tab.command(
+        "Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": "dark"}]
+    )
+    await tab.open(f"{page.origin}/?world=10&window=24h&tz=UTC")
+    await tab.until(MARKS)
+    assert any("theme=dark" in url for url in tab.requested)
+    assert await tab.value("getComputedStyle(document.body).backgroundColor") == "rgb(15, 17, 22)"
