@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 import h11
 import trio
 from wsproto.connection import Connection as WebSocketState
-from wsproto.connection import ConnectionType
+from wsproto.connection import ConnectionState, ConnectionType
 from wsproto.events import CloseConnection, Ping, TextMessage
 from wsproto.frame_protocol import CloseReason
 from wsproto.utilities import LocalProtocolError, RemoteProtocolError, generate_accept_token
@@ -204,6 +204,8 @@ class WebSocket:
                             received(text)
                             text = ""
                     elif isinstance(event, Ping):
+                        if self._state.state is not ConnectionState.OPEN:
+                            continue  # a goodbye came in one piece with it
                         self.send_frames(self._state.send(event.response()))
                     elif isinstance(event, CloseConnection):
                         if not self._closing:

@@ -203,6 +203,30 @@ async def test_pings_are_answered(autojump_clock: trio.testing.MockClock) -> Non
             await websocket.ping(b"there?")
 
 
+@pytest.mark.parametrize(
+    "last", [b"\x89\x80\0\0\0\0\x88\x80\0\0\0\0", b"\x88\x80\0\0\0\0\x89\x80\0\0\0\0", b"\xff" * 99]
+)
+async def test_a_ping_and_a_goodbye_in_one_piece_end_the_connection_and_nothing_else(
+    autojump_clock: trio.testing.MockClock, last: bytes
+) -> None:
+    simulator = quiet()
+    async with serving(simulator) as nursery:
+        mine, theirs = trio.testing.memory_stream_pair()
+        nursery.start_soon(simulator.serve_stream, theirs)
+        await mine.send_all(
+            f"GET {RESOURCE} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
+        )
+        assert b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" in await mine.receive_some()
+        await mine.send_all(last)
+        with trio.fail_after(5):
+            while await mine.receive_some():
+                pass
+        assert simulator.clients == set()
+        again = await connect(simulator, nursery)
+        assert (await receive(again))["connected"] == "true"
+
+
 def edges(truth: Truth) -> Counter[tuple[str, str, str, str]]:
     """Every login and logout of a truth that was sent, as payloads say it."""
     found: Counter[tuple[str, str, str, str]] = Counter()
