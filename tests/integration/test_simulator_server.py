@@ -14,6 +14,8 @@ from pathlib import Path
 import httpx
 import pytest
 import trio
+from wsproto import ConnectionType, WSConnection
+from wsproto.events import Request
 
 from ps2daemon.census.rest import CensusClient, Identity
 from ps2daemon.census.secret import Secret
@@ -26,6 +28,8 @@ from ps2daemon.simulator.sources import BurstSource, BusySource, CaptureSource, 
 from ps2daemon.simulator.truth import TrueCharacter, Truth
 
 WORLDS = (1, 10, 40)
+PING_AND_GOODBYE = bytes.fromhex("89 81 00000000 5a" + "88 82 00000000 03e8")
+"""Two frames of a client, masked with zeros: a ping of one byte, and a close with code 1000."""
 PATIENCE = 20.0
 """Seconds until a test gives up on what should take one or two."""
 
@@ -229,6 +233,23 @@ async def test_one_http_connection_serves_many_requests_and_the_wrong_ones_end_i
                 await stream.send_all(junk)
                 answer_bytes = await stream.receive_some()
                 assert answer_bytes.startswith(b"HTTP/1.1 4") or not answer_bytes
+        assert simulator.clients == set()
+
+
+async def test_a_ping_and_a_goodbye_in_one_piece_harm_nobody() -> None:
+    client = WSConnection(ConnectionType.CLIENT)
+    target = "/streaming?environment=ps2&service-id=s:example"
+    upgrade = client.send(Request(host="localhost", target=target))
+    simulator = Simulator(QuietSource(), worlds=WORLDS)
+    async with serving(simulator) as (address, _):
+        for _ in range(2):
+            stream = await trio.open_tcp_stream("127.0.0.1", address.port)
+            async with stream:
+                await stream.send_all(upgrade)
+                await stream.receive_some()
+                await stream.send_all(PING_AND_GOODBYE)
+                while await stream.receive_some():
+                    pass
         assert simulator.clients == set()
 
 
