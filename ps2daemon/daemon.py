@@ -15,12 +15,10 @@ import msgspec
 import trio
 
 from ps2daemon.census.characters import CharacterSource
-from ps2daemon.census.rest import CensusClient, Identity
-from ps2daemon.census.secret import Secret
+from ps2daemon.census.rest import NAMESPACES, CensusClient, Identity
 from ps2daemon.census.stream import StreamSettings
 from ps2daemon.clock import Clock
-from ps2daemon.config import Settings, StoreSettings
-from ps2daemon.errors import ConfigError
+from ps2daemon.config import Settings, StoreSettings, service_id_for
 from ps2daemon.health import Health, StageControl
 from ps2daemon.model.events import glance
 from ps2daemon.model.records import SECOND, Ms
@@ -90,18 +88,18 @@ async def open_worker(settings: Settings, telemetry: Telemetry, clock: Clock) ->
         stack.push_async_callback(dead_letters.aclose)
         store = await SqliteStore.open(settings.store.path)
         stack.push_async_callback(store.aclose)
-        service_id = _service_id(settings)
+        rest_url = settings.census.rest_url
         clients = [
             await stack.enter_async_context(
                 CensusClient(
-                    rest_url=settings.census.rest_url,
+                    rest_url=rest_url,
                     environment=environment,
-                    service_id=service_id,
+                    service_id=service_id_for(settings, rest_url),
                     requests_per_minute=settings.census.requests_per_minute,
                     observer=telemetry.census(),
                 )
             )
-            for environment in dict.fromkeys(stream.environment for stream in settings.streams)
+            for environment in _environments(settings)
         ]
         source = CharacterSource(_AnyEnvironment(clients), observer=telemetry.characters())
         ledger = Ledger(store, clock.now)
@@ -127,7 +125,6 @@ async def run(
     Raises:
         Ps2Error: something that no waiting helps.
     """
-    service_id = _service_id(settings)
     health = Health()
     stages: list[StageSpec] = []
     async with AsyncExitStack() as stack:
@@ -135,7 +132,7 @@ async def run(
         if part != "worker":
             producer = await open_producer(settings)
             stack.push_async_callback(producer.aclose)
-            stages.append(_subscriber_stage(settings, service_id, producer, telemetry, clock))
+            stages.append(_subscriber_stage(settings, producer, telemetry, clock))
         statistics: Producer | Consumer | None = producer
         if part != "subscriber":
             worker = await stack.enter_async_context(open_worker(settings, telemetry, clock))
@@ -174,13 +171,12 @@ async def drain(settings: Settings, *, telemetry: Telemetry, clock: Clock, stop:
             await reconcile(control, ledger=worker.ledger, store=worker.store, events=telemetry)
 
 
-def _service_id(settings: Settings) -> Secret:
-    service_id = settings.census.service_id
-    if service_id is None:
-        raise ConfigError(
-            "there is no service id: set census.service_id_file to a file that holds yours (Daybreak gives one for free)"
-        )
-    return service_id
+def _environments(settings: Settings) -> list[str]:
+    """The platforms whose characters can turn up; a mirror's environment "all" stands for each."""
+    wanted = [stream.environment for stream in settings.streams]
+    if any(environment not in NAMESPACES for environment in wanted):
+        wanted += NAMESPACES
+    return [environment for environment in dict.fromkeys(wanted) if environment in NAMESPACES]
 
 
 class _AnyEnvironment:
@@ -199,7 +195,7 @@ class _AnyEnvironment:
 
 
 def _subscriber_stage(
-    settings: Settings, service_id: Secret, producer: Producer, telemetry: Telemetry, clock: Clock
+    settings: Settings, producer: Producer, telemetry: Telemetry, clock: Clock
 ) -> StageSpec:
     intake = Intake(clock)
     connections = []
@@ -211,7 +207,7 @@ def _subscriber_stage(
                     StreamSettings(
                         url=stream.url,
                         environment=stream.environment,
-                        service_id=service_id,
+                        service_id=service_id_for(settings, stream.url),
                         worlds=stream.worlds,
                         verify_seconds=stream.verify_seconds,
                         reconnect_seconds=stream.reconnect_seconds,

@@ -2,7 +2,7 @@
 
 A command's module is imported when the command is called, or its own help asked for, and not before.
 
-Exit codes: 0 done; 1 failed; 2 the person's input is at fault; 130 interrupted. An error of this program (`Ps2Error`) is one line on stderr.
+Exit codes: 0 done; 1 failed; 2 the person's input, or a file that it points to, is at fault; 130 interrupted. An error of this program (`Ps2Error`) is one line on stderr.
 """
 
 from __future__ import annotations
@@ -17,11 +17,22 @@ import click
 
 from ps2daemon import __version__
 from ps2daemon.commands import COMMANDS, CONFIG_HELP, help_text
-from ps2daemon.errors import ConfigError, Ps2Error, UsageError
+from ps2daemon.errors import (
+    ConfigError,
+    Ps2Error,
+    QueueDamaged,
+    QueueLocked,
+    QueueMissing,
+    QueueUnwritable,
+    StoreMismatch,
+    UsageError,
+)
 
 if TYPE_CHECKING:
     from ps2daemon.config import Settings
 
+_FOR_A_PERSON: Final = (UsageError, QueueDamaged, QueueLocked, QueueMissing, QueueUnwritable, StoreMismatch)
+"""What only a person can set right: the configuration, or what it points to. These end with 2."""
 INTERRUPTED: Final = 130
 """128 and the number of SIGINT, as shells have it."""
 
@@ -99,9 +110,9 @@ def _tell(error: BaseException) -> int | None:
         return 1
     if not all(isinstance(leaf, Ps2Error) for leaf in leaves):
         return None
-    leaves.sort(key=lambda leaf: not isinstance(leaf, UsageError))
+    leaves.sort(key=lambda leaf: not isinstance(leaf, _FOR_A_PERSON))
     click.echo(f"ps2daemon: error: {' '.join(str(leaves[0]).split())}", err=True)
-    return 2 if isinstance(leaves[0], UsageError) else 1
+    return 2 if isinstance(leaves[0], _FOR_A_PERSON) else 1
 
 
 def _leaves(error: BaseException) -> Iterator[BaseException]:

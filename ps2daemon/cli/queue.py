@@ -29,7 +29,9 @@ from ps2daemon.queue.sqlite import read_statistics
 FULL_RETRY_SECONDS = 1.0
 
 
-@click.group()
+@click.group(
+    epilog=epilog("ps2daemon queue status", "ps2daemon queue import old.ndjson.gz && ps2daemon queue drain")
+)
 def queue() -> None:
     """Look into the queue, fill it from a recording, empty it into the store."""
 

@@ -66,7 +66,9 @@ async def _enrich(
         if items:
             control.working()
             for handed in _batches(items, source):
+                control.waiting("for the writer")  # whose outage may last
                 await handover.put(handed)
+                control.working()
                 control.progress()
             if len(items) < FRAMES:  # the end of the queue: what comes within a moment shares a commit
                 await trio.sleep(LINGER_SECONDS)
