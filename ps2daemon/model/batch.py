@@ -9,11 +9,12 @@ import msgspec
 
 from ps2daemon.model.alerts import Lock, lock_of
 from ps2daemon.model.coverage import Span, merge_spans
-from ps2daemon.model.events import ContinentLock, EventError, Login, Logout, Metagame, decode_event
+from ps2daemon.model.events import ContinentLock, EventError, Login, Logout, Metagame, Other, decode_event
 from ps2daemon.model.records import DAY, CoverageRecord, Ms, Record
 
-MAX_CLOCK_OFFSET: Final = 3 * DAY
-"""Worlds' clocks have been wrong by a day. What claims to be further from its receipt than this is no time at all."""
+MAX_AHEAD: Final = 3 * DAY
+"""Worlds' clocks have been a day ahead. What claims to happen later than this after its receipt has no time at all, and would
+count for ever. An event of long ago does no harm: captures of old streams are served again."""
 
 
 class Refused(msgspec.Struct, frozen=True):
@@ -72,9 +73,9 @@ def make_batch(records: Iterable[Record]) -> Batch:
         except EventError as error:
             refused.append(Refused(record, str(error)))
             continue
-        if event.at is not None and abs(event.at - received_at) > MAX_CLOCK_OFFSET and _is_kept(event):
+        if not isinstance(event, Other) and event.at - received_at > MAX_AHEAD:
             refused.append(
-                Refused(record, f"its time is {(event.at - received_at) / DAY:+.0f} days from its receipt")
+                Refused(record, f"its time is {(event.at - received_at) / DAY:.0f} days after its receipt")
             )
         elif isinstance(event, Login | Logout):
             events.setdefault(event.character_id, []).append(event)
@@ -92,7 +93,3 @@ def make_batch(records: Iterable[Record]) -> Batch:
         until=until,
         oldest=oldest,
     )
-
-
-def _is_kept(event: object) -> bool:
-    return isinstance(event, Login | Logout | Metagame | ContinentLock)
