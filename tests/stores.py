@@ -1,0 +1,145 @@
+"""A real store that fails when it is told to, and all that a store holds."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from contextlib import asynccontextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Literal, TypeAlias, TypeVar
+
+import msgspec
+import trio
+
+from ps2daemon.errors import StoreUnavailable
+from ps2daemon.model.alerts import Alert, Lock
+from ps2daemon.model.coverage import Span
+from ps2daemon.model.records import Ms
+from ps2daemon.model.times import LAST_MS
+from ps2daemon.store.base import (
+    CharacterDocument,
+    Commit,
+    SessionDocument,
+    Stored,
+    StoreReader,
+    Unsettled,
+)
+from ps2daemon.store.sqlite import SqliteStore
+
+T = TypeVar("T")
+
+Fault: TypeAlias = Literal["none", "before", "after", "rival", "cancel before", "cancel after"]
+"""What happens to a call: it is refused, or done with its answer lost, or cancelled before or after it is done; or a rival
+writes just before it."""
+
+
+class FaultyStore(SqliteStore):
+    """Takes the next of `faults` at each call that the ledger makes.
+
+    Attributes:
+        scope: what is cancelled.
+        rival: what else writes, on this store without faults.
+        happened: the faults that came about.
+    """
+
+    faults: deque[Fault]
+    scope: trio.CancelScope | None = None
+    rival: Callable[[Commit], Awaitable[None]] | None = None
+    happened: list[Fault]
+    _free = False
+
+    async def _faultily(self, call: Callable[[], Awaitable[T]], commit: Commit | None = None) -> T:
+        fault: Fault = "none" if self._free or not self.faults else self.faults.popleft()
+        if fault == "rival" and (self.rival is None or commit is None or not commit.characters):
+            fault = "none"
+        if fault.startswith("cancel") and self.scope is None:
+            fault = "none"
+        if fault != "none":
+            self.happened.append(fault)
+        if fault == "before":
+            raise StoreUnavailable("refused")
+        if fault == "cancel before":
+            await self._cancel()
+        if fault == "rival" and self.rival is not None and commit is not None:
+            self._free = True
+            try:
+                await self.rival(commit)
+            finally:
+                self._free = False
+        result = await call()
+        if fault == "after":
+            raise StoreUnavailable("the answer was lost")
+        if fault == "cancel after":
+            await self._cancel()
+        return result
+
+    async def _cancel(self) -> None:
+        assert self.scope is not None
+        self.scope.cancel()
+        await trio.lowlevel.checkpoint()
+
+    async def commit(self, commit: Commit) -> None:
+        commit_now = super().commit
+        await self._faultily(lambda: commit_now(commit), commit)
+
+    async def load_characters(self, character_ids: Collection[str]) -> dict[str, Stored]:
+        load = super().load_characters
+        return await self._faultily(lambda: load(character_ids))
+
+    async def spans(
+        self, worlds: Collection[int] | None = None, start: Ms | None = None, end: Ms | None = None
+    ) -> list[Span]:
+        read = super().spans
+        return await self._faultily(lambda: read(worlds, start, end))
+
+    async def alerts(self, start: Ms, end: Ms, worlds: Collection[int]) -> list[Alert]:
+        read = super().alerts
+        return await self._faultily(lambda: read(start, end, worlds))
+
+    async def estimated(self, world_id: int, start: Ms, end: Ms, after: str, limit: int) -> list[str]:
+        read = super().estimated
+        return await self._faultily(lambda: read(world_id, start, end, after, limit))
+
+    async def unsettled(self) -> list[Unsettled]:
+        read = super().unsettled
+        return await self._faultily(lambda: read())
+
+
+@asynccontextmanager
+async def faulty_store(faults: Collection[Fault] = ()) -> AsyncIterator[FaultyStore]:
+    """A new one, in a folder of its own."""
+    with TemporaryDirectory() as folder:
+        store = await FaultyStore.open(Path(folder) / "ps2.db")
+        assert isinstance(store, FaultyStore)
+        store.faults, store.happened = deque(faults), []
+        try:
+            yield store
+        finally:
+            await store.aclose()
+
+
+class Content(msgspec.Struct, frozen=True):
+    """All documents of a store, each kind by id."""
+
+    characters: dict[str, CharacterDocument]
+    sessions: dict[str, SessionDocument]
+    alerts: dict[str, Alert]
+    locks: dict[str, Lock]
+    spans: list[Span]
+    records_until: Ms | None
+    counts: dict[str, int]
+
+
+async def content(store: StoreReader) -> Content:
+    """What the store holds."""
+    worlds = range(50)
+    return Content(
+        {found.character_id: found async for found in store.all_characters()},
+        {found.session_id: found async for found in store.all_sessions(None, None, None)},
+        {found.alert_id: found for found in await store.alerts(0, LAST_MS, worlds)},
+        {found.lock_id: found for found in await store.locks(0, LAST_MS, worlds)},
+        await store.spans(),
+        await store.records_until(),
+        await store.counts(),
+    )
