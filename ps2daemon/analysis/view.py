@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import tzinfo
 from typing import Final, Literal, TypeAlias
 
@@ -127,11 +127,8 @@ async def world_view(
         current, earlier = laid.current, laid.earlier
     series = current.series
     if lines == "total":
-        series = (Series(world_id, ALL, total(series)),)
-        earlier = tuple(
-            msgspec.structs.replace(each, series=(Series(world_id, ALL, total(each.series)),))
-            for each in earlier
-        )
+        series = _together(series)
+        earlier = tuple(msgspec.structs.replace(each, series=_together(each.series)) for each in earlier)
     seen_until = min(query.end, max(query.start + 1, now))
     until = max((span.end for span in await reader.spans([world_id])), default=None)
     return View(
@@ -143,11 +140,7 @@ async def world_view(
         now=now,
         by=by,
         times=current.times,
-        lines=tuple(
-            Line(one.faction_id, number, one.online)
-            for number, group in ((0, series), *((each.back, each.series) for each in earlier))
-            for one in group
-        ),
+        lines=_lines(series, earlier),
         unrecorded=unrecorded(current.spans[world_id], query.start, min(query.end, now)),
         alerts=tuple(await reader.alerts(query.start, query.end, [world_id])),
         locks=tuple(await reader.locks(query.start, query.end, [world_id])),
@@ -156,6 +149,15 @@ async def world_view(
         recorded_until=until,
         share=covered_share(current.coverage[world_id], query.start, seen_until),
     )
+
+
+def _together(series: Sequence[Series]) -> tuple[Series, ...]:
+    return (Series(series[0].world_id, ALL, total(series)),)
+
+
+def _lines(series: Sequence[Series], earlier: Sequence[Earlier]) -> tuple[Line, ...]:
+    groups = [(0, series), *((each.back, each.series) for each in earlier)]
+    return tuple(Line(one.faction_id, back, one.online) for back, group in groups for one in group)
 
 
 def unrecorded(spans: Iterable[Span], start: Ms, end: Ms) -> tuple[Unrecorded, ...]:

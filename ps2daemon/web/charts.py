@@ -339,33 +339,31 @@ def _lines(view: View, x: Spec, theme: Theme, height: int, track: int, legend: b
         if len(backs) > 1
         else None,
     }
-    layers = []
-    for back in sorted(backs, reverse=True):
-        rows = [
-            {
-                "t": at,
-                "online": value,
-                "empire": faction_label(line.faction_id),
-                "period": period_label(view, back),
-            }
-            for line in view.lines
-            if line.back == back
-            for at, value in points(view, line)
-        ]
-        layers.append(
-            {
-                "data": {"values": rows},
-                "mark": {
-                    "type": "line",
-                    "strokeWidth": 1.8 if back == 0 else 1.3,
-                    "opacity": 1 if back == 0 else max(0.3, 0.75 - 0.15 * back),
-                    "strokeJoin": "round",
-                    "clip": True,
-                },
-                "encoding": {"x": {**x, "field": "t"}, "y": y, "color": color, "strokeDash": dash},
-            }
-        )
-    return layers
+    encoding = {"x": {**x, "field": "t"}, "y": y, "color": color, "strokeDash": dash}
+    # The window's own lines lie on top.
+    return [_period(view, back, encoding) for back in sorted(backs, reverse=True)]
+
+
+def _period(view: View, back: int, encoding: Spec) -> Spec:
+    rows = [
+        {
+            "t": at,
+            "online": value,
+            "empire": faction_label(line.faction_id),
+            "period": period_label(view, back),
+        }
+        for line in view.lines
+        if line.back == back
+        for at, value in points(view, line)
+    ]
+    mark = {
+        "type": "line",
+        "strokeWidth": 1.8 if back == 0 else 1.3,
+        "opacity": 1 if back == 0 else max(0.3, 0.75 - 0.15 * back),
+        "strokeJoin": "round",
+        "clip": True,
+    }
+    return {"data": {"values": rows}, "mark": mark, "encoding": encoding}
 
 
 def points(view: View, line: Line) -> list[tuple[Ms, int | None]]:
