@@ -15,6 +15,7 @@ from typing import Final
 from urllib.error import URLError
 from urllib.request import ProxyHandler, build_opener
 
+START_SECONDS: Final = 60.0
 TICKS: Final = os.sysconf("SC_CLK_TCK")
 CONFIG: Final = """\
 [census]
@@ -26,6 +27,8 @@ requests_per_minute = 60000
 url = "ws://127.0.0.1:{simulator}/streaming"
 environment = "ps2"
 worlds = [1, 10, 40]
+verify_seconds = {verify}
+reconnect_seconds = 0.5
 
 [queue]
 directory = "queue"
@@ -40,6 +43,20 @@ metrics_port = {metrics}
 _open = build_opener(ProxyHandler({})).open
 
 
+def ps2daemon(directory: Path, *arguments: str) -> str:
+    """Runs `ps2daemon` to its end, which must be a good one; returns what it wrote to stdout."""
+    done = subprocess.run(
+        [sys.executable, "-m", "ps2daemon", *arguments],
+        cwd=directory,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise RuntimeError(f"ps2daemon {' '.join(arguments)} ended with {done.returncode}: {done.stderr}")
+    return done.stdout
+
+
 @contextmanager
 def program(directory: Path, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
     """`ps2daemon` with these arguments, in the background; stopped at the end."""
@@ -50,8 +67,16 @@ def program(directory: Path, *arguments: str) -> Iterator[subprocess.Popen[bytes
     try:
         yield process
     finally:
+        stop(process)
+
+
+def stop(process: subprocess.Popen[bytes]) -> float:
+    """Asks a program to end, as systemd does; returns the seconds that it took."""
+    began = time.monotonic()
+    if process.poll() is None:
         process.send_signal(signal.SIGTERM)
         process.wait(20)
+    return time.monotonic() - began
 
 
 def simulator(directory: Path, *arguments: str) -> Sequence[str]:
@@ -60,14 +85,16 @@ def simulator(directory: Path, *arguments: str) -> Sequence[str]:
     return ("simulate", "live", "--port", "0", "--port-file", "simulator.port", *arguments)
 
 
-def configure(directory: Path, seconds: float = 60.0) -> int:
+def configure(directory: Path, *, verify_seconds: float = 60.0) -> int:
     """Writes a configuration for the simulator that was started; returns the port of the metrics."""
     file = directory / "simulator.port"
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + START_SECONDS
     while not file.exists() and time.monotonic() < deadline:
         time.sleep(0.02)
     metrics = free_port()
-    (directory / "config.toml").write_text(CONFIG.format(simulator=file.read_text().strip(), metrics=metrics))
+    (directory / "config.toml").write_text(
+        CONFIG.format(simulator=file.read_text().strip(), metrics=metrics, verify=verify_seconds)
+    )
     return metrics
 
 
