@@ -24,7 +24,8 @@ async def test_a_backlog_is_kept_told_and_drained(tmp_path: Path) -> None:
         port = configure(tmp_path)
         with program(tmp_path, "--config", "config.toml", "run", "subscriber") as subscriber:
             deadline = time.monotonic() + PATIENCE
-            while metric(port, "ps2_queue_appended_records_total") < EVENTS and time.monotonic() < deadline:
+            appended = "ps2_queue_appended_records_total"
+            while metric(port, appended) < EVENTS and time.monotonic() < deadline:  # noqa: ASYNC110 (another process)
                 await trio.sleep(0.1)
             status = json.loads(ps2daemon(tmp_path, "--config", "config.toml", "queue", "status", "--json"))
             assert status["records"] >= EVENTS

@@ -107,7 +107,7 @@ async def test_a_store_opened_for_reading_cannot_write(path: Path) -> None:
         assert await reader.load_characters(["1"]) == {}
     with (
         closing(connect(path, read_only=True)) as raw,
-        pytest.raises(StoreUnavailable, match="readonly"),
+        pytest.raises(StoreUnavailable, match="may not write"),
         foreign_errors(path),
     ):
         raw.execute("DELETE FROM meta")

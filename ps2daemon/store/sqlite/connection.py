@@ -47,6 +47,8 @@ _BROKEN: Final = frozenset({sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT, sqlit
 _HINTS: Final = {
     sqlite3.SQLITE_BUSY: "another process holds its lock",
     sqlite3.SQLITE_LOCKED: "another process holds its lock",
+    sqlite3.SQLITE_READONLY: "this user may not write to its folder, which readers need as well while nobody records",
+    sqlite3.SQLITE_CANTOPEN: "this user may not open it",
     sqlite3.SQLITE_FULL: "the disk is full: make room, and recording goes on by itself",
 }
 _PRIMARY: Final = 0xFF

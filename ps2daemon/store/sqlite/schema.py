@@ -17,7 +17,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Final
 
-from ps2daemon.errors import StoreMismatch
+from ps2daemon.errors import StoreMismatch, StoreUnavailable
 from ps2daemon.store.sqlite.connection import (
     connect,
     create_file,
@@ -197,8 +197,12 @@ def check_reader(path: Path) -> None:
         StoreMismatch: it is not; the message says what to do.
         StoreUnavailable: as in `open_writer`.
     """
-    if not path.exists():
-        raise StoreMismatch(_nothing_there(path))
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        raise StoreMismatch(_nothing_there(path)) from None
+    except OSError as error:
+        raise StoreUnavailable(f"the store {path} can't be read: {error.strerror}") from error
     with foreign_errors(path), closing(connect(path, read_only=True)) as connection:
         version = _version(connection, path)
     if version == 0:
