@@ -6,7 +6,7 @@ the reader estimates the start, since it takes coverage to do so:
 
 - the start of the unbroken coverage before the logout, if that is at most `LONGEST_GUESS` back: the hours after a first
   start or a gap complete themselves as people log off;
-- otherwise `MEAN_SESSION` before the logout;
+- otherwise `MEAN_SESSION` before the logout; if that lies in a gap, no earlier than the gap, since the login would have been seen;
 - never before the end of the character's previous session.
 
 A bucket whose start is not covered is None, never zero: nobody knows.
@@ -125,7 +125,8 @@ async def population(reader: StoreReader, query: PopulationQuery) -> Population:
     query.check()
     worlds = sorted(set(query.worlds))
     # Coverage first: what it vouches for was in the store before it, and what comes later does no harm.
-    spans = await reader.spans(worlds, query.start - LONGEST_GUESS, query.end + LONGEST_GUESS)
+    # No end, since a gap is one only if coverage follows, however late: an answer must not depend on where its window ends.
+    spans = await reader.spans(worlds, query.start - LONGEST_GUESS)
     counts = await reader.online_at(query.start, worlds)
     changes = await reader.changes(query.start, query.end, query.step, worlds)
     unknown = await reader.unknown_starts(query.start, query.end + LONGEST_GUESS, worlds)

@@ -6,14 +6,14 @@ import random
 
 import pytest
 import trio
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ps2daemon.analysis import population as module
 from ps2daemon.analysis.population import PopulationQuery, population
 from ps2daemon.errors import UsageError
 from ps2daemon.model.coverage import Span, WorldCoverage
-from ps2daemon.model.records import HOUR, MINUTE, SECOND, Ms
+from ps2daemon.model.records import DAY, HOUR, MINUTE, SECOND, Ms
 from ps2daemon.store.base import SessionDocument, UnknownStart
 from tests.memory_reader import MemoryReader, session
 
@@ -44,6 +44,9 @@ def reference(
                 back = min(earlier)
             if back < each.logout_ts and each.logout_ts - back <= 12 * HOUR:
                 login = back
+            if back == each.logout_ts and any(span.start >= each.logout_ts for span in mine):
+                # In a gap: a login in the covered time before it would have been seen.
+                login = max([login, *(span.end for span in mine if span.end < each.logout_ts)])
             if each.not_before is not None:
                 login = max(login, each.not_before)
         online += login <= at and (each.logout_ts is None or at < each.logout_ts)
@@ -85,6 +88,7 @@ def random_history(rng: random.Random) -> tuple[list[SessionDocument], list[Span
     return sessions, spans
 
 
+@settings(max_examples=400, deadline=None)
 @given(seed=st.integers(0, 2**32), step=st.sampled_from([SECOND * 37, MINUTE, 7 * MINUTE, HOUR]))
 def test_equals_the_definition_at_every_bucket(seed: int, step: Ms) -> None:
     rng = random.Random(seed)
@@ -148,14 +152,32 @@ async def test_empires_are_the_default_and_the_unknown_only_where_there_are_some
         ([(-4, 0)], None, -4 * HOUR),  # the instant before the logout is covered
         ([(0, 4)], None, -HOUR),  # and here it is not
         ([], None, -HOUR),
+        ([(-9, -2), (4, 5)], None, -HOUR),
+        ([(-9, -1), (4, 5)], None, -HOUR),
+        ([(-9, -0.25), (4, 5)], None, -HOUR // 4),  # in a gap: no earlier than that
+        ([(-9, -0.25), (0, 5)], None, -HOUR // 4),
+        ([(-9, -0.25)], None, -HOUR),  # nothing follows: no gap, coverage may still grow
+        ([(-9, -0.25), (4, 5)], -HOUR // 8, -HOUR // 8),
         ([(-4, 2)], -HOUR // 2, -HOUR // 2),
         ([(-4, 2)], -5 * HOUR, -4 * HOUR),
     ],
 )
-def test_estimated_start(spans: list[tuple[int, int]], not_before: int | None, expected: int) -> None:
-    coverage = WorldCoverage(Span(10, T + start * HOUR, T + end * HOUR, "start") for start, end in spans)
+def test_estimated_start(spans: list[tuple[float, float]], not_before: int | None, expected: int) -> None:
+    coverage = WorldCoverage(
+        Span(10, T + int(start * HOUR), T + int(end * HOUR), "start") for start, end in spans
+    )
     limit = None if not_before is None else T + not_before
     assert module.estimated_start(UnknownStart(10, 1, T, limit), coverage) == T + expected
+
+
+async def test_the_answer_for_an_instant_does_not_depend_on_where_the_window_ends() -> None:
+    reader = MemoryReader(
+        [session("1", None, T + 20 * MINUTE)],
+        [Span(10, T - DAY, T + 10 * MINUTE, "start"), Span(10, T + 20 * HOUR, T + DAY, "connection")],
+    )
+    for length in (5 * MINUTE, HOUR, 22 * HOUR):
+        query = PopulationQuery(start=T, end=T + length, step=5 * MINUTE, worlds=(10,), factions=(1,))
+        assert (await population(reader, query)).series[0].online[0] == 0
 
 
 @pytest.mark.parametrize(
