@@ -141,7 +141,7 @@ def good_step(length: Ms, buckets: int = GOOD_BUCKETS) -> Ms:
 def parse_window(
     start: str, end: str, step: str, *, now: Ms, zone: tzinfo, buckets: int = GOOD_BUCKETS
 ) -> Window:
-    """The window; times relative to now are rounded down to whole steps, others are taken to the letter.
+    """The window; times relative to now are rounded up to whole steps, so that the latest bucket is among them; others are taken to the letter.
 
     Args:
         step: see `parse_step`, or `auto` for a good one.
@@ -152,5 +152,5 @@ def parse_window(
         spacing = good_step(length, buckets)
     else:
         spacing = parse_step(step)
-    now -= now % spacing
+    now += -now % spacing
     return Window(parse_time(start, now=now, zone=zone), parse_time(end, now=now, zone=zone), spacing)
