@@ -64,7 +64,7 @@ async def test_the_defaults_are_the_last_day_of_every_world(client: httpx.AsyncC
     body = (await client.get("/api/v1/population")).json()
     assert body["step_s"] == 120
     assert len(body["times"]) == 720
-    assert body["times"][-1] == "2026-03-15T17:58:00Z"
+    assert body["times"][-1] == "2026-03-15T18:00:00Z"
     assert {series["world_id"] for series in body["series"]} == {1, 10}
 
 
