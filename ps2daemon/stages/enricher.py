@@ -47,6 +47,12 @@ async def run_enricher(
         until_empty: or until the queue is empty and everything is in the store.
     """
     async with trio.open_nursery() as nursery:
+
+        async def stop() -> None:
+            await control.stopping.wait()
+            nursery.cancel_scope.cancel()  # what was not handed over is still in the queue
+
+        nursery.start_soon(stop)
         nursery.start_soon(naming.run, control)
         await _enrich(control, consumer, handover, source, naming if until_empty else None)
         nursery.cancel_scope.cancel()
@@ -61,7 +67,7 @@ async def _enrich(
 ) -> None:
     await consumer.rewind()
     control.waiting("for records")
-    while not control.stopping.is_set():
+    while True:
         items = [item for item in await consumer.read(FRAMES) if item.position > handover.position]
         if items:
             control.working()
@@ -79,8 +85,7 @@ async def _enrich(
             if not (await consumer.statistics()).frames:
                 await _named(until_named)
                 return
-        with trio.move_on_after(POLL_SECONDS):
-            await control.stopping.wait()
+        await trio.sleep(POLL_SECONDS)
 
 
 async def _named(naming: Naming) -> None:
