@@ -24,6 +24,9 @@ from ps2daemon.queue.frames import MAX_FRAME_BYTES, MAX_RECORDS
 HIGH_RECORDS: Final = 20_000
 """From so many on, the socket is not read: about 10 MB."""
 LOW_RECORDS: Final = 10_000
+HIGH_BYTES: Final = 16 * 1024 * 1024
+"""The same of their payloads, were they ever so large."""
+LOW_BYTES: Final = 8 * 1024 * 1024
 CLOCK_JUMP: Final = 2 * SECOND
 """Wall and monotonic time may part by so much between two verifications before it counts as a jump; NTP slews 0.5 ms/s at most."""
 RECORD_BYTES: Final = 64
@@ -36,6 +39,7 @@ class Intake:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._records: deque[Record] = deque()
+        self._bytes = 0  # of their payloads
         self._some = trio.Event()
         self._room: trio.Event | None = None
         self._sources: list[Source] = []
@@ -57,12 +61,13 @@ class Intake:
     def put(self, record: Record) -> None:
         """Puts a record at the end."""
         self._records.append(record)
+        self._bytes += _payload_bytes(record)
         if not self._some.is_set():
             self._some.set()
 
     def backpressure(self) -> Awaitable[None] | None:
         """None while there is room, otherwise what to wait for."""
-        if len(self._records) < HIGH_RECORDS:
+        if len(self._records) < HIGH_RECORDS and self._bytes < HIGH_BYTES:
             return None
         if self._room is None:
             self._room = trio.Event()
@@ -79,7 +84,7 @@ class Intake:
         taken: list[Record] = []
         size = 0
         for record in islice(self._records, MAX_RECORDS):
-            size += RECORD_BYTES + (len(record.payload) if isinstance(record, EventRecord) else 0)
+            size += RECORD_BYTES + _payload_bytes(record)
             if taken and size > MAX_FRAME_BYTES:
                 break
             taken.append(record)
@@ -88,8 +93,8 @@ class Intake:
     def remove(self, number: int) -> None:
         """The first `number` records are on disk."""
         for _ in range(number):
-            self._records.popleft()
-        if self._room is not None and len(self._records) <= LOW_RECORDS:
+            self._bytes -= _payload_bytes(self._records.popleft())
+        if self._room is not None and len(self._records) <= LOW_RECORDS and self._bytes <= LOW_BYTES:
             self._room.set()
             self._room = None
 
@@ -97,6 +102,10 @@ class Intake:
         """Nothing is vouched for any longer, on any connection."""
         for source in self._sources:
             source.lost_all(after)
+
+
+def _payload_bytes(record: Record) -> int:
+    return len(record.payload) if type(record) is EventRecord else 0
 
 
 class Source:
