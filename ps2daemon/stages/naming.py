@@ -74,6 +74,8 @@ class Naming:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._source.run)
             nursery.start_soon(self._sweep, control)
+            if self._waiting:  # from before a crash
+                self._some.set()
             while True:
                 await self._some.wait()
                 self._some = trio.Event()
