@@ -63,7 +63,10 @@ async def run_subscriber(
         if full is not None:
             await _wait_for_room(control, full, intake, producer, events)
     control.working()
-    await _flush(control, intake, producer, events)
+    try:
+        await _flush(control, intake, producer, events)
+    except QueueFull as error:  # what is left was never vouched for
+        events.queue_full(str(error))
 
 
 async def _receive(
