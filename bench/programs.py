@@ -26,7 +26,7 @@ requests_per_minute = 60000
 [[stream]]
 url = "ws://127.0.0.1:{simulator}/streaming"
 environment = "ps2"
-worlds = [1, 10, 40]
+worlds = [{worlds}]
 verify_seconds = {verify}
 reconnect_seconds = 0.5
 
@@ -85,16 +85,17 @@ def simulator(directory: Path, *arguments: str) -> Sequence[str]:
     return ("simulate", "live", "--port", "0", "--port-file", "simulator.port", *arguments)
 
 
-def configure(directory: Path, *, verify_seconds: float = 60.0) -> int:
+def configure(directory: Path, *, verify_seconds: float = 60.0, worlds: str = "1, 10, 40") -> int:
     """Writes a configuration for the simulator that was started; returns the port of the metrics."""
     file = directory / "simulator.port"
     deadline = time.monotonic() + START_SECONDS
     while not file.exists() and time.monotonic() < deadline:
         time.sleep(0.02)
     metrics = free_port()
-    (directory / "config.toml").write_text(
-        CONFIG.format(simulator=file.read_text().strip(), metrics=metrics, verify=verify_seconds)
+    text = CONFIG.format(
+        simulator=file.read_text().strip(), metrics=metrics, verify=verify_seconds, worlds=worlds
     )
+    (directory / "config.toml").write_text(text)
     return metrics
 
 
