@@ -7,7 +7,7 @@ walks through everything does so page by page. `worlds` are asked one by one, so
 from __future__ import annotations
 
 import sqlite3
-from typing import Final
+from typing import Any, Final
 
 from ps2daemon.model.alerts import Alert, Lock
 from ps2daemon.model.coverage import Span
@@ -37,16 +37,20 @@ SELECT faction_id, count(*) FROM (
 ) GROUP BY faction_id
 """
 LOGINS: Final = """
-SELECT faction_id, (login_ts - :start + :step - 1) / :step AS bucket, count(*)
-FROM sessions INDEXED BY sessions_by_login
-WHERE world_id = :world AND login_ts > :start AND login_ts <= :last
-GROUP BY bucket, faction_id
+SELECT json_group_array(json_array(faction_id, bucket, number)) FROM (
+    SELECT faction_id, (login_ts - :start + :step - 1) / :step AS bucket, count(*) AS number
+    FROM sessions INDEXED BY sessions_by_login
+    WHERE world_id = :world AND login_ts > :start AND login_ts <= :last
+    GROUP BY bucket, faction_id
+)
 """
 LOGOUTS: Final = """
-SELECT faction_id, (logout_ts - :start + :step - 1) / :step AS bucket, -count(*)
-FROM sessions INDEXED BY sessions_by_logout
-WHERE world_id = :world AND logout_ts > :start AND logout_ts <= :last AND login_ts IS NOT NULL
-GROUP BY bucket, faction_id
+SELECT json_group_array(json_array(faction_id, bucket, number)) FROM (
+    SELECT faction_id, (logout_ts - :start + :step - 1) / :step AS bucket, -count(*) AS number
+    FROM sessions INDEXED BY sessions_by_logout
+    WHERE world_id = :world AND logout_ts > :start AND logout_ts <= :last AND login_ts IS NOT NULL
+    GROUP BY bucket, faction_id
+)
 """
 UNKNOWN_STARTS: Final = """
 SELECT world_id, faction_id, logout_ts, not_before FROM sessions INDEXED BY sessions_by_login
@@ -90,22 +94,28 @@ ON sessions.world_id = seen.id AND logout_ts = :at AND login_ts IS NOT NULL
 WHERE character_id = :character AND ended_by = 'logout' LIMIT 1
 """
 ESTIMATED: Final = """
-SELECT character_id FROM sessions INDEXED BY sessions_estimated
-WHERE ended_by <> 'logout' AND world_id = :world AND character_id > :after
-    AND login_ts < :end AND (ended_before >= :start OR ended_after >= :capped)
-UNION
-SELECT character_id FROM sessions INDEXED BY sessions_open
-WHERE logout_ts IS NULL AND character_id > :after AND world_id = :world AND login_ts < :end
-ORDER BY 1 LIMIT :limit
+SELECT json_group_array(character_id) FROM (
+    SELECT character_id FROM sessions INDEXED BY sessions_estimated
+    WHERE ended_by <> 'logout' AND world_id = :world AND character_id > :after
+        AND login_ts < :end AND (ended_before >= :start OR ended_after >= :capped)
+    UNION
+    SELECT character_id FROM sessions INDEXED BY sessions_open
+    WHERE logout_ts IS NULL AND character_id > :after AND world_id = :world AND login_ts < :end
+    ORDER BY 1 LIMIT :limit
+)
 """
 OPEN_SINCE: Final = """
-SELECT DISTINCT character_id FROM sessions INDEXED BY sessions_open
-WHERE logout_ts IS NULL AND login_ts <= ? AND character_id > ?
-ORDER BY character_id LIMIT ?
+SELECT json_group_array(character_id) FROM (
+    SELECT DISTINCT character_id FROM sessions INDEXED BY sessions_open
+    WHERE logout_ts IS NULL AND login_ts <= ? AND character_id > ?
+    ORDER BY character_id LIMIT ?
+)
 """
 UNNAMED: Final = """
-SELECT character_id FROM characters INDEXED BY characters_unnamed
-WHERE enriched_at IS NULL AND character_id > ? ORDER BY character_id LIMIT ?
+SELECT json_group_array(character_id) FROM (
+    SELECT character_id FROM characters INDEXED BY characters_unnamed
+    WHERE enriched_at IS NULL AND character_id > ? ORDER BY character_id LIMIT ?
+)
 """
 UNNAMED_SESSIONS: Final = f"""
 SELECT session_id, {rows.SESSION_COLUMNS} FROM sessions INDEXED BY sessions_unnamed
@@ -113,12 +123,17 @@ WHERE faction_id = 0 AND character_id IN (SELECT value FROM json_each(?))
 """
 SESSIONS_PAGE: Final = f"""
 SELECT session_id, {rows.SESSION_COLUMNS} FROM sessions INDEXED BY sessions_by_start
-WHERE (coalesce(login_ts, logout_ts), character_id, login_ts IS NULL) > (:at, :character, :out)
-    AND coalesce(login_ts, logout_ts) < :end
+WHERE coalesce(login_ts, logout_ts) >= :at AND coalesce(login_ts, logout_ts) < :end
+    AND (coalesce(login_ts, logout_ts), character_id, login_ts IS NULL) > (:at, :character, :out)
 ORDER BY coalesce(login_ts, logout_ts), character_id, login_ts IS NULL LIMIT :limit
 """
+CHARACTERS: Final = f"""
+SELECT {rows.CHARACTERS_TEXT} FROM characters WHERE character_id IN (SELECT value FROM json_each(?))
+"""
 CHARACTERS_PAGE: Final = f"""
-SELECT {rows.CHARACTER_COLUMNS} FROM characters WHERE character_id > ? ORDER BY character_id LIMIT ?
+SELECT {rows.CHARACTERS_TEXT} FROM (
+    SELECT * FROM characters WHERE character_id > ? ORDER BY character_id LIMIT ?
+)
 """
 COUNTS: Final = """
 SELECT key, value FROM meta WHERE key IN ('characters', 'sessions')
@@ -145,7 +160,7 @@ def changes(
     parameters = {"world": world_id, "start": start, "last": last, "step": step}
     found: dict[tuple[int, int], int] = {}
     for statement in (LOGINS, LOGOUTS):
-        for faction_id, bucket, number in connection.execute(statement, parameters):
+        for faction_id, bucket, number in rows.numbers_of(_one(connection, statement, parameters)):
             key = (faction_id, bucket)
             found[key] = found.get(key, 0) + number
     return found
@@ -213,16 +228,13 @@ def sessions_page(
 
 def characters_page(connection: sqlite3.Connection, after: str, limit: int) -> list[CharacterDocument]:
     """Characters beyond `after`."""
-    return [rows.stored_of(row).document for row in connection.execute(CHARACTERS_PAGE, (after, limit))]
+    found = rows.stored_of(_one(connection, CHARACTERS_PAGE, (after, limit)))
+    return sorted((stored.document for stored in found), key=lambda document: document.character_id)
 
 
-def load_characters(connection: sqlite3.Connection, ids: str) -> dict[str, Stored]:
-    """Characters by id; `ids` is an `rows.id_list`."""
-    found = connection.execute(
-        f"SELECT {rows.CHARACTER_COLUMNS} FROM characters WHERE character_id IN (SELECT value FROM json_each(?))",
-        (ids,),
-    )
-    return {row[0]: rows.stored_of(row) for row in found}
+def load_characters(connection: sqlite3.Connection, ids: str) -> list[Stored]:
+    """Those that exist; `ids` is an `rows.id_list`."""
+    return rows.stored_of(_one(connection, CHARACTERS, (ids,)))
 
 
 def has_session_edge(connection: sqlite3.Connection, character_id: str, at: Ms, login: bool) -> bool:
@@ -255,23 +267,20 @@ def estimated(
 
     A session's end is at most `CAP` after the last evidence of being online, which is no later than `ended_after`.
     """
-    found = connection.execute(
-        ESTIMATED,
-        {
-            "world": world_id,
-            "start": start,
-            "capped": start - CAP,
-            "end": end,
-            "after": after,
-            "limit": limit,
-        },
-    )
-    return [character_id for (character_id,) in found]
+    parameters = {
+        "world": world_id,
+        "start": start,
+        "capped": start - CAP,
+        "end": end,
+        "after": after,
+        "limit": limit,
+    }
+    return sorted(rows.ids_of(_one(connection, ESTIMATED, parameters)))
 
 
 def open_since(connection: sqlite3.Connection, login_before: Ms, after: str, limit: int) -> list[str]:
     """See `Store.open_since`."""
-    return [character_id for (character_id,) in connection.execute(OPEN_SINCE, (login_before, after, limit))]
+    return sorted(rows.ids_of(_one(connection, OPEN_SINCE, (login_before, after, limit))))
 
 
 def running_alerts(connection: sqlite3.Connection) -> list[tuple[int, Ms]]:
@@ -283,4 +292,10 @@ def running_alerts(connection: sqlite3.Connection) -> list[tuple[int, Ms]]:
 
 def unnamed(connection: sqlite3.Connection, after: str, limit: int) -> list[str]:
     """See `Store.unnamed`."""
-    return [character_id for (character_id,) in connection.execute(UNNAMED, (after, limit))]
+    return sorted(rows.ids_of(_one(connection, UNNAMED, (after, limit))))
+
+
+def _one(connection: sqlite3.Connection, statement: str, parameters: dict[str, Any] | rows.Row) -> Any:
+    """The value of a statement with one row of one column."""
+    (value,) = connection.execute(statement, parameters).fetchone()
+    return value

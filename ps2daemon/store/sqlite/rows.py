@@ -9,6 +9,7 @@ import msgspec
 
 from ps2daemon.model.alerts import Alert, Lock, Territory
 from ps2daemon.model.events import Metagame
+from ps2daemon.model.records import Ms
 from ps2daemon.model.sessions import Character, Session
 from ps2daemon.store.base import CharacterDocument, SessionDocument, Stored
 
@@ -22,6 +23,12 @@ CHARACTER_COLUMNS: Final = (
     "character_id, character_name, faction_id, world_id, "
     "login_logout_events, pruned_before, pruned_logout, enriched_at, version"
 )
+# All rows as one text, for the reason why `writing.py` has many rows in one statement.
+CHARACTERS_TEXT: Final = """group_concat(
+    '[' || json_quote(character_id) || ',' || json_quote(character_name) || ',' || faction_id || ',' || login_logout_events
+    || ',' || json_quote(pruned_before) || ',' || json_quote(pruned_logout) || ',' || json_quote(enriched_at)
+    || ',' || version || ']'
+)"""
 ALERT_COLUMNS: Final = (
     'alert_id, world_id, instance_id, metagame_event_id, name, type, zone_id, "start", "end", ended_by, '
     "canceled, territory_start, territory_end, winner, lock_id, first_change, changes"
@@ -32,7 +39,11 @@ LOCK_COLUMNS: Final = (
 )
 
 _encoder = msgspec.json.Encoder()
-_sessions = msgspec.json.Decoder(tuple[Session, ...])
+_characters = msgspec.json.Decoder(
+    list[tuple[str, str | None, int, tuple[Session, ...], Ms | None, Ms | None, Ms | None, int]]
+)
+_numbers = msgspec.json.Decoder(list[tuple[int, int, int]])
+_ids = msgspec.json.Decoder(list[str])
 _territory = msgspec.json.Decoder(Territory)
 _changes = msgspec.json.Decoder(tuple[Metagame, ...])
 
@@ -81,11 +92,28 @@ def character_values(document: CharacterDocument) -> Row:
     )
 
 
-def stored_of(row: Row) -> Stored:
-    """A character of `CHARACTER_COLUMNS`."""
-    character_id, name, faction_id, _, events, pruned_before, pruned_logout, enriched_at, version = row
-    state = Character(_sessions.decode(events), pruned_before, pruned_logout)
-    return Stored(CharacterDocument(character_id, name, faction_id, enriched_at, state), version)
+def stored_of(text: str | None) -> list[Stored]:
+    """Characters of the text that `CHARACTERS_TEXT` makes of any number of them."""
+    if text is None:
+        return []
+    return [
+        Stored(
+            CharacterDocument(
+                character_id, name, faction_id, enriched_at, Character(sessions, pruned_before, pruned_logout)
+            ),
+            version,
+        )
+        for (
+            character_id,
+            name,
+            faction_id,
+            sessions,
+            pruned_before,
+            pruned_logout,
+            enriched_at,
+            version,
+        ) in _characters.decode(f"[{text}]")
+    ]
 
 
 def alert_row(alert: Alert) -> Row:
@@ -140,6 +168,16 @@ def lock_of_row(row: Row) -> Lock:
 def id_list(ids: Iterable[object]) -> str:
     """Ids as one parameter, for `IN (SELECT value FROM json_each(?))`."""
     return _text(list(ids))
+
+
+def numbers_of(text: str) -> list[tuple[int, int, int]]:
+    """What `json_group_array(json_array(…))` made of triples."""
+    return _numbers.decode(text)
+
+
+def ids_of(text: str) -> list[str]:
+    """What `json_group_array(…)` made of ids."""
+    return _ids.decode(text)
 
 
 def _text(value: object) -> str:

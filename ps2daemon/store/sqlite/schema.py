@@ -6,7 +6,8 @@ transaction of its own.
 
 Sessions are written in about the order of time and by far the most numerous, so that their keys begin with a time: writing then touches
 the same few pages again and again, however long the history. What most sessions are not (open, ended by an estimate, longer
-than a day) has partial indexes, which cost the others nothing.
+than a day) has partial indexes, which cost the others nothing. Those hold the column of their own condition too: SQLite checks
+the condition again, and would look up each row for it.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ CREATE TABLE characters (
     enriched_at INTEGER,
     version INTEGER NOT NULL
 );
-CREATE INDEX characters_unnamed ON characters (character_id) WHERE enriched_at IS NULL;
+CREATE INDEX characters_unnamed ON characters (character_id, enriched_at) WHERE enriched_at IS NULL;
 
 CREATE TABLE sessions (
     session_id TEXT NOT NULL GENERATED ALWAYS AS (
@@ -60,12 +61,13 @@ CREATE TABLE sessions (
 );
 CREATE UNIQUE INDEX sessions_by_start ON sessions (coalesce(login_ts, logout_ts), character_id, login_ts IS NULL);
 CREATE INDEX sessions_by_login ON sessions (world_id, login_ts, logout_ts, faction_id);
-CREATE INDEX sessions_by_logout ON sessions (world_id, logout_ts, faction_id)
+CREATE INDEX sessions_by_logout ON sessions (world_id, logout_ts, faction_id, login_ts)
     WHERE login_ts IS NOT NULL AND logout_ts IS NOT NULL;
-CREATE INDEX sessions_open ON sessions (character_id, login_ts, world_id, faction_id) WHERE logout_ts IS NULL;
+CREATE INDEX sessions_open ON sessions (character_id, login_ts, world_id, faction_id, logout_ts)
+    WHERE logout_ts IS NULL;
 CREATE INDEX sessions_long ON sessions (world_id, login_ts, logout_ts, faction_id)
     WHERE logout_ts - login_ts > 86400000;
-CREATE INDEX sessions_estimated ON sessions (world_id, character_id, login_ts, ended_after, ended_before)
+CREATE INDEX sessions_estimated ON sessions (world_id, character_id, login_ts, ended_after, ended_before, ended_by)
     WHERE ended_by <> 'logout';
 
 CREATE TABLE alerts (

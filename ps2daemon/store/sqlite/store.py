@@ -89,7 +89,8 @@ class SqliteStore:
         found: dict[str, Stored] = {}
         for first in range(0, len(ids), LOADED):
             part = rows.id_list(ids[first : first + LOADED])
-            found.update(await self._own(reading.load_characters, part))
+            for stored in await self._own(reading.load_characters, part):
+                found[stored.document.character_id] = stored
         return found
 
     async def has_session_edge(self, character_id: str, at: Ms, *, login: bool) -> bool:
