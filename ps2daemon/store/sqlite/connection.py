@@ -223,8 +223,9 @@ class Readers:
                 else:
                     self._idle.append(caller)
 
-    def close(self) -> None:
+    async def aclose(self) -> None:
         """Closes what is not lent now, and what is lent when it comes back."""
         self._closed = True
-        while self._idle:
-            self._idle.pop().close()
+        idle, self._idle = self._idle, []
+        for caller in idle:
+            await caller.call(sqlite3.Connection.close)

@@ -68,7 +68,7 @@ class SqliteStore:
     async def aclose(self) -> None:
         """Releases the files; nothing may be asked any more."""
         with trio.CancelScope(shield=True):  # the last one to close moves the log into the file
-            await trio.to_thread.run_sync(self._readers.close)
+            await self._readers.aclose()
             if self._writer is not None:
                 await self._writer.call(sqlite3.Connection.close)
 
