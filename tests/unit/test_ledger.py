@@ -286,22 +286,25 @@ async def test_coverage_that_changes_while_a_gap_is_settled_is_settled_as_well(
     async with opened() as (store, ledger):
         await open_session_before_a_gap(ledger)
         await apply(ledger, covered(GAP[1], GAP[1] + HOUR))
+        await ledger.settle()
+        assert await estimate_of_the_first(store) == GAP
+        await apply(ledger, covered(GAP[0] + 10 * MINUTE, GAP[0] + 20 * MINUTE))
         found = store.estimated
-        split = False
+        grown = False
 
         async def estimated(world_id: int, start: Ms, end: Ms, after: str, limit: int) -> list[str]:
-            nonlocal split
-            if after and not split:  # the character is settled already, and the entry not yet taken away
-                split = True
-                await apply(ledger, covered(GAP[0] + 10 * MINUTE, GAP[0] + 20 * MINUTE))
+            nonlocal grown
+            if after and not grown:  # the character is settled already, and the entry not yet taken away
+                grown = True
+                await apply(ledger, covered(GAP[0] + 20 * MINUTE, GAP[0] + 40 * MINUTE))
             return await found(world_id, start, end, after, limit)
 
         monkeypatch.setattr(store, "estimated", estimated)
         await ledger.settle()
-        assert split
-        assert await estimate_of_the_first(store) == GAP
-        await ledger.settle()
+        assert grown
         assert await estimate_of_the_first(store) == (GAP[0] + 20 * MINUTE, GAP[1])
+        await ledger.settle()
+        assert await estimate_of_the_first(store) == (GAP[0] + 40 * MINUTE, GAP[1])
         assert await store.unsettled() == []
 
 
