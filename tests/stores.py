@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import Literal, TypeAlias, TypeVar
 
 import msgspec
+import pytest
 import trio
 
 from ps2daemon.errors import StoreUnavailable
@@ -20,6 +21,7 @@ from ps2daemon.model.times import LAST_MS
 from ps2daemon.store.base import (
     CharacterDocument,
     Commit,
+    Count,
     SessionDocument,
     Stored,
     StoreReader,
@@ -34,6 +36,43 @@ Fault: TypeAlias = Literal["none", "before", "after", "rival", "cancel before", 
 writes just before it."""
 
 
+class Crash(Exception):
+    """What nobody expected."""
+
+
+class Calls:
+    """Counts calls, and lets some of them fail.
+
+    Args:
+        crash: which calls crash, by number from 1; negative ones after they were done.
+    """
+
+    def __init__(self, *crash: int) -> None:
+        self.number = 0
+        self._crash = crash
+
+    async def __call__(self, call: Callable[[], Awaitable[T]]) -> T:
+        self.number += 1
+        number = self.number
+        await trio.lowlevel.checkpoint()
+        if number in self._crash:
+            raise Crash(f"before call {number}")
+        result = await call()
+        if -number in self._crash:
+            raise Crash(f"after call {number}")
+        return result
+
+
+def without_threads(patch: pytest.MonkeyPatch) -> None:
+    """Calls of worker threads run in the event loop: a clock that jumps would not wait for threads."""
+
+    async def run_sync(function: Callable[..., T], *args: object, **options: object) -> T:
+        await trio.lowlevel.checkpoint()
+        return function(*args)
+
+    patch.setattr(trio.to_thread, "run_sync", run_sync)
+
+
 class FaultyStore(SqliteStore):
     """Takes the next of `faults` at each call that the ledger makes.
 
@@ -41,15 +80,19 @@ class FaultyStore(SqliteStore):
         scope: what is cancelled.
         rival: what else writes, on this store without faults.
         happened: the faults that came about.
+        calls: instead of `faults`, counts them together with other calls.
     """
 
     faults: deque[Fault]
     scope: trio.CancelScope | None = None
     rival: Callable[[Commit], Awaitable[None]] | None = None
     happened: list[Fault]
+    calls: Calls | None = None
     _free = False
 
     async def _faultily(self, call: Callable[[], Awaitable[T]], commit: Commit | None = None) -> T:
+        if self.calls is not None:
+            return await self.calls(call)
         fault: Fault = "none" if self._free or not self.faults else self.faults.popleft()
         if fault == "rival" and (self.rival is None or commit is None or not commit.characters):
             fault = "none"
@@ -100,6 +143,14 @@ class FaultyStore(SqliteStore):
     async def estimated(self, world_id: int, start: Ms, end: Ms, after: str, limit: int) -> list[str]:
         read = super().estimated
         return await self._faultily(lambda: read(world_id, start, end, after, limit))
+
+    async def unnamed(self, after: str, limit: int) -> list[str]:
+        read = super().unnamed
+        return await self._faultily(lambda: read(after, limit))
+
+    async def online_at(self, at: Ms, worlds: Collection[int]) -> list[Count]:
+        read = super().online_at
+        return await self._faultily(lambda: read(at, worlds))
 
     async def unsettled(self) -> list[Unsettled]:
         read = super().unsettled
