@@ -161,10 +161,11 @@ class Network:
         ours, theirs = trio.testing.memory_stream_pair()
         server = Server(Wire(theirs), self.now)
         self.servers.append(server)
-        self.clients.append(Wire(ours))
+        client = Wire(ours)
+        self.clients.append(client)
         self._nursery.start_soon(partial(server.run, script))
         await trio.lowlevel.checkpoint()
-        return self.clients[-1]
+        return client
 
 
 class Recorder:
