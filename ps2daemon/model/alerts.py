@@ -59,7 +59,7 @@ class Alert(msgspec.Struct, frozen=True):
     Attributes:
         alert_id: `<world>-<instance>-<start day>`, unique.
         start: None where it was not seen to start.
-        end: None while it runs, or where only a change in its middle was seen.
+        end: None while it runs. Where the start was not seen and no end either, the latest that it can be.
         canceled: it was called off and has no winner.
         winner: a faction id; 0 for a tie; None where not known.
         lock_id: the lock that it ended with.
@@ -198,12 +198,10 @@ class _Run(NamedTuple):
     ended: Metagame | None
 
     @property
-    def due(self) -> Ms | None:
-        """When its time is up; None where it was not seen to start."""
-        if self.started is None:
-            return None
-        nominal = tables.DEFAULT_ALERT if self.kind is None else self.kind.duration(self.started.at)
-        return self.started.at + nominal
+    def due(self) -> Ms:
+        """When its time is up, at the latest: where it was not seen to start, the time counts from its first change."""
+        begun = self.changes[0].at if self.started is None else self.started.at
+        return begun + (tables.DEFAULT_ALERT if self.kind is None else self.kind.duration(begun))
 
 
 def _run(changes: Sequence[Metagame]) -> _Run:
@@ -232,7 +230,7 @@ def _owned(runs: Sequence[_Run], by_zone: Mapping[int, Sequence[Lock]]) -> dict[
                 distance = abs(lock.at - ended.at)
                 if ended.state != CANCELED and distance <= LOCK_DISTANCE:
                     claims.append((False, distance, lock.at, index, lock))
-            elif started is not None and due is not None and started.at < lock.at <= due + LOCK_DISTANCE:
+            elif started is not None and started.at < lock.at <= due + LOCK_DISTANCE:
                 claims.append((True, lock.at, lock.at, index, lock))
     owned: dict[int, Lock] = {}
     taken: set[str] = set()
@@ -251,7 +249,7 @@ def _alert(run: _Run, lock: Lock | None, as_of: Ms) -> Alert:
         end, ended_by = ended.at, "event"
     elif lock is not None:
         end, ended_by = lock.at, "lock"
-    elif run.due is not None and as_of >= run.due + GRACE:
+    elif as_of >= run.due + GRACE:
         end, ended_by = run.due, "duration"
     canceled = ended is not None and ended.state == CANCELED
     territory_end = None if ended is None else _territory(ended)

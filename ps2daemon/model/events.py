@@ -35,13 +35,13 @@ class EventError(RecordError):
     """A payload is no event that can be understood; the message says which key is at fault."""
 
 
-class Login(msgspec.Struct, frozen=True):
+class Login(msgspec.Struct, frozen=True, gc=False):
     character_id: str
     world_id: int
     at: Ms
 
 
-class Logout(msgspec.Struct, frozen=True):
+class Logout(msgspec.Struct, frozen=True, gc=False):
     character_id: str
     world_id: int
     at: Ms

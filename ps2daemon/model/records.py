@@ -23,7 +23,7 @@ After: TypeAlias = Literal["start", "connection", "subscription", "world_down", 
 AFTERS: tuple[str, ...] = get_args(After)
 
 
-class EventRecord(msgspec.Struct, frozen=True, tag="event", array_like=True):
+class EventRecord(msgspec.Struct, frozen=True, gc=False, tag="event", array_like=True):
     """One event of the stream.
 
     Attributes:
@@ -35,7 +35,7 @@ class EventRecord(msgspec.Struct, frozen=True, tag="event", array_like=True):
     payload: bytes
 
 
-class CoverageRecord(msgspec.Struct, frozen=True, tag="coverage", array_like=True):
+class CoverageRecord(msgspec.Struct, frozen=True, gc=False, tag="coverage", array_like=True):
     """For one world: from `start` to `end` the subscription was verified and the world's endpoint was up.
 
     `start` stays the same for as long as the span is unbroken, so that a later record extends an earlier one.

@@ -45,7 +45,7 @@ StartedBy: TypeAlias = Literal["login", "online_check", "unknown"]
 EndedBy: TypeAlias = Literal["logout", "next_login", "offline_check", "cap"]
 
 
-class Check(msgspec.Struct, frozen=True, array_like=True):
+class Check(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """Census said that the character was offline. One from before the first login is of no session, and is forgotten.
 
     Attributes:
@@ -57,7 +57,7 @@ class Check(msgspec.Struct, frozen=True, array_like=True):
     online_at: Ms | None = None
 
 
-class Session(msgspec.Struct, frozen=True, omit_defaults=True):
+class Session(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """One session, with what it is derived from.
 
     Attributes:
@@ -303,7 +303,10 @@ class _Facts:
             against.append((checks[0].offline_at, 1, "offline_check"))
         online = self._online(login, min((at for at, _, _ in against), default=until or evidence.as_of + 1))
         cap = online + CAP
-        if (until is not None and cap < until) or cap <= evidence.as_of:
+        # The records reach at least as far as what is known of the character, whatever `as_of` says.
+        if cap <= evidence.as_of or any(
+            cap < at for at in (until, *(at for at, _, _ in against)) if at is not None
+        ):
             against.append((cap, 2, "cap"))
         if not against:
             return Session(world_id=world_id, login_ts=login, checks=checks)

@@ -135,7 +135,7 @@ class Reference:
         first_against = min([*known_next, *offline], default=None)
         online = self._online(login, as_of + 1 if first_against is None else first_against)
         cap = online + 12 * HOUR
-        if cap <= as_of or any(cap < at for at in known_next):
+        if cap <= as_of or any(cap < at for at in [*known_next, *offline]):
             first_against = cap if first_against is None else min(first_against, cap)
         if first_against is None:
             return Session(world_id=world, login_ts=login, checks=checks)

@@ -116,6 +116,9 @@ def test_an_alert_that_was_not_seen_to_start() -> None:
     alert = only([change(ENDED, NOON)])
     assert (alert.start, alert.end, alert.ended_by, alert.territory_start) == (None, NOON, "event", None)
     middle = only([change(BONUS_CHANGED, NOON)])
+    # It began before, so an hour and a half later it is over at the latest.
+    assert (middle.start, middle.end, middle.ended_by) == (None, NOON + 90 * MINUTE, "duration")
+    middle = only([change(BONUS_CHANGED, NOON)], as_of=NOON + 90 * MINUTE)
     assert (middle.start, middle.end, middle.ended_by) == (None, None, None)
 
 
