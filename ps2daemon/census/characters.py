@@ -94,7 +94,7 @@ class CharacterSource:
         self,
         client: CharacterClient,
         *,
-        capacity: int = 20_000,
+        capacity: int = 10_000,
         negative_seconds: float = NEGATIVE_SECONDS,
         highest_negative_seconds: float = HIGHEST_NEGATIVE_SECONDS,
         observer: CharacterObserver | None = None,

@@ -21,12 +21,12 @@ from ps2daemon.model.events import MAX_PAYLOAD_BYTES
 from ps2daemon.model.records import SECOND, After, CoverageRecord, EventRecord, Ms, Record
 from ps2daemon.queue.frames import MAX_FRAME_BYTES, MAX_RECORDS
 
-HIGH_RECORDS: Final = 20_000
+HIGH_RECORDS: Final = 10_000
 """From so many on, the socket is not read: about 10 MB."""
-LOW_RECORDS: Final = 10_000
-HIGH_BYTES: Final = 16 * 1024 * 1024
+LOW_RECORDS: Final = 5_000
+HIGH_BYTES: Final = 8 * 1024 * 1024
 """The same of their payloads, were they ever so large."""
-LOW_BYTES: Final = 8 * 1024 * 1024
+LOW_BYTES: Final = 4 * 1024 * 1024
 CLOCK_JUMP: Final = 2 * SECOND
 """Wall and monotonic time may part by so much between two verifications before it counts as a jump; NTP slews 0.5 ms/s at most."""
 RECORD_BYTES: Final = 64

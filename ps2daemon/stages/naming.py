@@ -22,8 +22,8 @@ from ps2daemon.supervisor import StageControl
 SWEEP_SECONDS: Final = 60.0
 LOOKED_UP: Final = 500
 """Characters of one lookup and one commit."""
-WAITING: Final = 50_000
-"""At most so many wait here, about 5 MB; the rest is found in the store."""
+WAITING: Final = 20_000
+"""At most so many wait here, about 2 MB; the rest is found in the store."""
 
 
 class NamingEvents(StoreEvents, Protocol):

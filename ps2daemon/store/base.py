@@ -27,7 +27,7 @@ from ps2daemon.model.records import Ms
 from ps2daemon.model.sessions import Character, EndedBy, Session, StartedBy
 
 
-class SessionDocument(msgspec.Struct, frozen=True):
+class SessionDocument(msgspec.Struct, frozen=True, gc=False):
     """One session, flat.
 
     Attributes:
