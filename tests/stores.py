@@ -40,26 +40,32 @@ class Crash(Exception):
     """What nobody expected."""
 
 
+class Death(BaseException):
+    """The end of the process."""
+
+
 class Calls:
     """Counts calls, and lets some of them fail.
 
     Args:
         crash: which calls crash, by number from 1; negative ones after they were done.
+        error: what they raise.
     """
 
-    def __init__(self, *crash: int) -> None:
+    def __init__(self, *crash: int, error: type[BaseException] = Crash) -> None:
         self.number = 0
         self._crash = crash
+        self._error = error
 
     async def __call__(self, call: Callable[[], Awaitable[T]]) -> T:
         self.number += 1
         number = self.number
         await trio.lowlevel.checkpoint()
         if number in self._crash:
-            raise Crash(f"before call {number}")
+            raise self._error(f"before call {number}")
         result = await call()
         if -number in self._crash:
-            raise Crash(f"after call {number}")
+            raise self._error(f"after call {number}")
         return result
 
 

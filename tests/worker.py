@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import TypeVar
 
+import msgspec
 import trio
 import trio.lowlevel
 from prometheus_client import CollectorRegistry
@@ -110,14 +111,12 @@ class Scene:
     """A worker, and what it works on. Its clock follows Trio's.
 
     Args:
-        crash: which calls of the stages to anything outside crash (see `Calls`).
+        calls: which of the calls that the stages make to anything outside crash.
         max_letters: how many dead letters there is room for.
     """
 
-    def __init__(
-        self, store: FaultyStore, names: Iterable[Identity], crash: Collection[int], max_letters: int
-    ) -> None:
-        self.calls = Calls(*crash)
+    def __init__(self, store: FaultyStore, names: Iterable[Identity], calls: Calls, max_letters: int) -> None:
+        self.calls = calls
         self.queue = MemoryQueue()
         self.producer = self.queue.producer()
         self.consumer = CountedConsumer(self.calls, self.queue.consumer())
@@ -131,7 +130,21 @@ class Scene:
         ledger = Ledger(store, self.clock.now)
         source = CharacterSource(self.census, chance=lambda: 0.0)
         naming = Naming(source=source, ledger=ledger, store=store, clock=self.clock, events=self.telemetry)
+        self._names = names
         self.worker = daemon.Worker(self.consumer, self.letters, store, ledger, Handover(), source, naming)
+
+    async def after_death(self) -> Scene:
+        """A new process on the same queue, dead letters and store."""
+        await self.consumer.aclose()
+        self.store.calls = None
+        scene = Scene(self.store, self._names, Calls(), 1)
+        scene.queue = self.queue
+        scene.worker = msgspec.structs.replace(
+            scene.worker,
+            consumer=CountedConsumer(scene.calls, self.queue.consumer()),
+            dead_letters=CountedDeadLetters(scene.calls, self.letters.inner),
+        )
+        return scene
 
     async def queue_up(self, *frames: Sequence[Record] | bytes) -> None:
         """Appends frames, of records or as they are."""
@@ -187,8 +200,8 @@ class Scene:
 
 @asynccontextmanager
 async def scene(
-    *, names: Iterable[Identity] = (), crash: Collection[int] = (), max_letters: int = 1_000
+    *, names: Sequence[Identity] = (), calls: Calls | None = None, max_letters: int = 1_000
 ) -> AsyncIterator[Scene]:
     """A worker with a new store."""
     async with faulty_store() as store:
-        yield Scene(store, names, crash, max_letters)
+        yield Scene(store, names, calls or Calls(), max_letters)

@@ -6,9 +6,10 @@ from collections.abc import Awaitable, Callable, Sequence
 import msgspec
 import pytest
 import trio
-import trio.testing
+import trio.lowlevel
 
 from ps2daemon.census.rest import Identity
+from ps2daemon.errors import StoreUnavailable
 from ps2daemon.health import Health
 from ps2daemon.model import sessions as session_model
 from ps2daemon.model.batch import make_batch
@@ -17,9 +18,10 @@ from ps2daemon.model.records import DAY, HOUR, MINUTE, SECOND, EventRecord, Reco
 from ps2daemon.queue.frames import decode_frame, encode_frame
 from ps2daemon.stages import enricher as enricher_module
 from ps2daemon.stages.writer import TOO_OLD
+from ps2daemon.store.base import Commit
 from ps2daemon.store.ledger import Ledger
 from tests.records import T0, change, covered, lock, login, logout
-from tests.stores import Content, content, faulty_store, without_threads
+from tests.stores import Calls, Content, Death, content, faulty_store, without_threads
 from tests.worker import Scene, scene
 
 NAMES = [
@@ -94,22 +96,27 @@ def only_what_is_stored_is_acked(scene: Scene) -> Callable[[int], Awaitable[None
 
 async def drain(*crash: int) -> tuple[int, int]:
     """Drains the frames through crashes, and compares everything; how many calls and how many crashes there were."""
-    async with scene(names=NAMES, crash=crash) as worker:
+    async with scene(names=NAMES, calls=Calls(*crash)) as worker:
         await worker.queue_up(*FRAMES)
         worker.consumer.acking = only_what_is_stored_is_acked(worker)
         await worker.drain()
         calls = worker.calls.number
-        assert named_at_any_time(await content(worker.store)) == await as_told()
-        assert worker.queue.statistics().frames == 0
-        letters = {letter.reason: letter.frame for letter in await worker.letters.list(100)}
-        assert decode_event_of(letters.pop(TOO_OLD)) == Login("9", 10, T0 + 90 * MINUTE)
-        assert set(letters.values()) == {FRAMES[2], encode_frame([NONSENSE])}
-        assert await worker.letters.count() == 3
+        await check(worker)
         crashes = sum(
             worker.value("stage_errors_total", stage=stage, kind="Crash") or 0
             for stage in ("enricher", "writer", "reconciler")
         )
         return calls, int(crashes)
+
+
+async def check(worker: Scene) -> None:
+    """All frames are acked, all is in the store, and what can't be is a dead letter."""
+    assert named_at_any_time(await content(worker.store)) == await as_told()
+    assert worker.queue.statistics().frames == 0
+    letters = {letter.reason: letter.frame for letter in await worker.letters.list(100)}
+    assert decode_event_of(letters.pop(TOO_OLD)) == Login("9", 10, T0 + 90 * MINUTE)
+    assert set(letters.values()) == {FRAMES[2], encode_frame([NONSENSE])}
+    assert await worker.letters.count() == 3
 
 
 def decode_event_of(frame: bytes) -> object:
@@ -146,6 +153,25 @@ async def test_a_crash_at_any_call_changes_nothing(side: int, autojump_clock: tr
     assert number > 25
 
 
+@pytest.mark.usefixtures("small_batches")
+@pytest.mark.parametrize("side", [1, -1])
+async def test_neither_does_the_death_of_the_process(side: int, autojump_clock: trio.abc.Clock) -> None:
+    number, died = 0, True
+    while died:
+        number += 1
+        async with scene(names=NAMES, calls=Calls(side * number, error=Death)) as worker:
+            await worker.queue_up(*FRAMES)
+            died = False
+            try:
+                await worker.drain()
+            except* Death:
+                died = True
+            after = await worker.after_death()
+            await after.drain()
+            await check(worker)
+    assert number > 25
+
+
 @pytest.mark.logs_errors
 @pytest.mark.usefixtures("small_batches")
 @pytest.mark.parametrize("seed", range(20))
@@ -177,6 +203,30 @@ async def test_an_outage_of_the_store_is_waited_out(autojump_clock: trio.abc.Clo
         assert named_at_any_time(await content(worker.store)) == await as_told()
         restarts = [worker.value("stage_restarts_total", stage=stage) for stage in controls]
         assert set(restarts) == {None}
+
+
+@pytest.mark.usefixtures("small_batches")
+async def test_a_store_that_can_be_read_and_not_written_is_waited_out_as_well(
+    autojump_clock: trio.abc.Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when its disk is full."""
+
+    async def refuse(commit: Commit) -> None:
+        await trio.lowlevel.checkpoint()
+        raise StoreUnavailable("full")
+
+    async with scene(names=NAMES) as worker, worker.running() as controls:
+        with monkeypatch.context() as patch:
+            patch.setattr(worker.store, "commit", refuse)
+            await worker.queue_up(*FRAMES)
+            for _ in range(10):
+                await trio.sleep(60)
+                assert controls["writer"].snapshot().why == "full"
+                assert controls["enricher"].snapshot().why == "for the writer"
+                assert worker.health.sound()
+        await trio.sleep(31)
+        assert worker.queue.statistics().frames == 0
+        assert worker.health.ready()
 
 
 @pytest.mark.usefixtures("small_batches")
