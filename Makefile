@@ -1,4 +1,4 @@
-# make demo    see it work on this machine, without Census
+# make demo    see it work on this machine, without Census; PORT=8030 serves the page there
 # make test    everything that can be checked
 # make bench   how fast it is
 # make venv    .venv with the pinned dependencies, which the others make by themselves
@@ -13,6 +13,7 @@ BIN := $(VENV)/bin
 PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
 PYTEST_ARGS ?=
+PORT ?= 8020
 
 venv: $(STAMP)
 
@@ -22,6 +23,7 @@ $(STAMP): pyproject.toml constraints.txt
 		|| { echo "make: $(PYTHON) is no Python 3.11 or newer" >&2; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) \
 		|| { rm -rf $(VENV); echo "make: $(PYTHON) can't make a virtual environment; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+	@echo "Installing into $(VENV), which takes about a minute."
 	PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,charts]'
 	@touch $@
 
@@ -32,7 +34,7 @@ test: $(STAMP)
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 demo: $(STAMP)
-	@exec $(BIN)/ps2daemon demo
+	@exec $(BIN)/ps2daemon demo --port $(PORT)
 
 bench: $(STAMP)
 	$(BIN)/python -m bench

@@ -111,12 +111,13 @@ class _Given(msgspec.Struct, frozen=True):
 _Section = dict[str, _Given]
 
 
-def load_settings(path: Path | None, environ: Mapping[str, str]) -> Settings:
+def load_settings(path: Path | None, environ: Mapping[str, str], *, secret: bool = True) -> Settings:
     """Reads the file, if there is one, and lays the environment over it.
 
     Args:
         path: the file; None for defaults and environment alone.
         environ: the environment variables.
+        secret: read the service id too; without, a person who may not read it can still ask for everything else.
 
     Raises:
         ConfigError: the file can't be read, or anything in it or in the environment is not accepted.
@@ -129,7 +130,7 @@ def load_settings(path: Path | None, environ: Mapping[str, str]) -> Settings:
         if values[name]["kind"] == kind:
             raise ConfigError(f"{name}.kind: {kind!r} is not in this version yet; accepted is {instead!r}")
     census = values["census"]
-    service_id = _service_id(sections.get("census", {}), census, environ)
+    service_id = _service_id(sections.get("census", {}), census, environ) if secret else None
     return Settings(
         path=path,
         census=CensusSettings(

@@ -37,7 +37,7 @@ from ps2daemon.store.sqlite import SqliteStore
 from ps2daemon.supervisor import StageSpec, supervise
 from ps2daemon.telemetry import Telemetry
 from ps2daemon.web.health import health_app
-from ps2daemon.web.server import serve_app
+from ps2daemon.web.server import check_bind, serve_app
 
 Part: TypeAlias = Literal["subscriber", "worker"]
 
@@ -127,6 +127,10 @@ async def run(
     """
     health = Health()
     stages: list[StageSpec] = []
+    port = settings.web.metrics_port if metrics_port is None else metrics_port
+    if part == "worker" and metrics_port is None and port != 0:
+        port += 1
+    await check_bind(settings.web.host, port, "web.host", "web.metrics_port or --metrics-port")
     async with AsyncExitStack() as stack:
         producer: Producer | None = None
         if part != "worker":
@@ -139,9 +143,6 @@ async def run(
             stages += _worker_stages(worker, telemetry, clock)
             statistics = worker.consumer
         assert statistics is not None
-        port = settings.web.metrics_port if metrics_port is None else metrics_port
-        if part == "worker" and metrics_port is None and port != 0:
-            port += 1
         stages.append(
             StageSpec(
                 name="metrics",

@@ -43,8 +43,11 @@ def epilog(*examples: str) -> str:
     return "\n".join(("\b", title, *(f"  {example}" for example in examples)))
 
 
-def settings_of(ctx: click.Context) -> Settings:
-    """The settings of this call, read once, when the first command asks for them.
+def settings_of(ctx: click.Context, *, secret: bool = False) -> Settings:
+    """The settings of this call, read when the command asks for them.
+
+    Args:
+        secret: with the service id; who only reads may not be allowed to see it.
 
     Raises:
         ConfigError: they are at fault, or there are none.
@@ -53,21 +56,15 @@ def settings_of(ctx: click.Context) -> Settings:
 
     from ps2daemon.config import configured, load_settings
 
-    root = ctx.find_root()
-    if not isinstance(root.obj, dict):
-        root.obj = {}
-    if "settings" not in root.obj:
-        config: str | None = root.params.get("config")
-        path = Path(config) if config is not None else None
-        settings = load_settings(path, os.environ)
-        if path is None and not configured(os.environ):
-            raise ConfigError(
-                "there is no configuration: copy config.example.toml and give --config FILE before the command, or set"
-                " PS2DAEMON_CONFIG"
-            )
-        root.obj["settings"] = settings
-    loaded: Settings = root.obj["settings"]
-    return loaded
+    config: str | None = ctx.find_root().params.get("config")
+    path = Path(config) if config is not None else None
+    settings = load_settings(path, os.environ, secret=secret)
+    if path is None and not configured(os.environ):
+        raise ConfigError(
+            "there is no configuration: copy config.example.toml and give --config FILE before the command, or set"
+            " PS2DAEMON_CONFIG"
+        )
+    return settings
 
 
 class LazyGroup(click.Group):

@@ -28,7 +28,7 @@ def check_config(ctx: click.Context, as_json: bool) -> None:
     Defaults and the environment are laid over the file, as every command does. The service id is never shown. Opens
     neither queue nor store and connects to nothing.
     """
-    settings = settings_of(ctx)
+    settings = settings_of(ctx, secret=True)
     facts = _facts(settings)
     if as_json:
         click.echo(msgspec.json.encode(facts))
@@ -49,6 +49,10 @@ def _facts(settings: Settings) -> dict[str, Any]:
     facts["census"]["service_id"] = settings.census.service_id is not None
     facts["stream"] = facts.pop("streams")
     facts["file"] = facts.pop("path")
+    for section, keys in (("queue", ("brokers", "topic")), ("store", ("url", "index_prefix"))):
+        if facts[section]["kind"] == "sqlite":  # they are the other kind's
+            for key in keys:
+                del facts[section][key]
     return facts
 
 

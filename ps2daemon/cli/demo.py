@@ -21,6 +21,7 @@ from typing import Final, NoReturn
 
 import click
 
+from ps2daemon.analysis.asking import parse_worlds
 from ps2daemon.cli import epilog
 from ps2daemon.errors import Ps2Error, UsageError
 from ps2daemon.model.records import DAY, SECOND, Ms
@@ -29,6 +30,7 @@ from ps2daemon.model.times import iso
 START_SECONDS: Final = 30.0
 STOP_SECONDS: Final = 12.0
 """SIGTERM ends each program in under 10 s."""
+PORT_FILE: Final = "simulator.port"
 MARK: Final = ".ps2daemon-demo"
 """The file that says that a directory is a demo's and may be emptied."""
 
@@ -66,7 +68,7 @@ metrics_port = {metrics}
     default=Path("demo"),
     show_default=True,
     metavar="DIR",
-    help="Where to keep what it makes.",
+    help="Where to keep what it makes; what an earlier demo made there is replaced.",
 )
 @click.option(
     "--days", type=click.IntRange(1, 400), default=14, show_default=True, metavar="N", help="Days of history."
@@ -96,58 +98,33 @@ def demo(directory: Path, days: int, worlds: str, scale: float, seed: int, port:
     """
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
+    worlds = ",".join(map(str, parse_worlds(worlds.split(","))))
+    _check_port(port)
     _empty(directory)
     began = time.monotonic()
     now: Ms = int(time.time()) * SECOND
     start = now - days * DAY
     simulated = ["--worlds", worlds, "--scale", str(scale), "--seed", str(seed)]
     with ExitStack() as stack:
-        port_file = directory / "simulator.port"
-        simulator = [
-            "simulate",
-            "live",
-            "--history-from",
-            iso(start),
-            "--port",
-            "0",
-            "--port-file",
-            port_file.name,
-        ]
-        stack.enter_context(_program(directory, "simulator", [*simulator, *simulated]))
-        web, metrics = port or _free_port(), _free_port()
-        _run(
-            [
-                "simulate",
-                "history",
-                "--from",
-                iso(start),
-                "--to",
-                iso(now),
-                "--out",
-                "recording.ndjson",
-                *simulated,
-            ],
-            directory,
-        )
+        live = ("--history-from", iso(start), "--port", "0", "--port-file", PORT_FILE)
+        stack.enter_context(_program(directory, "simulator", ["simulate", "live", *live, *simulated]))
+        span = ("--from", iso(start), "--to", iso(now), "--out", "recording.ndjson")
+        _run(["simulate", "history", *span, *simulated], directory)
+        web = port or _free_port()
         config = CONFIG.format(
-            simulator=_port(directory, port_file), worlds=worlds.replace(",", ", "), web=web, metrics=metrics
+            simulator=_simulator_port(directory),
+            worlds=worlds.replace(",", ", "),
+            web=web,
+            metrics=_free_port(),
         )
         (directory / "config.toml").write_text(config)
-        configured = ["--config", "config.toml"]
+        configured = ("--config", "config.toml")
         _run([*configured, "queue", "import", "recording.ndjson"], directory)
         _run([*configured, "queue", "drain"], directory)
         stack.enter_context(_program(directory, "daemon", [*configured, "run"]))
         stack.enter_context(_program(directory, "page", [*configured, "serve"]))
         _await_port(directory, "page", web)
-        click.echo(
-            f"\n{days} days of history are on the page after {time.monotonic() - began:.0f} s, and it records on:\n",
-            err=True,
-        )
-        click.echo(f"    http://127.0.0.1:{web}/")
-        click.echo(
-            f"\nCtrl-C stops everything. {directory}/ has the configuration, the logs and the data:", err=True
-        )
-        click.echo(f"    ps2daemon --config {directory}/config.toml status", err=True)
+        _say(directory, web, f"{days} days of history are on the page after {time.monotonic() - began:.0f} s")
         if not once:
             try:
                 _watch(directory)
@@ -157,6 +134,19 @@ def demo(directory: Path, days: int, worlds: str, scale: float, seed: int, port:
 
 _PROGRAMS: Final[dict[str, subprocess.Popen[bytes]]] = {}
 """What is running now, by name."""
+
+
+def _say(directory: Path, port: int, done: str) -> None:
+    """Tells the person what there is now; only the address goes to stdout."""
+    click.echo(f"\n{done}, and it records on:\n", err=True)
+    click.echo(f"    http://127.0.0.1:{port}/")
+    click.echo(
+        f"\nCtrl-C stops everything. {directory}/ has the configuration, the logs and the data:", err=True
+    )
+    click.echo(f"    {sys.argv[0]} --config {directory}/config.toml status", err=True)
+    simulator = _PROGRAMS["simulator"].pid
+    click.echo("To see a gap come into being, stop the simulator for three minutes:", err=True)
+    click.echo(f"    kill -STOP {simulator}; sleep 180; kill -CONT {simulator}", err=True)
 
 
 def _watch(directory: Path) -> NoReturn:
@@ -172,14 +162,36 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
+def _check_port(port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise UsageError(
+                f"can't serve on port {port}: {error.strerror}; choose another --port (make demo PORT=…)"
+            ) from None
+
+
 def _empty(directory: Path) -> None:
-    if directory.exists() and any(directory.iterdir()) and not (directory / MARK).exists():
+    """Makes the directory new, and marks it with the process that uses it.
+
+    Raises:
+        UsageError: it is somebody else's, or a running demo's.
+    """
+    mark = directory / MARK
+    if directory.exists() and any(directory.iterdir()) and not mark.exists():
         raise UsageError(f"{directory} holds something that is no demo: choose another --directory")
+    user = mark.read_text().strip() if mark.exists() else ""
+    if user.isdigit() and Path(f"/proc/{user}").exists():
+        raise UsageError(
+            f"a demo runs in {directory} already (process {user}): stop it, or choose another --directory"
+        )
     try:
         if directory.exists():
             shutil.rmtree(directory)
         directory.mkdir(parents=True)
-        (directory / MARK).touch()
+        mark.write_text(str(os.getpid()))
     except OSError as error:
         raise UsageError(f"can't use {directory}: {error.strerror}; choose another --directory") from None
 
@@ -227,8 +239,9 @@ def _program(directory: Path, name: str, arguments: Sequence[str]) -> Iterator[N
             click.echo(f"The {name} did not stop within {STOP_SECONDS:g} s and was ended.", err=True)
 
 
-def _port(directory: Path, file: Path) -> int:
+def _simulator_port(directory: Path) -> int:
     """The port that the simulator wrote down."""
+    file = directory / PORT_FILE
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         text = file.read_text() if file.exists() else ""

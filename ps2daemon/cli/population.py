@@ -14,7 +14,7 @@ import trio
 from ps2daemon.analysis import asking
 from ps2daemon.analysis.documents import overlay_answer, population_answer
 from ps2daemon.analysis.overlay import Overlay, Period, overlay
-from ps2daemon.analysis.population import Population, PopulationQuery
+from ps2daemon.analysis.population import Population, PopulationQuery, spans_by_world
 from ps2daemon.analysis.population import population as ask_population
 from ps2daemon.analysis.view import View, world_view
 from ps2daemon.cli import epilog, settings_of
@@ -31,6 +31,7 @@ from ps2daemon.cli.tables import print_population, write_csv
 from ps2daemon.clock import SystemClock
 from ps2daemon.config import Settings
 from ps2daemon.errors import UsageError
+from ps2daemon.model.coverage import Span
 from ps2daemon.model.records import Ms
 from ps2daemon.store.base import StoreReader
 
@@ -136,7 +137,7 @@ def population(
         with output(out) as file:
             file.write(picture)
         return
-    answer = trio.run(_answer, settings, request)
+    answer, spans = trio.run(_answer, settings, request)
     with output(out) as file:
         if kind == "json":
             document = population_answer(answer) if isinstance(answer, Population) else overlay_answer(answer)
@@ -144,7 +145,7 @@ def population(
         elif kind == "csv":
             write_csv(file, answer)
         else:
-            print_population(file, answer, place, now)
+            print_population(file, answer, spans, place, now)
 
 
 def _kind(kind: str | None, as_json: bool, out: Path | None) -> str:
@@ -165,12 +166,18 @@ def _kind(kind: str | None, as_json: bool, out: Path | None) -> str:
     return kind
 
 
-async def _answer(settings: Settings, request: Request) -> Population | Overlay:
+async def _answer(
+    settings: Settings, request: Request
+) -> tuple[Population | Overlay, dict[int, tuple[Span, ...]]]:
+    """The answer, and all spans of each of its worlds."""
     async with reading(settings.store) as reader:
         query = await request.query(reader)
+        answer: Population | Overlay
         if request.by is None:
-            return await ask_population(reader, query)
-        return await overlay(reader, query, request.by, request.back, request.zone)
+            answer = await ask_population(reader, query)
+        else:
+            answer = await overlay(reader, query, request.by, request.back, request.zone)
+        return answer, spans_by_world(await reader.spans(query.worlds), query.worlds)
 
 
 async def _views(settings: Settings, request: Request) -> list[View]:

@@ -21,7 +21,7 @@ from ps2daemon.model.recording import format_line
 from ps2daemon.model.records import Record
 from ps2daemon.model.times import iso
 from ps2daemon.queue.base import Producer, QueueStatistics
-from ps2daemon.queue.frames import MAX_FRAME_BYTES, MAX_RECORDS, decode_frame, encode_frame
+from ps2daemon.queue.frames import MAX_FRAME_BYTES, MAX_RECORDS, decode_frame, encode_frame, record_bytes
 from ps2daemon.queue.recordings import read_recording
 from ps2daemon.queue.sqlite import peek as peek_frames
 from ps2daemon.queue.sqlite import read_statistics
@@ -86,7 +86,7 @@ def drain(ctx: click.Context) -> None:
 
     It is the worker, so it refuses while one runs. It can be interrupted at any time, and goes on where it was.
     """
-    trio.run(_drain, settings_of(ctx))
+    trio.run(_drain, settings_of(ctx, secret=True))
 
 
 async def _drain(settings: Settings) -> None:
@@ -157,27 +157,38 @@ async def _import(settings: Settings, source: Path | BinaryIO, size: int | None)
     except RecordingError as error:
         raise UsageError(
             f"{error}. The {number:,} records before it are in the queue; "
-            "mend the line and import again: what is there already does no harm"
+            "mend it, or get the file again if it is cut off, and import it again: what is there already does no harm"
         ) from None
     except OSError as error:
         raise UsageError(f"can't read {source}: {error.strerror}") from None
     finally:
         await producer.aclose()
-    click.echo(f"Imported {bar.summary()}.", err=True)
+    if number:
+        click.echo(f"Imported {bar.summary()}.", err=True)
+    else:
+        click.echo("The recording is empty: nothing was imported.", err=True)
 
 
 def _frames(records: Iterator[Record]) -> Iterator[tuple[bytes, int]]:
+    """Frames and how many records each holds; what came before a bad line is a frame too, and then the error follows."""
     taken: list[Record] = []
     size = 0
-    for record in records:
-        payload = getattr(record, "payload", b"")
-        if taken and (len(taken) >= MAX_RECORDS or size + len(payload) + 64 > MAX_FRAME_BYTES):
+    bad: RecordingError | None = None
+    while True:
+        try:
+            record = next(records, None)
+        except RecordingError as error:
+            record, bad = None, error
+        more = 0 if record is None else record_bytes(record)
+        if taken and (record is None or len(taken) >= MAX_RECORDS or size + more > MAX_FRAME_BYTES):
             yield encode_frame(taken), len(taken)
             taken, size = [], 0
+        if bad is not None:
+            raise bad
+        if record is None:
+            return
         taken.append(record)
-        size += len(payload) + 64
-    if taken:
-        yield encode_frame(taken), len(taken)
+        size += more
 
 
 async def _append(producer: Producer, frame: bytes) -> None:

@@ -36,7 +36,7 @@ def run(ctx: click.Context, part: Part | None, metrics_port: int | None) -> None
     Without PART it is the whole daemon in one process. `run subscriber` only receives into the queue, and `run worker` only takes
     the queue into the store: two processes, of which each may stop and start on its own.
     """
-    settings = settings_of(ctx)
+    settings = settings_of(ctx, secret=True)
     trio.run(_run, settings, part, metrics_port)
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Final
+
 import click
 import trio
 
@@ -10,6 +13,9 @@ from ps2daemon.cli.options import reading
 from ps2daemon.clock import SystemClock
 from ps2daemon.config import Settings
 from ps2daemon.supervisor import stop_on_signals
+
+STORE_SECONDS: Final = 10.0
+"""How long it waits for a store that is not there yet."""
 
 
 @click.command(
@@ -30,21 +36,39 @@ def serve(ctx: click.Context, host: str | None, port: int | None) -> None:
     """
     settings = settings_of(ctx)
     web = settings.web
-    trio.run(_serve, settings, web.host if host is None else host, web.port if port is None else port)
+    keys = ("web.host" if host is None else "--host", "web.port" if port is None else "--port")
+    trio.run(_serve, settings, web.host if host is None else host, web.port if port is None else port, keys)
 
 
-async def _serve(settings: Settings, host: str, port: int) -> None:
+async def _await_store(path: Path) -> None:
+    """Gives a daemon that was started a moment ago the time to make its store."""
+    with trio.move_on_after(STORE_SECONDS):
+        while not path.exists():  # noqa: ASYNC110, ASYNC240 (another process makes it)
+            await trio.sleep(0.1)
+
+
+async def _serve(settings: Settings, host: str, port: int, keys: tuple[str, str]) -> None:
     from ps2daemon.web.app import page_app
-    from ps2daemon.web.server import serve_app
+    from ps2daemon.web.server import check_bind, serve_app
 
     stopping = trio.Event()
+    await check_bind(host, port, *keys)
+    await _await_store(settings.store.path)
     async with reading(settings.store) as reader, trio.open_nursery() as nursery:
         nursery.start_soon(stop_on_signals, stopping)
         done = trio.Event()
 
         async def run(task_status: trio.TaskStatus[int]) -> None:
             app = page_app(reader, SystemClock())
-            await serve_app(app, host=host, port=port, stopping=stopping, task_status=task_status)
+            await serve_app(
+                app,
+                host=host,
+                port=port,
+                stopping=stopping,
+                host_key=keys[0],
+                port_key=keys[1],
+                task_status=task_status,
+            )
             done.set()
 
         bound = await nursery.start(run)

@@ -18,6 +18,8 @@ from ps2daemon.model.times import iso
 from ps2daemon.store.base import StoreReader
 
 ANSWER_SECONDS: Final = 3.0
+STAGES: Final = ("subscriber", "enricher", "writer", "reconciler")
+"""What has to run somewhere for a recording to come into the store."""
 
 
 @click.command(epilog=epilog("ps2daemon status", "ps2daemon status --json | jq .daemon"))
@@ -26,14 +28,21 @@ ANSWER_SECONDS: Final = 3.0
 def status(ctx: click.Context, as_json: bool) -> None:
     """Say whether it records, what waits in the queue and what the store holds.
 
-    Ends with 0 if every stage of the running daemon does what it is for, and with 1 otherwise. Disturbs nobody.
+    Ends with 0 if every stage runs and does what it is for, and queue and store are there; and with 1 otherwise. Disturbs
+    nobody.
     """
     settings = settings_of(ctx)
     facts: dict[str, Any] = {"daemon": {}, "queue": _queue(settings), "store": trio.run(_store, settings)}
     ports = settings.web.metrics_port, settings.web.metrics_port + 1
     for port in ports:
         facts["daemon"].update(_stages(settings, port))
-    ready = bool(facts["daemon"]) and all(stage["ready"] for stage in facts["daemon"].values())
+    missing = [stage for stage in STAGES if stage not in facts["daemon"]]
+    ready = (
+        not missing
+        and all(stage["ready"] for stage in facts["daemon"].values())
+        and "error" not in facts["queue"]
+        and "error" not in facts["store"]
+    )
     if as_json:
         click.echo(msgspec.json.encode(facts | {"ready": ready}))
     else:
@@ -98,9 +107,11 @@ async def _stored(store: StoreReader) -> dict[str, Any]:
 
 
 def _print(facts: dict[str, Any], ports: tuple[int, int]) -> None:
-    if not facts["daemon"]:
-        click.echo(f"daemon    not running: nothing answers on port {ports[0]} or {ports[1]}")
-    for name, stage in facts["daemon"].items():
+    for name in STAGES:
+        stage = facts["daemon"].get(name)
+        if stage is None:
+            click.echo(f"{name:<12}not running: nothing answers for it on port {ports[0]} or {ports[1]}")
+            continue
         why = f": {stage['why']}" if stage.get("why") else ""
         click.echo(f"{name:<12}{stage['state']}{why}")
     queue, store = facts["queue"], facts["store"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import tzinfo
 from typing import IO, Final
 
@@ -15,8 +15,9 @@ from rich.table import Table
 from ps2daemon.analysis.documents import rounded
 from ps2daemon.analysis.overlay import Overlay, differences, ratios
 from ps2daemon.analysis.population import Population, total
-from ps2daemon.analysis.view import ARREARS, faction_label, unrecorded
+from ps2daemon.analysis.view import ARREARS, Unrecorded, faction_label, unrecorded
 from ps2daemon.model import tables
+from ps2daemon.model.coverage import Span
 from ps2daemon.model.records import Ms
 from ps2daemon.model.times import from_ms, iso
 
@@ -75,10 +76,19 @@ def _overlay_rows(answer: Overlay) -> Iterator[Sequence[object]]:
                 )
 
 
-def print_population(file: IO[bytes], answer: Population | Overlay, zone: tzinfo, now: Ms) -> None:
+def print_population(
+    file: IO[bytes],
+    answer: Population | Overlay,
+    spans: Mapping[int, Sequence[Span]],
+    zone: tzinfo,
+    now: Ms,
+) -> None:
     """A table for each world, in local times of `zone`; on a terminal with colours.
 
     Instants in a row that were not recorded are one line that says why.
+
+    Args:
+        spans: all that are stored of each world.
     """
     text = io.TextIOWrapper(file, encoding="utf-8", newline="")
     terminal = file is sys.stdout.buffer and sys.stdout.isatty()
@@ -87,7 +97,12 @@ def print_population(file: IO[bytes], answer: Population | Overlay, zone: tzinfo
     )
     current = answer if isinstance(answer, Population) else answer.current
     for world_id in dict.fromkeys(series.world_id for series in current.series):
-        console.print(_world_table(current, world_id, zone, now))
+        if not spans[world_id]:
+            console.print(
+                f"{tables.world_name(world_id)} has never been recorded: the store has nothing of it\n"
+            )
+            continue
+        console.print(_world_table(current, world_id, spans[world_id], zone, now))
         if isinstance(answer, Overlay):
             console.print(_comparison_table(answer, world_id))
         console.print()
@@ -95,7 +110,7 @@ def print_population(file: IO[bytes], answer: Population | Overlay, zone: tzinfo
     text.detach()
 
 
-def _world_table(answer: Population, world_id: int, zone: tzinfo, now: Ms) -> Table:
+def _world_table(answer: Population, world_id: int, spans: Sequence[Span], zone: tzinfo, now: Ms) -> Table:
     series = [each for each in answer.series if each.world_id == world_id]
     table = Table(
         title=f"{tables.world_name(world_id)} ({world_id}), people online", title_justify="left", box=None
@@ -108,7 +123,7 @@ def _world_table(answer: Population, world_id: int, zone: tzinfo, now: Ms) -> Ta
     table.add_column("together", justify="right", style="bold")
     table.add_column("", style="yellow")
     together = total(series)
-    gaps = unrecorded(answer.spans[world_id], answer.times[0], answer.times[-1] + answer.step)
+    gaps = unrecorded(spans, answer.times[0], answer.times[-1] + answer.step)
     silent_until: Ms | None = None
     for index, at in enumerate(answer.times):
         if together[index] is None:
@@ -116,12 +131,7 @@ def _world_table(answer: Population, world_id: int, zone: tzinfo, now: Ms) -> Ta
             if silent_until is not None and at < silent_until:
                 continue
             silent_until = None if gap is None else gap.end
-            why = ""
-            if gap is not None and at < now - ARREARS:
-                until = min(gap.end, answer.times[-1] + answer.step)
-                why = f"not recorded until {_clock(until, zone)}: {gap.reason}"
-            elif gap is not None:
-                why = "not recorded yet"
+            why = "" if gap is None else _why(gap, at, zone, now)
             table.add_row(_clock(at, zone), *("—" for _ in series), "—", why)
         else:
             silent_until = None
@@ -129,6 +139,12 @@ def _world_table(answer: Population, world_id: int, zone: tzinfo, now: Ms) -> Ta
                 _clock(at, zone), *(f"{each.online[index]:,}" for each in series), f"{together[index]:,}", ""
             )
     return table
+
+
+def _why(gap: Unrecorded, at: Ms, zone: tzinfo, now: Ms) -> str:
+    if at >= now - ARREARS:
+        return "not in the store yet"
+    return gap.reason if gap.pending else f"not recorded until {_clock(gap.end, zone)}: {gap.reason}"
 
 
 def _clock(at: Ms, zone: tzinfo) -> str:

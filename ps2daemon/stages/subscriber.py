@@ -62,7 +62,6 @@ async def run_subscriber(
         full = await _receive(control, connections, intake, producer, clock, events)
         if full is not None:
             await _wait_for_room(control, full, intake, producer, events)
-    control.working()
     try:
         await _flush(control, intake, producer, events)
     except QueueFull as error:  # what is left was never vouched for

@@ -28,6 +28,7 @@ KEEP_ALIVE_SECONDS: Final = 30.0
 BACKLOG: Final = 128
 
 log = logging.getLogger("ps2daemon.web")
+log.setLevel(logging.WARNING)  # Hypercorn greets at INFO, whatever its own level says
 
 
 async def serve_app(
@@ -77,6 +78,15 @@ async def serve_app(
 
         await nursery.start(run)
         task_status.started(bound)
+
+
+async def check_bind(host: str, port: int, host_key: str = "web.host", port_key: str = "web.port") -> None:
+    """Finds out now, before anything else is started, whether `serve_app` will be able to listen there.
+
+    Raises:
+        ConfigError: it can't.
+    """
+    (await _bind(host, port, host_key, port_key)).close()
 
 
 async def _bind(host: str, port: int, host_key: str, port_key: str) -> socket.socket:
