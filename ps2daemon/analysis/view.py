@@ -38,16 +38,23 @@ REASONS: Final[dict[After, str]] = {
     "world_silent": "the server sent nothing",
     "disk_full": "the disk was full",
 }
-NOTHING_AFTER: Final = "nothing was recorded since"
-NOTHING_AT_ALL: Final = "nothing was recorded"
+NOTHING_BEFORE: Final = "nothing was recorded before"
+NOTHING_LATER: Final = "the store has nothing later yet, though it may wait in the queue"
+"""What a worker that is stopped or behind has not applied looks the same as what was never recorded."""
+NEVER: Final = "it has never been recorded"
 
 
 class Unrecorded(msgspec.Struct, frozen=True):
-    """`[start, end)` that nothing vouches for, and why, as a person says it."""
+    """`[start, end)` that nothing vouches for, and why, as a person says it.
+
+    Attributes:
+        pending: it lies after all that is stored, so it may be recorded all the same and only not in the store yet.
+    """
 
     start: Ms
     end: Ms
     reason: str
+    pending: bool = False
 
 
 class Line(msgspec.Struct, frozen=True):
@@ -130,7 +137,8 @@ async def world_view(
         series = _together(series)
         earlier = tuple(msgspec.structs.replace(each, series=_together(each.series)) for each in earlier)
     seen_until = min(query.end, max(query.start + 1, now))
-    until = max((span.end for span in await reader.spans([world_id])), default=None)
+    stored = await reader.spans([world_id])
+    until = max((span.end for span in stored), default=None)
     return View(
         world_id=world_id,
         start=query.start,
@@ -141,7 +149,7 @@ async def world_view(
         by=by,
         times=current.times,
         lines=_lines(series, earlier),
-        unrecorded=unrecorded(current.spans[world_id], query.start, min(query.end, now)),
+        unrecorded=unrecorded(stored, query.start, min(query.end, now)),
         alerts=tuple(await reader.alerts(query.start, query.end, [world_id])),
         locks=tuple(await reader.locks(query.start, query.end, [world_id])),
         comparisons=tuple(one for each in earlier for one in compare(series, each)),
@@ -161,19 +169,25 @@ def _lines(series: Sequence[Series], earlier: Sequence[Earlier]) -> tuple[Line, 
 
 
 def unrecorded(spans: Iterable[Span], start: Ms, end: Ms) -> tuple[Unrecorded, ...]:
-    """What lies in `[start, end)` and in none of the spans, which may be in any order and overlap."""
+    """What lies in `[start, end)` and in none of the spans.
+
+    Args:
+        spans: all that are stored of one world, in any order; they may overlap.
+    """
     found = []
     at = start
-    for span in sorted(spans, key=lambda span: (span.start, span.end)):
-        if span.end <= span.start:
-            continue
-        if span.start >= end:
+    ordered = sorted((span for span in spans if span.end > span.start), key=lambda span: span.start)
+    for span in ordered:
+        if at >= end:
             break
         if span.start > at:
-            found.append(Unrecorded(at, span.start, REASONS[span.after]))
+            reason = NOTHING_BEFORE if span is ordered[0] else REASONS[span.after]
+            found.append(Unrecorded(at, min(span.start, end), reason))
         at = max(at, span.end)
-    if end - at > (ARREARS if at > start else 0):
-        found.append(Unrecorded(at, end, NOTHING_AFTER if at > start else NOTHING_AT_ALL))
+    if not ordered and at < end:
+        found.append(Unrecorded(at, end, NEVER))
+    elif end - at > (ARREARS if at > start else 0):
+        found.append(Unrecorded(at, end, NOTHING_LATER, pending=True))
     return tuple(found)
 
 

@@ -180,7 +180,7 @@ async def test_an_empty_store_has_no_worlds() -> None:
         assert (await client.get("/api/v1/population")).json()["series"] == []
         chart = (await client.get("/api/v1/chart", params={"world": "10"})).json()
     assert chart["view"]["share"] == 0
-    assert [gap["reason"] for gap in chart["view"]["unrecorded"]] == ["nothing was recorded"]
+    assert [gap["reason"] for gap in chart["view"]["unrecorded"]] == ["it has never been recorded"]
 
 
 @pytest.mark.parametrize("path", [*FILES, "/api/v1/worlds", "/api/v1/nothing", "/api/v1/population?tz=x"])

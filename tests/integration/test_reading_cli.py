@@ -131,6 +131,22 @@ def test_a_table_says_why_there_are_no_numbers(config: Path) -> None:
         assert sum(numbers[:-1]) == numbers[-1]
 
 
+def test_a_table_does_not_claim_that_what_is_not_in_the_store_was_not_recorded(config: Path) -> None:
+    result = call(
+        config, "population", "--world", "10", "--from", "2026-03-15T16:00Z", "--to", "2026-03-15T20:00Z"
+    )
+    assert "the store has nothing later yet, though it may wait in the queue" in result.stdout
+    assert "recorded" not in result.stdout
+    result = call(config, "population", "--world", "10", "--from", "2026-03-12T16:00Z", "--to", "2026-03-13")
+    assert "not recorded until 2026-03-12 18:00: nothing was recorded before" in result.stdout
+
+
+def test_a_world_that_was_never_recorded_is_told(config: Path) -> None:
+    result = call(config, "population", "--world", "19", *WINDOW)
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout.strip() == "Jaeger has never been recorded: the store has nothing of it"
+
+
 def test_a_table_of_an_overlay_compares(config: Path) -> None:
     result = call(config, "population", "--world", "10", *WINDOW, "--overlay", "day", "--back", "1")
     assert "On average, against earlier" in result.stdout

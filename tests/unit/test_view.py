@@ -7,8 +7,9 @@ from zoneinfo import ZoneInfo
 from ps2daemon.analysis.population import PopulationQuery
 from ps2daemon.analysis.view import (
     ALL,
-    NOTHING_AFTER,
-    NOTHING_AT_ALL,
+    NEVER,
+    NOTHING_BEFORE,
+    NOTHING_LATER,
     REASONS,
     Unrecorded,
     latest,
@@ -35,17 +36,32 @@ def test_unrecorded_time_has_the_reason_of_the_span_behind_it() -> None:
         Span(10, T + 5 * HOUR, T + 5 * HOUR, "disk_full"),
     ]
     assert unrecorded(spans, T, T + 9 * HOUR) == (
-        Unrecorded(T, T + HOUR, REASONS["start"]),
+        Unrecorded(T, T + HOUR, NOTHING_BEFORE),
         Unrecorded(T + 4 * HOUR, T + 6 * HOUR, REASONS["world_down"]),
-        Unrecorded(T + 7 * HOUR, T + 9 * HOUR, NOTHING_AFTER),
+        Unrecorded(T + 7 * HOUR, T + 9 * HOUR, NOTHING_LATER, pending=True),
     )
+
+
+def test_a_window_within_one_gap_has_its_reason_too() -> None:
+    spans = [
+        Span(10, T, T + HOUR, "start"),
+        Span(10, T + 5 * HOUR, T + 6 * HOUR, "start"),
+    ]
+    for start, end, reason in (
+        (T - 2 * HOUR, T - HOUR, NOTHING_BEFORE),
+        (T + 2 * HOUR, T + 3 * HOUR, REASONS["start"]),
+    ):
+        assert unrecorded(spans, start, end) == (Unrecorded(start, end, reason),)
+    after = T + 7 * HOUR, T + 8 * HOUR
+    assert unrecorded(spans, *after) == (Unrecorded(*after, NOTHING_LATER, pending=True),)
+    assert unrecorded(spans, T, T + 2 * HOUR) == (Unrecorded(T + HOUR, T + 2 * HOUR, REASONS["start"]),)
 
 
 def test_the_last_minutes_are_no_gap_yet() -> None:
     spans = [Span(10, T, T + HOUR, "start")]
     assert unrecorded(spans, T, T + HOUR + 2 * MINUTE) == ()
     assert unrecorded(spans, T, T + HOUR + 4 * MINUTE) != ()
-    assert unrecorded([], T, T + MINUTE) == (Unrecorded(T, T + MINUTE, NOTHING_AT_ALL),)
+    assert unrecorded([], T, T + MINUTE) == (Unrecorded(T, T + MINUTE, NEVER),)
     assert unrecorded([], T + HOUR, T) == ()
 
 
@@ -67,7 +83,7 @@ async def test_a_view_of_all_together_with_earlier_days() -> None:
     assert view.comparisons[0].difference == 0.5
     assert view.share == 0.5
     assert view.recorded_until == T + 2 * HOUR
-    assert view.unrecorded == (Unrecorded(T + 2 * HOUR, T + 4 * HOUR, NOTHING_AFTER),)
+    assert view.unrecorded == (Unrecorded(T + 2 * HOUR, T + 4 * HOUR, NOTHING_LATER, pending=True),)
 
 
 async def test_what_is_yet_to_come_is_neither_missing_nor_counted() -> None:
