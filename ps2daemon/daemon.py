@@ -127,9 +127,7 @@ async def run(
     """
     health = Health()
     stages: list[StageSpec] = []
-    port = settings.web.metrics_port if metrics_port is None else metrics_port
-    if part == "worker" and metrics_port is None and port != 0:
-        port += 1
+    port = _metrics_port(settings, part) if metrics_port is None else metrics_port
     await check_bind(settings.web.host, port, "web.host", "web.metrics_port or --metrics-port")
     async with AsyncExitStack() as stack:
         producer: Producer | None = None
@@ -170,6 +168,12 @@ async def drain(settings: Settings, *, telemetry: Telemetry, clock: Clock, stop:
         if not stop.is_set():
             control = Health().add("reconciler", telemetry)
             await reconcile(control, ledger=worker.ledger, store=worker.store, events=telemetry)
+
+
+def _metrics_port(settings: Settings, part: Part | None) -> int:
+    """The configured one; a worker of its own takes the next."""
+    port = settings.web.metrics_port
+    return port + 1 if part == "worker" and port != 0 else port
 
 
 def _environments(settings: Settings) -> list[str]:
