@@ -83,10 +83,20 @@ def open_window(start: str | None, end: str | None, now: Ms, zone: tzinfo) -> tu
     """
     first = None if start is None else asking.parse_time(start, now=now, zone=zone)
     behind = None if end is None else asking.parse_time(end, now=now, zone=zone)
-    if first is not None and behind is not None and first >= behind:
-        what = "empty" if first == behind else "reversed"
-        raise UsageError(f"the window is {what}: let --to be later than --from")
+    if first is not None and behind is not None:
+        check_order(first, behind)
     return first, behind
+
+
+def check_order(start: Ms, end: Ms) -> None:
+    """Refuses a window that is empty or reversed, in the words of the command line.
+
+    Raises:
+        UsageError: it is.
+    """
+    if start >= end:
+        what = "empty" if start == end else "reversed"
+        raise UsageError(f"the window is {what}: let --to be later than --from")
 
 
 @asynccontextmanager

@@ -19,6 +19,7 @@ from ps2daemon.analysis.population import population as ask_population
 from ps2daemon.analysis.view import View, world_view
 from ps2daemon.cli import epilog, settings_of
 from ps2daemon.cli.options import (
+    check_order,
     empire_option,
     out_option,
     output,
@@ -125,6 +126,7 @@ def population(
     window = asking.parse_window(
         start, end, step, now=now, zone=place, buckets=TABLE_ROWS if kind == "table" else asking.GOOD_BUCKETS
     )
+    check_order(window.start, window.end)
     request = Request(
         asking.parse_worlds(worlds), asking.parse_empires(empires), window, place, by, back, now
     )

@@ -23,7 +23,7 @@ from ps2daemon.analysis.documents import (
     population_answer,
     rounded,
 )
-from ps2daemon.analysis.overlay import Period, overlay
+from ps2daemon.analysis.overlay import MAX_BACK, Period, overlay
 from ps2daemon.analysis.population import PopulationQuery, covered_share, population, spans_by_world
 from ps2daemon.analysis.view import Lines, View, faction_label, latest, world_view
 from ps2daemon.errors import UsageError
@@ -61,13 +61,17 @@ class Asked:
 
     def window(self) -> asking.Window:
         get = self._params.get
-        return asking.parse_window(
+        window = asking.parse_window(
             get("from", asking.DEFAULT_START),
             get("to", "now"),
             get("step", "auto"),
             now=self.now,
             zone=self.zone,
         )
+        if window.start >= window.end:
+            what = "empty" if window.start == window.end else "reversed"
+            raise UsageError(f"the window is {what}: let `to` be later than `from`")
+        return window
 
     def query(self) -> PopulationQuery:
         window = self.window()
@@ -80,13 +84,16 @@ class Asked:
     def one_of(self, name: str, choices: Sequence[str], default: str) -> str:
         value = self._params.get(name, default)
         if value not in choices:
-            raise UsageError(f"{value[:40]!r} is no {name}; choose from {', '.join(choices)}")
+            raise UsageError(f"{name} can't be {value[:40]!r}; it takes {', '.join(choices)}")
         return value
 
     def back(self) -> int:
         text = self._params.get("back", "1")
-        if not (text.isascii() and text.isdecimal()) or len(text) > 4:
-            raise UsageError(f"{text[:40]!r} is no number of periods back")
+        digits = text.isascii() and text.isdecimal() and len(text) <= 4
+        if not digits or not 1 <= int(text) <= MAX_BACK:
+            raise UsageError(
+                f"back can't be {text[:40]!r}; it takes a whole number of days or weeks, 1 to {MAX_BACK}"
+            )
         return int(text)
 
 

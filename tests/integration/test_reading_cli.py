@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import msgspec
@@ -171,11 +174,27 @@ def test_pictures_without_the_extra_are_one_clear_line(config: Path, monkeypatch
     )
 
 
+@pytest.mark.parametrize("kind", ["png", "pdf"])
+def test_a_picture_is_not_written_to_a_terminal(config: Path, kind: str) -> None:
+    ours, theirs = os.openpty()
+    command = [sys.executable, "-m", "ps2daemon", "--config", str(config), "population", "--format", kind]
+    try:
+        result = subprocess.run(command, stdout=theirs, stderr=subprocess.PIPE, text=True, timeout=60)
+    finally:
+        os.close(theirs)
+        os.close(ours)
+    assert result.returncode == 2
+    assert result.stderr == f"ps2daemon: error: a terminal can't show {kind}: give --out FILE\n"
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("population", "--from", "now", "--to", "-1h"), "the window is reversed"),
-        (("population", "--from", "2026-03-01", "--to", "2026-03-01"), "the window is empty"),
+        (
+            ("population", "--from", "now", "--to", "-1h"),
+            "the window is reversed: let --to be later than --from",
+        ),
+        (("population", "--from", "2026-03-01", "--to", "2026-03-01"), "the window is empty: let --to"),
         (("population", "--from", "2000-01-01", "--step", "1m"), "the window is too long"),
         (("population", "--tz", "Mars/Olympus"), "'Mars/Olympus' is no time zone"),
         (("population", "--world", "2"), "'2' is no world"),
@@ -185,7 +204,10 @@ def test_pictures_without_the_extra_are_one_clear_line(config: Path, monkeypatch
         (("population", "--json", "--format", "csv"), "--json and --format csv contradict each other"),
         (("population", "--out", "x.docx"), "x.docx does not say which format"),
         (("population", "--out", "/nowhere/x.csv"), "/nowhere/x.csv can't be written"),
-        (("export", "sessions", "--from", "now", "--to", "-1h"), "the window is reversed"),
+        (
+            ("export", "sessions", "--from", "now", "--to", "-1h"),
+            "the window is reversed: let --to be later than --from",
+        ),
         (("export", "locks", "--world", "Nowhere"), "'Nowhere' is no world"),
         (("export", "alerts", "--tz", "x"), "'x' is no time zone"),
     ],
