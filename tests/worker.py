@@ -128,7 +128,7 @@ class Scene:
         self.census = Census(self.calls, names)
         self.health = Health()
         ledger = Ledger(store, self.clock.now)
-        source = CharacterSource(self.census, chance=lambda: 0.0)
+        source = CharacterSource(self.census, observer=self.telemetry.characters(), chance=lambda: 0.0)
         naming = Naming(source=source, ledger=ledger, store=store, clock=self.clock, events=self.telemetry)
         self._names = names
         self.worker = daemon.Worker(self.consumer, self.letters, store, ledger, Handover(), source, naming)
