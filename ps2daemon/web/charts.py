@@ -30,6 +30,7 @@ LANE: Final = 8
 BAR: Final = 6
 """Pixels from lane to lane, and of one bar."""
 GAP_PIXELS: Final = 2
+"""The outline of a band, in the colour of its mark: what is seen of a gap shorter than a pixel's time."""
 STRIPE: Final = 4
 _DASHES: Final = ((6, 3), (2, 2), (9, 3, 2, 3), (1, 3))
 
@@ -191,7 +192,13 @@ def _unrecorded(gaps: Sequence[Unrecorded], x: Spec, theme: Theme, height: int) 
     return [
         {
             "data": {"values": rows},
-            "mark": {"type": "rect", "fill": gradient, "stroke": theme.stripe, "strokeWidth": GAP_PIXELS},
+            "mark": {
+                "type": "rect",
+                "fill": gradient,
+                "stroke": theme.mark,
+                "strokeOpacity": 0.6,
+                "strokeWidth": GAP_PIXELS,
+            },
             "encoding": {"x": {**x, "field": "start"}, "x2": {"field": "end"}},
         },
         {

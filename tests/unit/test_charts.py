@@ -129,6 +129,28 @@ async def test_vega_draws_it_with_the_line_broken() -> None:
     assert png.startswith(b"\x89PNG")
 
 
+async def test_vega_draws_a_gap_shorter_than_a_bucket() -> None:
+    """Three minutes in the middle of a bucket of thirty, in two weeks: a band of full height, its mark, and a broken line."""
+    vl_convert = pytest.importorskip("vl_convert", reason="pictures need the charts extra")
+    start = END - 5 * DAY + 13 * MINUTE
+    reader = fortnight(END, worlds=(10,), days=14, people=5, gaps=((END - start, 3 * MINUTE),))
+    query = PopulationQuery(start=END - 14 * DAY, end=END, step=30 * MINUTE, worlds=(10,))
+    view = await world_view(reader, query, lines="empires", by=None, back=1, zone=BERLIN, now=END)
+    assert [(gap.start, gap.end) for gap in view.unrecorded] == [(start, start + 3 * MINUTE)]
+    assert None not in view.lines[0].online, "no instant lies in it"
+    svg = vl_convert.vegalite_to_svg(chart(view, width=1000, height=300))
+    outline = THEMES["light"].mark
+    (band,) = re.findall(rf'<path[^>]*d="M([^"]*)"[^>]*stroke="{outline}"[^>]*>', svg)
+    x, top = (float(number) for number in re.split("[, h]", band)[:2])
+    assert x == pytest.approx(1000 * (start - query.start) / (14 * DAY), abs=0.1)
+    assert top == 0
+    assert "v300" in band
+    (mark,) = re.findall(rf'<path[^>]*transform="translate\(([0-9.]+),0\)"[^>]*fill="{outline}"', svg)
+    assert float(mark) == pytest.approx(x, abs=0.2)
+    (path,) = re.findall(r'aria-label="[^"]*empire: VS[^"]*"[^>]*d="([^"]*)"', svg)[:1]
+    assert path.count("M") == 2
+
+
 def test_a_name_can_neither_be_markup_nor_an_expression() -> None:
     """Only dates are labels of an axis, and those are made here; a gap's reason and an alert's name are data."""
     view = bare(unrecorded=(Unrecorded(0, MINUTE, "<img src=x onerror=alert(1)>"),))
