@@ -90,7 +90,19 @@ async def test_two_weeks_with_an_overlay(page: Page) -> None:
     said = await tab.value("document.querySelector('#world-10 .statement').innerText")
     assert "is recorded" in said
     assert said.count("the connection was lost") == 2
-    assert "1 week earlier" in await tab.value("document.querySelector('#world-10 .compare').innerText")
+    assert "up to Sun 15 Mar, 19:00" in said.replace("Sun, 15", "Sun 15"), "the clock of the axis"
+    assert said.index("9 Mar") < said.index("11:00–11:03"), "the oldest first"
+    assert (await tab.value("document.body.innerText")).count("Times are those of Europe/Berlin.") == 1
+    compared = await tab.value("document.querySelector('#world-10 .compare').innerText")
+    assert compared.splitlines()[0].split("\t") == [
+        "empire",
+        "against",
+        "on average",
+        "then",
+        "difference",
+        "in %",
+    ]
+    assert "1 week earlier" in compared
     assert await tab.value("window.violations") == []
     assert tab.complaints == []
     assert all(url.startswith((page.origin, "data:")) for url in tab.requested), tab.requested
@@ -114,6 +126,21 @@ async def test_what_the_pointer_shows(page: Page) -> None:
     assert f"Alert: {HOSTILE}" in shown, "a name that is markup is shown as what it is"
     assert await tab.value("document.querySelector('.tip img')") is None
     assert await tab.value("window.broken") is None
+
+
+async def test_times_are_said_as_the_axis_says_them(page: Page) -> None:
+    """The 24 hour clock, a gap within one minute without a range, and what may wait in the queue not as unrecorded."""
+    tab = page.tab
+    await tab.open(f"{page.origin}/?world=10&window=24h&tz=UTC")
+    await tab.until(MARKS)
+    said = await tab.value(
+        f"""import('/static/pointer.js').then(({{ dayClock, spanText }}) => [
+        spanText({{ start: {END + 10_000}, end: {END + 40_000} }}, dayClock('UTC')),
+        spanText({{ start: {END}, end: {END + 2 * HOUR} }}, dayClock('UTC')),
+    ])"""
+    )
+    assert said[0].endswith(" 18:00, for less than a minute")
+    assert said[1].endswith(" 18:00–20:00")
 
 
 async def test_the_address_restores_the_view(page: Page) -> None:
@@ -146,6 +173,15 @@ async def test_on_a_phone_nothing_is_wider_than_the_screen(page: Page) -> None:
     await tab.until(MARKS)
     assert await tab.value("document.documentElement.scrollWidth") <= 390
     assert await tab.value(f"{MARKS}.getBoundingClientRect().right") <= 390
+    heads = "[...document.querySelectorAll('#world-10 .compare th')].filter((head) => head.offsetWidth)"
+    assert await tab.value(f"{heads}.map((head) => head.innerText)") == [
+        "empire",
+        "against",
+        "difference",
+        "in %",
+        "trend a day",
+    ]
+    assert await tab.value(f"{heads}.at(-1).getBoundingClientRect().right") <= 390
 
 
 async def test_the_dark_theme_follows_the_system(page: Page) -> None:

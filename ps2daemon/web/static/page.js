@@ -1,7 +1,7 @@
 // The page: what is chosen is in the address, each world is a card, and a card is one answer of the API.
 // Names come from outside and only ever become text, never markup.
 
-import { attachPointer, element } from "./pointer.js";
+import { attachPointer, clock, dayClock, element, spanText } from "./pointer.js";
 
 const REFRESH_MS = 60_000;
 const WINDOWS = ["24h", "7d", "14d", "28d"];
@@ -122,33 +122,33 @@ function showNow(box, now, zone) {
     return;
   }
   const named = { 1: "VS", 2: "NC", 3: "TR", 4: "NSO", 0: "unknown" };
-  const time = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", timeZone: zone });
   const stale = Date.now() - Date.parse(now.at) > 10 * REFRESH_MS;
-  const day = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeZone: zone });
+  const time = stale ? dayClock(zone) : clock(zone, { hour: "2-digit", minute: "2-digit" });
   box.replaceChildren(
     element("span", { class: "all" }, `${now.total.toLocaleString()} online`),
     ...now.online.map((each) =>
       element("span", { class: `empire f${each.faction_id}` }, `${named[each.faction_id]} ${each.online.toLocaleString()}`)),
-    element("small", {}, `at ${stale ? `${day.format(new Date(now.at))}, ` : ""}${time.format(new Date(now.at))}`));
-}
-
-function spanText(gap, zone) {
-  const full = new Intl.DateTimeFormat(undefined, { weekday: "short", day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", timeZone: zone });
-  return full.formatRange(new Date(gap.start), new Date(gap.end));
+    element("small", {}, `at ${time.format(new Date(now.at))}`));
 }
 
 function showStatement(box, view, zone) {
+  const when = dayClock(zone);
   const parts = [`${(100 * view.share).toFixed(view.share > 0.999 && view.share < 1 ? 2 : 1)} % of this window is recorded`];
   if (view.recorded_until !== null) {
-    const full = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short", timeZone: zone });
-    parts.push(`up to ${full.format(new Date(view.recorded_until))}`);
+    parts.push(`up to ${when.format(new Date(view.recorded_until))}`);
   }
   parts.push(`one point every ${stepText(view.step_s)}`);
   box.replaceChildren(`${parts.join(", ")}.`);
   const gaps = view.unrecorded;
-  const listed = gaps.slice(-3).reverse();
-  for (const gap of listed) box.append(" ", element("span", { class: "gap" }, `Not recorded: ${spanText(gap, zone)} (${gap.reason}).`));
-  if (gaps.length > listed.length) box.append(` And ${gaps.length - listed.length} more gaps.`);
+  const listed = gaps.slice(-3);
+  for (const gap of listed) {
+    const said = gap.pending
+      ? `No numbers since ${when.format(new Date(gap.start))}: ${gap.reason}.`
+      : `Not recorded: ${spanText(gap, when)} (${gap.reason}).`;
+    box.append(" ", element("span", { class: "gap" }, said));
+  }
+  const more = gaps.length - listed.length;
+  if (more) box.append(` And ${more} earlier ${more === 1 ? "gap" : "gaps"}.`);
 }
 
 function stepText(seconds) {
@@ -158,8 +158,11 @@ function stepText(seconds) {
   return `${seconds} seconds`;
 }
 
+// The colours of up and down would be those of empires; an arrow and a sign say it without.
 function signed(value, digits) {
-  return `${value < 0 ? "−" : "+"}${Math.abs(value).toFixed(digits)}`;
+  const size = Math.abs(value).toFixed(digits);
+  if (Number(size) === 0) return `±${size}`;
+  return value < 0 ? `▼ −${size}` : `▲ +${size}`;
 }
 
 function showComparisons(box, view, by) {
@@ -174,19 +177,18 @@ function showComparisons(box, view, by) {
   }
   const trend = new Map(view.trends.map((row) => [row.faction_id, row.per_period]));
   const trending = [...trend.values()].some((value) => value !== null);
-  const heads = ["", "against", "on average", "then", "difference", "", ...(trending ? [`trend a ${by}`] : [])];
+  const heads = [["empire"], ["against"], ["on average", "mean"], ["then", "mean"], ["difference"], ["in %"], ...(trending ? [[`trend a ${by}`]] : [])];
   box.replaceChildren(element("table", {},
-    element("thead", {}, element("tr", {}, ...heads.map((head) => element("th", {}, head)))),
+    element("thead", {}, element("tr", {}, ...heads.map(([head, kind]) => element("th", { class: kind || "" }, head)))),
     element("tbody", {}, ...rows.map((row) => {
-      const direction = row.difference > 0 ? "up" : row.difference < 0 ? "down" : "";
       const slope = trend.get(row.faction_id);
       return element("tr", {},
         element("td", {}, element("span", { class: `empire f${row.faction_id < 0 ? "all" : row.faction_id}` }, row.label)),
         element("td", {}, row.period),
-        element("td", {}, row.mean.toFixed(1)),
-        element("td", {}, row.earlier_mean.toFixed(1)),
-        element("td", { class: direction }, signed(row.difference, 1)),
-        element("td", { class: direction }, row.ratio === null ? "" : `${signed(100 * (row.ratio - 1), 0)} %`),
+        element("td", { class: "mean" }, row.mean.toFixed(1)),
+        element("td", { class: "mean" }, row.earlier_mean.toFixed(1)),
+        element("td", {}, signed(row.difference, 1)),
+        element("td", {}, row.ratio === null ? "" : `${signed(100 * (row.ratio - 1), 0)} %`),
         ...(trending ? [element("td", {}, row.back === 1 && slope !== null ? signed(slope, 1) : "")] : []));
     }))));
 }
@@ -263,7 +265,8 @@ async function show() {
     await Promise.all(picked.map((world) => showWorld(world, view, byWorld.get(world.world_id), mine)));
     if (mine !== round) return;
     const total = now.worlds.reduce((sum, each) => sum + (each.total || 0), 0);
-    statusLine.textContent = picked.length > 1 ? `${total.toLocaleString()} online on these ${picked.length} worlds` : "";
+    const together = picked.length > 1 ? `${total.toLocaleString()} online on these ${picked.length} worlds. ` : "";
+    statusLine.textContent = `${together}Times are those of ${view.tz}.`;
   } catch (error) {
     if (mine === round) statusLine.textContent = `The server can't be asked: ${error.message}`;
   }

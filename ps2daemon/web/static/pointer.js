@@ -9,15 +9,29 @@ export function element(name, attributes, ...children) {
   return made;
 }
 
+// The page is in English and its axis has the 24 h clock, whatever the browser is set to.
+export function clock(zone, shown) {
+  return new Intl.DateTimeFormat("en-GB", { hourCycle: "h23", timeZone: zone, ...shown });
+}
+
+export function dayClock(zone) {
+  return clock(zone, { weekday: "short", day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" });
+}
+
+// From when to when a gap was; its two ends may be of one minute.
+export function spanText(gap, when) {
+  const [start, end] = [new Date(gap.start), new Date(gap.end)];
+  if (when.format(start) !== when.format(end)) return when.formatRange(start, end);
+  return `${when.format(start)}, for less than a minute`;
+}
+
 export function attachPointer(box, vegaView, view, zone) {
   for (const old of box.querySelectorAll(".needle, .tip")) old.remove();
   const needle = element("div", { class: "needle" });
   const tip = element("div", { class: "tip" });
   needle.hidden = tip.hidden = true;
   box.append(needle, tip);
-  const when = new Intl.DateTimeFormat(undefined, {
-    weekday: "short", day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", timeZone: zone,
-  });
+  const when = dayClock(zone);
 
   box.onpointermove = (event) => {
     const plot = box.querySelector("svg.marks");
@@ -57,8 +71,8 @@ function content(view, at, near, when) {
   const instant = view.from + bucket * view.step;
   const parts = [element("b", {}, when.format(new Date(gap ? at : instant)))];
   if (gap) {
-    parts.push(element("p", { class: "gap" }, `Not recorded: ${gap.reason}.`));
-    parts.push(element("p", { class: "more" }, when.formatRange(new Date(gap.start), new Date(gap.end))));
+    parts.push(element("p", { class: "gap" }, `${gap.pending ? "No numbers" : "Not recorded"}: ${gap.reason}.`));
+    parts.push(element("p", { class: "more" }, gap.pending ? `since ${when.format(new Date(gap.start))}` : spanText(gap, when)));
   } else parts.push(values(view, bucket));
   for (const alert of view.alerts) {
     if (alert.start - near <= at && at <= alert.end + near) {
