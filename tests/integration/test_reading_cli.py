@@ -255,13 +255,13 @@ def test_serve_on_a_port_in_use_is_one_clear_line(config: Path) -> None:
         port = other.getsockname()[1]
         result = call(config, "serve", "--port", str(port))
     assert result.exit_code == 2
-    assert result.stderr == f"ps2daemon: error: port {port} is in use: choose another web.port\n"
+    assert result.stderr == f"ps2daemon: error: port {port} is in use: choose another --port\n"
 
 
 def test_serve_at_an_address_of_another_machine_is_one_clear_line(config: Path) -> None:
     result = call(config, "serve", "--host", "192.0.2.1", "--port", "0")
     assert result.exit_code == 2
-    assert "192.0.2.1 is no address of this machine: choose another web.host" in result.stderr
+    assert "192.0.2.1 is no address of this machine: choose another --host" in result.stderr
     assert result.stderr.count("\n") == 1
 
 
