@@ -178,8 +178,8 @@ def test_a_bad_line_of_a_recording_is_named(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("--from", "2026-03-02", "--to", "2026-03-01"), "2026-03-01"),
-        (("--from", "2026-03-02", "--to", "2026-03-02"), "2026-03-02"),
+        (("--from", "2026-03-02", "--to", "2026-03-01"), "reversed: let --to be later"),
+        (("--from", "2026-03-02", "--to", "2026-03-02"), "empty: let --to be later"),
         (("--from", "1990-01-01", "--step", "1s"), "100,000"),
         (("--tz", "Mars/Olympus"), "Mars/Olympus"),
         (("--world", "12345"), "12345"),
