@@ -35,8 +35,8 @@ from ps2daemon.store.base import (
 from ps2daemon.store.changes import Changes, named
 from ps2daemon.store.world_events import WorldEvents, events_of_worlds, world_events
 
-CACHED_SESSIONS: Final = 20_000
-"""How many sessions the cache of characters holds: about 10 MB."""
+CACHED_SESSIONS: Final = 12_000
+"""How many sessions the cache of characters holds: about 6 MB."""
 CONFLICTS: Final = 5
 PAGE: Final = 500
 """How many characters are settled with one commit."""

@@ -23,7 +23,7 @@ Ts = TypeVarTuple("Ts")
 
 BUSY_SECONDS: Final = 2.0
 """How long a call waits for another process's lock; well under the ten seconds in which the program has to stop."""
-WRITER_CACHE_KIB: Final = 6 * 1024
+WRITER_CACHE_KIB: Final = 4 * 1024
 READER_CACHE_KIB: Final = 8 * 1024
 CHECKPOINT_PAGES: Final = 4096
 """16 MiB of log before it is moved into the file: a busy batch writes 4 to 8 MiB."""
