@@ -21,7 +21,7 @@ from ps2daemon.model.recording import format_line
 from ps2daemon.model.records import Record
 from ps2daemon.model.times import iso
 from ps2daemon.queue.base import Producer, QueueStatistics
-from ps2daemon.queue.frames import MAX_FRAME_BYTES, MAX_RECORDS, decode_frame, encode_frame, record_bytes
+from ps2daemon.queue.frames import decode_frame, encode_frames, frame_header
 from ps2daemon.queue.recordings import read_recording
 from ps2daemon.queue.sqlite import peek as peek_frames
 from ps2daemon.queue.sqlite import read_statistics
@@ -43,7 +43,7 @@ def status(ctx: click.Context, as_json: bool) -> None:
     """Say how much waits in the queue. Disturbs nobody."""
     statistics = read_statistics(settings_of(ctx).queue.directory)
     if as_json:
-        click.echo(msgspec.json.encode(_facts(statistics)))
+        click.echo(msgspec.json.encode(queue_facts(statistics)))
         return
     click.echo(f"records   {statistics.records:,} in {statistics.frames:,} frames")
     share = statistics.bytes / statistics.max_bytes if statistics.max_bytes else 0.0
@@ -52,7 +52,8 @@ def status(ctx: click.Context, as_json: bool) -> None:
     click.echo(f"retained  {statistics.retained:,} frames that are done with")
 
 
-def _facts(statistics: QueueStatistics) -> dict[str, Any]:
+def queue_facts(statistics: QueueStatistics) -> dict[str, Any]:
+    """A queue's state as JSON has it."""
     facts = msgspec.structs.asdict(statistics)
     oldest = facts.pop("oldest_at")
     return facts | {"oldest_at": None if oldest is None else iso(oldest)}
@@ -150,10 +151,13 @@ async def _import(settings: Settings, source: Path | BinaryIO, size: int | None)
             Bar("Importing", size) as bar,
             source.open("rb") if isinstance(source, Path) else nullcontext(source) as file,
         ):
-            for frame, records in _frames(read_recording(file)):
+            bad: list[RecordingError] = []
+            for frame in encode_frames(_until_bad(read_recording(file), bad)):
                 await _append(producer, frame)
-                number += records
+                number += frame_header(frame).records
                 bar.update(file.tell() if size is not None else 0, number)
+            if bad:
+                raise bad[0]
     except RecordingError as error:
         raise UsageError(
             f"{error}. The {number:,} records before it are in the queue; "
@@ -169,26 +173,12 @@ async def _import(settings: Settings, source: Path | BinaryIO, size: int | None)
         click.echo("The recording is empty: nothing was imported.", err=True)
 
 
-def _frames(records: Iterator[Record]) -> Iterator[tuple[bytes, int]]:
-    """Frames and how many records each holds; what came before a bad line is a frame too, and then the error follows."""
-    taken: list[Record] = []
-    size = 0
-    bad: RecordingError | None = None
-    while True:
-        try:
-            record = next(records, None)
-        except RecordingError as error:
-            record, bad = None, error
-        more = 0 if record is None else record_bytes(record)
-        if taken and (record is None or len(taken) >= MAX_RECORDS or size + more > MAX_FRAME_BYTES):
-            yield encode_frame(taken), len(taken)
-            taken, size = [], 0
-        if bad is not None:
-            raise bad
-        if record is None:
-            return
-        taken.append(record)
-        size += more
+def _until_bad(records: Iterator[Record], bad: list[RecordingError]) -> Iterator[Record]:
+    """The records before the first bad line, whose error is put into `bad`."""
+    try:
+        yield from records
+    except RecordingError as error:
+        bad.append(error)
 
 
 async def _append(producer: Producer, frame: bytes) -> None:

@@ -66,15 +66,13 @@ def _stages(settings: Settings, port: int) -> dict[str, Any]:
 
 
 def _queue(settings: Settings) -> dict[str, Any]:
+    from ps2daemon.cli.queue import queue_facts
     from ps2daemon.queue.sqlite import read_statistics
 
     try:
-        statistics = read_statistics(settings.queue.directory)
+        return queue_facts(read_statistics(settings.queue.directory))
     except QueueError as error:
         return {"error": str(error)}
-    facts = msgspec.structs.asdict(statistics)
-    oldest = facts.pop("oldest_at")
-    return facts | {"oldest_at": None if oldest is None else iso(oldest)}
 
 
 async def _store(settings: Settings) -> dict[str, Any]:
