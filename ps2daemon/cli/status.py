@@ -13,7 +13,7 @@ from ps2daemon.cli import epilog, settings_of
 from ps2daemon.config import Settings
 from ps2daemon.errors import QueueError, StoreError
 from ps2daemon.model import tables
-from ps2daemon.model.coverage import WorldCoverage
+from ps2daemon.model.coverage import coverage_by_world
 from ps2daemon.model.times import iso
 from ps2daemon.store.base import StoreReader
 
@@ -90,9 +90,7 @@ async def _store(settings: Settings) -> dict[str, Any]:
 
 async def _stored(store: StoreReader) -> dict[str, Any]:
     until = await store.records_until()
-    coverage: dict[int, WorldCoverage] = {}
-    for span in await store.spans():
-        coverage.setdefault(span.world_id, WorldCoverage()).add(span)
+    coverage = coverage_by_world(await store.spans())
     return {
         "records_until": None if until is None else iso(until),
         "counts": await store.counts(),

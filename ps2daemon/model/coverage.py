@@ -135,3 +135,11 @@ class WorldCoverage:
                 found.append(Gap(self._ends[index], self._starts[index + 1], self._afters[index + 1]))
             index += 1
         return found
+
+
+def coverage_by_world(spans: Iterable[Span | CoverageRecord]) -> dict[int, WorldCoverage]:
+    """The coverage of every world that has a span."""
+    coverage: dict[int, WorldCoverage] = {}
+    for span in spans:
+        coverage.setdefault(span.world_id, WorldCoverage()).add(span)
+    return coverage

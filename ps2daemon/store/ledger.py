@@ -21,7 +21,7 @@ from cachetools import LRUCache
 from ps2daemon.census.rest import Identity
 from ps2daemon.errors import StoreConflict
 from ps2daemon.model.batch import Batch
-from ps2daemon.model.coverage import Gap, Span, WorldCoverage
+from ps2daemon.model.coverage import Gap, Span, WorldCoverage, coverage_by_world
 from ps2daemon.model.events import Login, Logout
 from ps2daemon.model.records import Ms
 from ps2daemon.model.sessions import CAP, Character, Evidence, Folded, fold, settle
@@ -141,9 +141,7 @@ class Ledger:
     async def _open(self) -> dict[int, WorldCoverage]:
         """What the ledger keeps in memory of the store, read again after anything that failed."""
         if self._coverage is None:
-            coverage: dict[int, WorldCoverage] = {}
-            for span in await self._store.spans():
-                coverage.setdefault(span.world_id, WorldCoverage()).add(span)
+            coverage = coverage_by_world(await self._store.spans())
             self._until = await self._store.records_until() or 0
             self._coverage = coverage
         return self._coverage

@@ -7,7 +7,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from ps2daemon.analysis.population import PopulationQuery, population
-from ps2daemon.model.coverage import WorldCoverage
+from ps2daemon.model.coverage import WorldCoverage, coverage_by_world
 from ps2daemon.model.records import MINUTE, Ms
 from ps2daemon.simulator.truth import Truth
 from ps2daemon.store.base import StoreReader
@@ -26,10 +26,7 @@ class Comparison:
 
 async def coverage_of(store: StoreReader) -> dict[int, WorldCoverage]:
     """What the store vouches for."""
-    coverage: dict[int, WorldCoverage] = {}
-    for span in await store.spans():
-        coverage.setdefault(span.world_id, WorldCoverage()).add(span)
-    return coverage
+    return coverage_by_world(await store.spans())
 
 
 async def unnamed(store: StoreReader) -> set[str]:
