@@ -183,7 +183,7 @@ def open_writer(path: Path) -> sqlite3.Connection:
     with foreign_errors(path):
         connection = connect(path, read_only=False)
         try:
-            _version(connection, path)
+            _version_alone(connection, path)
             set_up_writing(connection, path)
             migrate(connection, path)
         except BaseException:
@@ -206,7 +206,7 @@ def check_reader(path: Path) -> None:
     except OSError as error:
         raise StoreUnavailable(f"the store {path} can't be read: {error.strerror}") from error
     with foreign_errors(path), closing(connect(path, read_only=True)) as connection:
-        version = _version(connection, path)
+        version = _version_alone(connection, path)
     if version == 0:
         raise StoreMismatch(_nothing_there(path))
     if version < VERSION:
@@ -222,7 +222,7 @@ def _nothing_there(path: Path) -> str:
 
 def migrate(connection: sqlite3.Connection, path: Path) -> None:
     """Takes the steps from the version that the file has to this one."""
-    while _version(connection, path) < VERSION:
+    while _version_alone(connection, path) < VERSION:
         with transaction(connection):
             version = _version(connection, path)  # another process may have been faster
             if version < VERSION:
@@ -231,7 +231,17 @@ def migrate(connection: sqlite3.Connection, path: Path) -> None:
                 connection.execute(f"PRAGMA user_version = {version + 1}")
 
 
+def _version_alone(connection: sqlite3.Connection, path: Path) -> int:
+    """`_version` as of one moment: another process may be making the store just now."""
+    connection.execute("BEGIN")
+    try:
+        return _version(connection, path)
+    finally:
+        connection.rollback()
+
+
 def _version(connection: sqlite3.Connection, path: Path) -> int:
+    """The version, which takes several statements to find: inside a transaction."""
     (mark,) = connection.execute("PRAGMA application_id").fetchone()
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if mark != APPLICATION_ID:
