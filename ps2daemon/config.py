@@ -67,13 +67,34 @@ class QueueSettings(msgspec.Struct, frozen=True, kw_only=True):
     topic: str
 
 
+class ElasticsearchSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What of `[store]` concerns Elasticsearch.
+
+    Attributes:
+        urls: one or several hosts of one cluster.
+        username, password: basic authentication; both or none.
+        api_key: instead of them, as the server encoded it.
+        ca_file: certificates to trust instead of the system's.
+        replicas: of each new index.
+        timeout_seconds: how long one request may take.
+    """
+
+    urls: tuple[str, ...]
+    index_prefix: str = "ps2"
+    username: str | None = None
+    password: Secret | None = None
+    api_key: Secret | None = None
+    ca_file: Path | None = None
+    replicas: int = 0
+    timeout_seconds: float = 30.0
+
+
 class StoreSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """`[store]`."""
+    """`[store]`. `path` is SQLite's."""
 
     kind: str
     path: Path
-    url: str
-    index_prefix: str
+    elasticsearch: ElasticsearchSettings
 
 
 class WebSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -140,7 +161,13 @@ def load_settings(path: Path | None, environ: Mapping[str, str], *, secret: bool
         ),
         streams=tuple(_stream(number, given, base) for number, given in enumerate(streams, 1)),
         queue=QueueSettings(**values["queue"]),
-        store=StoreSettings(**values["store"]),
+        store=StoreSettings(
+            kind=values["store"]["kind"],
+            path=values["store"]["path"],
+            elasticsearch=ElasticsearchSettings(
+                urls=(values["store"]["url"],), index_prefix=values["store"]["index_prefix"]
+            ),
+        ),
         web=WebSettings(**values["web"]),
     )
 

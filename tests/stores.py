@@ -21,6 +21,7 @@ from ps2daemon.model.times import LAST_MS
 from ps2daemon.store.base import (
     CharacterDocument,
     Commit,
+    Committed,
     Count,
     SessionDocument,
     Stored,
@@ -128,9 +129,9 @@ class FaultyStore(SqliteStore):
         self.scope.cancel()
         await trio.lowlevel.checkpoint()
 
-    async def commit(self, commit: Commit) -> None:
+    async def commit(self, commit: Commit) -> Committed:
         commit_now = super().commit
-        await self._faultily(lambda: commit_now(commit), commit)
+        return await self._faultily(lambda: commit_now(commit), commit)
 
     async def load_characters(self, character_ids: Collection[str]) -> dict[str, Stored]:
         load = super().load_characters

@@ -102,6 +102,11 @@ async def _bury(
     letters = [(broken.frame, broken.reason) for broken in handed.broken]
     letters += [(encode_frame([refused.record]), refused.reason) for refused in handed.batch.refused]
     letters += [(encode_frame([_record(event)]), TOO_OLD) for event in applied.too_old]
+    letters += [
+        (encode_frame([_record(event)]), f"the store refuses its character: {reason}")
+        for character_id, reason in applied.refused.items()
+        for event in handed.batch.events[character_id]
+    ]
     for frame, reason in letters:
         try:
             await dead_letters.put(frame, reason, 1, at)

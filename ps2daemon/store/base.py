@@ -8,7 +8,8 @@ Promises:
   first, then characters, then coverage. A store without transactions does it in this order; repeating a commit that broke off
   in between, or one that went through, gives the same state.
 - A character document is written only if its version is still the expected one; otherwise `StoreConflict`, and the caller loads it
-  and decides again.
+  and decides again. A version is a number that only the store understands, other than 0, and changes with each write.
+- What the store can't take of a character, whatever is tried, is left out with the character and named in the answer; the rest is written.
 - What `commit` returned for is durable.
 - `load_*` see every commit that returned; searches and counts may lag behind until `refresh`.
 - Errors: `StoreUnavailable` (wait, try again), `StoreConflict`, `StoreMismatch`; nothing else on purpose.
@@ -16,7 +17,7 @@ Promises:
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 import msgspec
@@ -70,6 +71,14 @@ class CharacterDocument(msgspec.Struct, frozen=True):
         return self.state.sessions[-1].world_id if self.state.sessions else None
 
 
+class Edge(NamedTuple):
+    """A login of a character, or a logout."""
+
+    character_id: str
+    at: Ms
+    login: bool
+
+
 class Stored(NamedTuple):
     """A character document and the version to expect when it is written again; a new one has version 0."""
 
@@ -100,6 +109,18 @@ class Commit(msgspec.Struct, frozen=True, kw_only=True):
     unsettled: Sequence[Unsettled] = ()
     settled: Sequence[str] = ()
     records_until: Ms | None = None
+
+
+class Committed(NamedTuple):
+    """What came of a commit.
+
+    Attributes:
+        versions: of the characters that were written.
+        refused: characters that the store can't take, and why; nothing of them counts as written.
+    """
+
+    versions: Mapping[str, int]
+    refused: Mapping[str, str]
 
 
 class Unsettled(msgspec.Struct, frozen=True):
@@ -195,13 +216,13 @@ class Store(StoreReader, Protocol):
     async def load_characters(self, character_ids: Collection[str]) -> dict[str, Stored]:
         """Those that exist."""
 
-    async def has_session_edge(self, character_id: str, at: Ms, *, login: bool) -> bool:
-        """Whether a session document has this login, or ended with this logout."""
+    async def known_edges(self, edges: Collection[Edge]) -> set[Edge]:
+        """Those that a session document has as its login, or ended with as its logout."""
 
     async def unnamed_sessions(self, character_ids: Collection[str]) -> list[SessionDocument]:
         """The sessions of these characters that have no empire yet (`faction_id` 0)."""
 
-    async def commit(self, commit: Commit) -> None:
+    async def commit(self, commit: Commit) -> Committed:
         """See the module's promises.
 
         Raises:

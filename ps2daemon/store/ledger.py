@@ -28,6 +28,7 @@ from ps2daemon.model.sessions import CAP, Character, Evidence, Folded, fold, set
 from ps2daemon.store.base import (
     CharacterDocument,
     Commit,
+    Edge,
     Store,
     Stored,
     Unsettled,
@@ -51,11 +52,13 @@ class Applied(msgspec.Struct, frozen=True):
         characters: how many were touched.
         unnamed: those of them that nobody has named yet.
         too_old: events from before what their character still holds, and that are no repetition.
+        refused: characters whose events the store can't take, and why.
     """
 
     characters: int
     unnamed: tuple[str, ...]
     too_old: tuple[Login | Logout, ...]
+    refused: Mapping[str, str]
 
 
 class Settled(msgspec.Struct, frozen=True):
@@ -173,19 +176,21 @@ class Ledger:
                 found[character_id] = Stored(CharacterDocument(character_id, None, 0, None, Character()), 0)
         return found
 
-    async def _commit(self, commit: Commit) -> None:
-        """Commits, and makes what is kept in memory follow; after any failure nothing is kept."""
+    async def _commit(self, commit: Commit) -> Mapping[str, str]:
+        """Commits, and makes what is kept in memory follow; after any failure nothing is kept. Returns who was refused."""
         try:
-            await self._store.commit(commit)
+            versions, refused = await self._store.commit(commit)
         except BaseException:
             self._cache.clear()
             self._coverage = None
             raise
-        for document, version in commit.characters:
-            stored = Stored(document, version + 1)
+        for document, _ in commit.characters:
             self._cache.pop(document.character_id, None)
-            if _sessions_of(stored) <= self._cache.maxsize:
-                self._cache[document.character_id] = stored
+            if document.character_id in versions:
+                stored = Stored(document, versions[document.character_id])
+                if _sessions_of(stored) <= self._cache.maxsize:
+                    self._cache[document.character_id] = stored
+        return refused
 
     async def _apply(self, batch: Batch, identities: Mapping[str, Identity]) -> Applied:
         coverage = await self._open()
@@ -205,11 +210,11 @@ class Ledger:
                 changes.take(before, msgspec.structs.replace(after, state=folded.character), folded)
             events = await events_of_worlds(self._store, batch.changes, batch.locks, self._as_of())
             await self._name_outgrown(changes)
-            unknown = [event for event in too_old if not await self._is_repetition(event)]
+            unknown = await self._no_repetitions(too_old)
         except BaseException:
             self._coverage = None
             raise
-        await self._commit(
+        refused = await self._commit(
             Commit(
                 sessions=changes.sessions,
                 gone_sessions=changes.gone,
@@ -228,12 +233,13 @@ class Ledger:
             for character_id in batch.events
             if stored[character_id].document.enriched_at is None and character_id not in identities
         )
-        return Applied(len(batch.events), unnamed, tuple(unknown))
+        return Applied(len(batch.events), unnamed, unknown, refused)
 
-    async def _is_repetition(self, event: Login | Logout) -> bool:
-        return await self._store.has_session_edge(
-            event.character_id, event.at, login=isinstance(event, Login)
-        )
+    async def _no_repetitions(self, too_old: Sequence[Login | Logout]) -> tuple[Login | Logout, ...]:
+        if not too_old:
+            return ()
+        known = await self._store.known_edges([_edge(event) for event in too_old])
+        return tuple(event for event in too_old if _edge(event) not in known)
 
     def _extend(self, coverage: dict[int, WorldCoverage], spans: Iterable[Span]) -> list[Unsettled]:
         unsettled = []
@@ -308,6 +314,10 @@ class Ledger:
                     )
                 )
         return changed
+
+
+def _edge(event: Login | Logout) -> Edge:
+    return Edge(event.character_id, event.at, isinstance(event, Login))
 
 
 def _sessions_of(stored: Stored) -> int:

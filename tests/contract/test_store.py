@@ -15,6 +15,7 @@ from ps2daemon.model.sessions import Character, Check, Session
 from ps2daemon.store.base import (
     CharacterDocument,
     Commit,
+    Edge,
     Stored,
     Unsettled,
 )
@@ -42,8 +43,8 @@ async def test_an_empty_store_answers_everything(backend: Backend) -> None:
         await store.refresh()
         assert await store.load_characters(["1"]) == {}
         assert await store.load_characters([]) == {}
-        assert not await store.has_session_edge("1", T0, login=True)
-        assert not await store.has_session_edge("1", T0, login=False)
+        assert await store.known_edges([Edge("1", T0, True), Edge("1", T0, False)]) == set()
+        assert await store.known_edges([]) == set()
         assert await store.unsettled() == []
         assert await store.estimated(10, 0, T0, "", 10) == []
         assert await store.open_since(T0, "", 10) == []
@@ -139,17 +140,22 @@ async def test_a_document_replaces_the_one_of_its_id(backend: Backend) -> None:
         assert await store.open_since(T0 + 2 * DAY, "", 10) == []
 
 
-async def test_the_version_grows_by_one_with_each_commit(backend: Backend) -> None:
+async def test_a_commit_tells_the_versions_that_came_of_it(backend: Backend) -> None:
     # So that the only writer may keep what it wrote and need not load it again.
     async with backend() as (store, _):
-        first = None
+        versions = [0]
         for number in range(3):
-            loaded = await store.load_characters(["1"])
-            version = loaded["1"].version if loaded else 0
-            if first is None and loaded:
-                first = version - number
-            assert version == (0 if first is None else first + number)
-            await store.commit(all_of(character("1", session(T0 + number)), version=version))
+            told = all_of(character("1", session(T0 + number)), version=versions[-1])
+            versions.append((await store.commit(told)).versions["1"])
+            assert (await store.load_characters(["1"]))["1"].version == versions[-1]
+        assert len(set(versions)) == len(versions)
+        told = all_of(character("2", session(T0)), character("3", session(T0)))
+        committed = await store.commit(told)
+        assert committed.refused == {}
+        assert {key: stored.version for key, stored in (await store.load_characters("123")).items()} == {
+            "1": versions[-1],
+            **committed.versions,
+        }
 
 
 async def test_sessions_are_deleted_by_id(backend: Backend) -> None:
@@ -384,11 +390,12 @@ async def test_sessions_without_an_empire_are_found(backend: Backend) -> None:
     named = character("2", session(T0), name="b", faction_id=2, enriched_at=T0)
     unnamed = character("1", session(T0, T0 + SECOND), session(T0 + MINUTE))
     async with backend() as (store, _):
-        await store.commit(all_of(unnamed, named, character("3", session(T0))))
+        committed = await store.commit(all_of(unnamed, named, character("3", session(T0))))
         await store.refresh()
         found = await store.unnamed_sessions(["1", "2", "4"])
         assert sorted(found, key=lambda document: document.session_id) == sessions_of(unnamed)
         assert await store.unnamed_sessions([]) == []
-        await store.commit(all_of(msgspec.structs.replace(unnamed, faction_id=1), version=1))
+        version = committed.versions["1"]
+        await store.commit(all_of(msgspec.structs.replace(unnamed, faction_id=1), version=version))
         await store.refresh()
         assert await store.unnamed_sessions(["1", "2"]) == []

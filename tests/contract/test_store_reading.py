@@ -19,6 +19,7 @@ from ps2daemon.store.base import (
     CharacterDocument,
     Commit,
     Count,
+    Edge,
     SessionDocument,
     Store,
     Stored,
@@ -104,13 +105,13 @@ async def test_edges_of_sessions_are_found_long_after(backend: Backend) -> None:
         await store.commit(all_of(*documents))
         await store.refresh()
         edges = [
-            (character_id, at, login)
+            Edge(character_id, at, login)
             for character_id in "123456"
             for at in (T0, T0 + HOUR)
             for login in (True, False)
-            if await store.has_session_edge(character_id, at, login=login)
         ]
-        assert edges == [
+        known = await store.known_edges(edges)
+        assert [edge for edge in edges if edge in known] == [
             ("1", T0, True),
             ("1", T0 + HOUR, False),
             ("2", T0, True),  # the end of "2" is an estimate: no logout is known
@@ -305,18 +306,14 @@ async def check_searches(store: Store, characters: list[CharacterDocument], data
             if each.logout_ts is None and each.login_ts is not None and each.login_ts <= at
         }
     )
-    for each in sessions:
-        assert each.login_ts is None or await store.has_session_edge(
-            each.character_id, each.login_ts, login=True
-        )
-        if each.logout_ts is not None:
-            known = any(
-                other.character_id == each.character_id
-                and other.logout_ts == each.logout_ts
-                and other.ended_by == "logout"
-                for other in sessions
-            )
-            assert await store.has_session_edge(each.character_id, each.logout_ts, login=False) == known
+    logins = {Edge(each.character_id, each.login_ts, True) for each in sessions if each.login_ts is not None}
+    ends = {Edge(each.character_id, each.logout_ts, False) for each in sessions if each.logout_ts is not None}
+    logouts = {
+        Edge(each.character_id, each.logout_ts, False)
+        for each in sessions
+        if each.logout_ts is not None and each.ended_by == "logout"
+    }
+    assert await store.known_edges(logins | ends) == logins | logouts
 
 
 @given(history=folded(), start=moments(), hours=st.integers(1, 60))

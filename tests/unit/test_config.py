@@ -106,7 +106,10 @@ def test_every_key_is_read_from_the_file(folder: Path) -> None:
     assert (queue.directory, queue.max_bytes, queue.retain) == (folder / "q", 2_000_000, 5)
     assert (queue.brokers, queue.topic) == (("kafka:9092", "10.0.0.1:9093"), "t")
     assert settings.store.path == Path("/var/lib/x.db")
-    assert (settings.store.url, settings.store.index_prefix) == ("https://es:9200", "x")
+    assert (settings.store.elasticsearch.urls, settings.store.elasticsearch.index_prefix) == (
+        ("https://es:9200",),
+        "x",
+    )
     assert (settings.web.host, settings.web.port, settings.web.metrics_port) == ("::1", 0, 65535)
 
 

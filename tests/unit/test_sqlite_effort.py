@@ -16,7 +16,7 @@ import pytest
 
 from ps2daemon.errors import StoreConflict
 from ps2daemon.model.records import DAY, HOUR, MINUTE, Ms
-from ps2daemon.store.base import Commit
+from ps2daemon.store.base import Commit, Edge
 from ps2daemon.store.sqlite import reading, rows, writing
 from ps2daemon.store.sqlite.schema import open_writer
 from tests.contract.stores import T0, all_of, character, session
@@ -112,8 +112,8 @@ def test_ten_times_the_history_is_no_more_work(writer: sqlite3.Connection) -> No
         "unknown_starts": lambda: reading.unknown_starts(writer, start, end, 10),
         "worlds": lambda: reading.worlds(writer),
         "counts": lambda: reading.counts(writer),
-        "login edge": lambda: reading.has_session_edge(writer, "c1", start, True),
-        "logout edge": lambda: reading.has_session_edge(writer, "c1", start + HOUR, False),
+        "login edge": lambda: reading.known_edges(writer, [Edge("c1", start, True)]),
+        "logout edge": lambda: reading.known_edges(writer, [Edge("c1", start + HOUR, False)]),
         "page": lambda: reading.sessions_page(writer, (start + 14 * DAY, "", False), end, 500),
         "open_since": lambda: reading.open_since(writer, end, "", 500),
         "gone": lambda: writing.write(writer, Commit(gone_sessions=[f"c1-{start}", "c2-5-out"])),

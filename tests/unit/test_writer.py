@@ -18,7 +18,7 @@ from ps2daemon.model.records import DAY, HOUR, MINUTE, SECOND, EventRecord, Reco
 from ps2daemon.queue.frames import decode_frame, encode_frame
 from ps2daemon.stages import enricher as enricher_module
 from ps2daemon.stages.writer import TOO_OLD
-from ps2daemon.store.base import Commit
+from ps2daemon.store.base import Commit, Edge
 from ps2daemon.store.ledger import Ledger
 from tests.records import T0, change, covered, lock, login, logout
 from tests.stores import Calls, Content, Death, content, faulty_store, without_threads
@@ -86,10 +86,8 @@ def only_what_is_stored_is_acked(scene: Scene) -> Callable[[int], Awaitable[None
             for events in make_batch(decode_frame(frame)).events.values():
                 for event in events:
                     assert isinstance(event, Login | Logout)
-                    stored = await scene.store.has_session_edge(
-                        event.character_id, event.at, login=isinstance(event, Login)
-                    )
-                    assert stored or event.at == T0 + 90 * MINUTE
+                    edge = Edge(event.character_id, event.at, isinstance(event, Login))
+                    assert await scene.store.known_edges([edge]) or event.at == T0 + 90 * MINUTE
 
     return check
 

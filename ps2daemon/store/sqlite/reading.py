@@ -7,6 +7,7 @@ walks through everything does so page by page. `worlds` are asked one by one, so
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterable
 from typing import Any, Final
 
 from ps2daemon.model.alerts import Alert, Lock
@@ -16,6 +17,7 @@ from ps2daemon.model.sessions import CAP
 from ps2daemon.store.base import (
     CharacterDocument,
     Count,
+    Edge,
     SessionDocument,
     Stored,
     UnknownStart,
@@ -237,12 +239,16 @@ def load_characters(connection: sqlite3.Connection, ids: str) -> list[Stored]:
     return rows.stored_of(_one(connection, CHARACTERS, (ids,)))
 
 
-def has_session_edge(connection: sqlite3.Connection, character_id: str, at: Ms, login: bool) -> bool:
-    """See `Store.has_session_edge`."""
-    parameters = {"at": at, "character": character_id, "out": not login}
+def known_edges(connection: sqlite3.Connection, edges: Iterable[Edge]) -> set[Edge]:
+    """See `Store.known_edges`."""
+    return {edge for edge in edges if _is_known(connection, edge)}
+
+
+def _is_known(connection: sqlite3.Connection, edge: Edge) -> bool:
+    parameters = {"at": edge.at, "character": edge.character_id, "out": not edge.login}
     if connection.execute(LOGIN_EDGE, parameters).fetchone() is not None:
         return True
-    return not login and connection.execute(LOGOUT_EDGE, parameters).fetchone() is not None
+    return not edge.login and connection.execute(LOGOUT_EDGE, parameters).fetchone() is not None
 
 
 def unnamed_sessions(connection: sqlite3.Connection, ids: str) -> list[SessionDocument]:

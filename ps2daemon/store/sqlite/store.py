@@ -17,7 +17,9 @@ from ps2daemon.store.base import (
     Change,
     CharacterDocument,
     Commit,
+    Committed,
     Count,
+    Edge,
     SessionDocument,
     Stored,
     UnknownStart,
@@ -74,7 +76,7 @@ class SqliteStore:
 
     # What the ledger asks
 
-    async def commit(self, commit: Commit) -> None:
+    async def commit(self, commit: Commit) -> Committed:
         """In one transaction.
 
         Raises:
@@ -83,6 +85,9 @@ class SqliteStore:
         if self._writer is None:
             raise ValueError("the store was opened for reading")
         await self._writer.call(writing.write, commit)
+        return Committed(
+            {stored.document.character_id: stored.version + 1 for stored in commit.characters}, {}
+        )
 
     async def load_characters(self, character_ids: Collection[str]) -> dict[str, Stored]:
         ids = list(character_ids)
@@ -93,8 +98,8 @@ class SqliteStore:
                 found[stored.document.character_id] = stored
         return found
 
-    async def has_session_edge(self, character_id: str, at: Ms, *, login: bool) -> bool:
-        return await self._own(reading.has_session_edge, character_id, at, login)
+    async def known_edges(self, edges: Collection[Edge]) -> set[Edge]:
+        return await self._own(reading.known_edges, edges)
 
     async def unnamed_sessions(self, character_ids: Collection[str]) -> list[SessionDocument]:
         return await self._own(reading.unnamed_sessions, rows.id_list(character_ids))
