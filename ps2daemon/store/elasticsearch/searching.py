@@ -1,0 +1,265 @@
+"""Searches: what is asked, and page after page of what is found.
+
+A search must be complete or fail: a shard that does not answer is an outage, never a smaller number. Months in which nothing was recorded have no index,
+and that is no error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Collection, Sequence
+from typing import Any, Final, Generic, TypeVar
+
+import msgspec
+
+from ps2daemon.errors import StoreUnavailable
+from ps2daemon.model.records import Ms
+from ps2daemon.model.sessions import CAP
+from ps2daemon.store.base import Edge
+from ps2daemon.store.elasticsearch.documents import OPEN
+from ps2daemon.store.elasticsearch.server import Cause, Server, cause_of, outage
+
+T = TypeVar("T")
+Query = dict[str, Any]
+
+PAGE: Final = 5000
+"""Documents of one answer: at 300 bytes a session, 1.5 MB."""
+CHARACTERS_PAGE: Final = 500
+"""The same of characters, which hold up to 50 sessions: at 5 KB, 2.5 MB."""
+OK: Final = 200
+KEEP_ALIVE: Final = "2m"
+"""How long the server keeps a moment for whoever reads page by page."""
+COMPLETE: Final = {"allow_partial_search_results": "false"}
+SOME: Final = {"ignore_unavailable": "true", "allow_no_indices": "true"}
+_HITS: Final = {"filter_path": "hits.hits._id,hits.hits._source,hits.hits.sort,hits.hits.fields"}
+_FEW: Final = ("next_login", "offline_check", "cap", OPEN)
+"""How sessions ended, or did not, that no logout ended."""
+
+
+class Hit(msgspec.Struct, Generic[T]):
+    """A document that was found."""
+
+    source: T = msgspec.field(name="_source")
+    id: str = msgspec.field(name="_id", default="")
+    sort: list[Any] = []
+
+
+class _Hits(msgspec.Struct, Generic[T]):
+    hits: list[T] = []
+
+
+class _Found(msgspec.Struct, Generic[T]):
+    hits: _Hits[T] = msgspec.field(default_factory=_Hits)
+
+
+class _Collapsed(msgspec.Struct):
+    fields: dict[str, list[str]]
+
+
+class _Moment(msgspec.Struct):
+    id: str
+
+
+class _Total(msgspec.Struct):
+    value: int
+
+
+class _TotalHits(msgspec.Struct):
+    total: _Total
+
+
+class Answer(msgspec.Struct, kw_only=True):
+    """One of the answers to several searches at once."""
+
+    status: int
+    error: Cause = msgspec.field(default_factory=Cause)
+
+
+class _Counted(Answer, kw_only=True):
+    hits: _TotalHits = msgspec.field(default_factory=lambda: _TotalHits(_Total(0)))
+
+
+class _Answers(msgspec.Struct, Generic[T]):
+    responses: list[T]
+
+
+async def search(
+    server: Server, index: str, kind: type[T], *, query: Query, sort: Sequence[str], size: int = PAGE
+) -> list[Hit[T]]:
+    """Everything that a query finds, in the order of `sort`, which must be unique."""
+    found: list[Hit[T]] = []
+    while True:
+        after = found[-1].sort if found else None
+        hits = await search_page(server, index, kind, query=query, sort=sort, size=size, after=after)
+        found += hits
+        if len(hits) < size:
+            return found
+
+
+async def search_page(
+    server: Server,
+    index: str,
+    kind: type[T],
+    *,
+    query: Query,
+    sort: Sequence[str],
+    size: int,
+    after: list[Any] | None = None,
+) -> list[Hit[T]]:
+    """The first documents that a query finds, or those beyond the place `after`."""
+    body: dict[str, Any] = {"query": query, "sort": list(sort), "size": size, "track_total_hits": False}
+    if after is not None:
+        body["search_after"] = after
+    params = {**SOME, **COMPLETE, **_HITS}
+    answer = await server.ask(
+        "POST",
+        f"/{index}/_search",
+        body,
+        params=params,
+        type=_Found[Hit[kind]],  # type: ignore[valid-type]
+    )
+    return list(answer.hits.hits)
+
+
+async def pages(
+    server: Server, index: str, kind: type[T], *, query: Query, sort: Sequence[str], size: int = PAGE
+) -> AsyncIterator[list[Hit[T]]]:
+    """The same page by page, all of one moment; `sort` need not be unique. A reader that stops early leaves the moment to expire."""
+    moment = await server.ask(
+        "POST", f"/{index}/_pit", params={**SOME, "keep_alive": KEEP_ALIVE, **COMPLETE}, type=_Moment
+    )
+    body: dict[str, Any] = {
+        "query": query,
+        "sort": [*sort, "_shard_doc"],
+        "size": size,
+        "track_total_hits": False,
+        "pit": {"id": moment.id, "keep_alive": KEEP_ALIVE},
+    }
+    while True:
+        answer = await server.ask(
+            "POST",
+            "/_search",
+            body,
+            params={**COMPLETE, **_HITS},
+            type=_Found[Hit[kind]],  # type: ignore[valid-type]
+        )
+        hits = answer.hits.hits
+        if hits:
+            yield hits
+        if len(hits) < size:
+            break
+        body["search_after"] = hits[-1].sort
+    await server.ask("DELETE", "/_pit", {"id": moment.id}, type=msgspec.Raw)
+
+
+async def characters_with(server: Server, index: str, query: Query, limit: int) -> list[str]:
+    """Characters of the documents that a query finds, each once, by id."""
+    body = {
+        "query": query,
+        "collapse": {"field": "character_id"},
+        "sort": ["character_id"],
+        "size": limit,
+        "_source": False,
+        "track_total_hits": False,
+    }
+    answer = await server.ask(
+        "POST", f"/{index}/_search", body, params={**SOME, **COMPLETE, **_HITS}, type=_Found[_Collapsed]
+    )
+    return [hit.fields["character_id"][0] for hit in answer.hits.hits]
+
+
+async def count(server: Server, questions: Sequence[tuple[str, Query]]) -> list[int]:
+    """How many documents each of the (index, query) finds."""
+    searches = [(index, {"query": query, "size": 0, "track_total_hits": True}) for index, query in questions]
+    return [each.hits.total.value for each in await many(server, searches, _Counted)]
+
+
+A = TypeVar("A", bound=Answer)
+
+
+async def many(server: Server, searches: Sequence[tuple[str, Query]], kind: type[A]) -> list[A]:
+    """Several searches, of (index, body), at once."""
+    head = {"ignore_unavailable": True, "allow_no_indices": True, "allow_partial_search_results": False}
+    lines = [
+        msgspec.json.encode(line) + b"\n"
+        for index, body in searches
+        for line in ({"index": index, **head}, body)
+    ]
+    answers: list[A] = (
+        await server.ask("POST", "/_msearch", b"".join(lines), type=_Answers[kind])  # type: ignore[valid-type]
+    ).responses
+    for each in answers:
+        if each.status != OK:
+            raise StoreUnavailable(
+                f"Elasticsearch at {server.name}: {outage(each.status, *cause_of(each.error))}"
+            )
+    return answers
+
+
+# Queries
+
+
+def both(*filters: Query) -> Query:
+    """What all of them find."""
+    return {"bool": {"filter": list(filters)}}
+
+
+def either(*queries: Query) -> Query:
+    """What any of them finds."""
+    return {"bool": {"should": list(queries), "minimum_should_match": 1}}
+
+
+def but(query: Query) -> Query:
+    """What it does not find."""
+    return {"bool": {"must_not": [query]}}
+
+
+def term(field: str, value: object) -> Query:
+    """Documents whose field has the value."""
+    return {"term": {field: {"value": value}}}
+
+
+def terms(field: str, values: Collection[object]) -> Query:
+    """Documents whose field has one of the values."""
+    return {"terms": {field: list(values)}}
+
+
+def exists(field: str) -> Query:
+    """Documents that have the field."""
+    return {"exists": {"field": field}}
+
+
+def between(field: str, **bounds: object) -> Query:
+    """Documents whose field lies within `gt`, `gte`, `lt`, `lte`; bounds that are None don't count."""
+    given = {name: bound for name, bound in bounds.items() if bound is not None}
+    return {"range": {field: given}} if given else {"match_all": {}}
+
+
+def online(at: Ms) -> Query:
+    """Sessions that count at `at`."""
+    return {"range": {"online": {"gte": at, "lte": at, "relation": "contains"}}}
+
+
+def is_open() -> Query:
+    """Sessions that did not end yet, found by a term: to look for what has no end would take a look at everything."""
+    return term("ended_by", OPEN)
+
+
+def estimated(world_id: int, start: Ms, end: Ms, after: str) -> Query:
+    """See `Store.estimated`. A session's end is at most `CAP` after the last evidence of being online, no later than `ended_after`."""
+    return both(
+        terms("ended_by", _FEW),
+        term("world_id", world_id),
+        between("login_ts", lt=end),
+        between("character_id", gt=after),
+        either(is_open(), between("ended_before", gte=start), between("ended_after", gte=start - CAP)),
+    )
+
+
+def ended(edges: Collection[Edge]) -> Query:
+    """Sessions with a login that may have ended with one of these logouts."""
+    return both(
+        terms("character_id", sorted({edge.character_id for edge in edges})),
+        terms("logout_ts", sorted({edge.at for edge in edges})),
+        term("ended_by", "logout"),
+        exists("login_ts"),
+    )

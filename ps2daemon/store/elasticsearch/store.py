@@ -1,0 +1,357 @@
+"""The indices of one prefix as a `Store`."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Collection
+from typing import Final, TypeVar
+
+import msgspec
+import trio
+
+from ps2daemon.config import ElasticsearchSettings
+from ps2daemon.errors import StoreMismatch, StoreUnavailable
+from ps2daemon.model.alerts import Alert, Lock
+from ps2daemon.model.coverage import Span
+from ps2daemon.model.records import Ms
+from ps2daemon.store.base import (
+    Change,
+    CharacterDocument,
+    Commit,
+    Committed,
+    Count,
+    Edge,
+    SessionDocument,
+    Stored,
+    UnknownStart,
+    Unsettled,
+)
+from ps2daemon.store.elasticsearch import documents, searching, series
+from ps2daemon.store.elasticsearch.documents import AlertSource, CharacterSource, SessionSource, SpanSource
+from ps2daemon.store.elasticsearch.schema import Names, Schema
+from ps2daemon.store.elasticsearch.searching import (
+    between,
+    both,
+    but,
+    either,
+    exists,
+    term,
+    terms,
+)
+from ps2daemon.store.elasticsearch.server import Server
+from ps2daemon.store.elasticsearch.writing import RECORDS, Writing
+
+EDGES: Final = 500
+"""Edges looked up with one request."""
+
+T = TypeVar("T")
+
+
+class _At(msgspec.Struct):
+    at: Ms | None = None
+
+
+class _Records(msgspec.Struct):
+    source: _At = msgspec.field(name="_source", default_factory=_At)
+
+
+class _RecordsDocuments(msgspec.Struct):
+    docs: list[_Records]
+
+
+class _There(msgspec.Struct):
+    id: str = msgspec.field(name="_id")
+    found: bool = False
+
+
+class _AllThere(msgspec.Struct):
+    docs: list[_There]
+
+
+class ElasticsearchStore:
+    """See `Store` for the promises; made by `open`. One process at a time writes.
+
+    The server need not be there when the store is opened: until it is, every call raises `StoreUnavailable`, and the daemon records meanwhile.
+    """
+
+    def __init__(self, settings: ElasticsearchSettings, *, read_only: bool) -> None:
+        self._names = Names(settings.index_prefix)
+        self._server = Server(settings)
+        self._schema = Schema(self._server, self._names, settings.replicas)
+        self._writing = None if read_only else Writing(self._server, self._schema, self._names)
+        self._connecting = trio.Lock()
+        self._connected = False
+
+    @classmethod
+    async def open(cls, settings: ElasticsearchSettings, *, read_only: bool = False) -> ElasticsearchStore:
+        """Opens the store; indices and templates are made, or brought up to date, unless `read_only`.
+
+        Raises:
+            ConfigError: a setting can't be used.
+            StoreMismatch: no Elasticsearch of a version that is known, indices that are not this program's or of a newer version, or, for
+                a reader, none at all.
+        """
+        store = cls(settings, read_only=read_only)
+        try:
+            await store._connect()
+        except StoreUnavailable:
+            pass  # the first call tries again, and says so
+        except BaseException:
+            await store.aclose()
+            raise
+        return store
+
+    async def aclose(self) -> None:
+        """Closes the connections; nothing may be asked any more."""
+        with trio.CancelScope(shield=True):
+            await self._server.aclose()
+
+    async def _connect(self) -> None:
+        async with self._connecting:
+            if self._connected:
+                return
+            await self._server.version()
+            if self._writing is not None:
+                await self._schema.install()
+            elif not await self._schema.check():
+                raise StoreMismatch(
+                    f"there is no store at {self._server.name} with store.index_prefix {self._names.prefix!r} yet: "
+                    "start `ps2daemon run` first, or set another one"
+                )
+            self._connected = True
+
+    async def _whole(self) -> Writing | None:
+        """Makes sure that the server is there, and that no commit is half done."""
+        if not self._connected:
+            await self._connect()
+        writing = self._writing
+        if writing is not None and writing.broken:
+            async with self._connecting:
+                if writing.broken:
+                    await writing.repair()
+        return writing
+
+    # What the ledger asks
+
+    async def commit(self, commit: Commit) -> Committed:
+        """See `writing` for the order.
+
+        Raises:
+            StoreConflict: a character is no longer what it was; the next call makes whole what was written.
+        """
+        writing = await self._whole()
+        if writing is None:
+            raise ValueError("the store was opened for reading")
+        try:
+            return await writing.write(commit)
+        except StoreUnavailable:
+            self._schema.forget()  # it may not be the same server any more
+            raise
+
+    async def load_characters(self, character_ids: Collection[str]) -> dict[str, Stored]:
+        return await (await self._writer()).load(character_ids)
+
+    async def known_edges(self, edges: Collection[Edge]) -> set[Edge]:
+        writing = await self._writer()
+        wanted = list(edges)
+        found: set[Edge] = set()
+        if any(not edge.login for edge in wanted):
+            await writing.refresh()
+        for first in range(0, len(wanted), EDGES):
+            found |= await self._edges(wanted[first : first + EDGES])
+        return found
+
+    async def _edges(self, edges: list[Edge]) -> set[Edge]:
+        """Sessions that begin with an edge by their id, and those that end with one by a search."""
+        by_id = {f"{edge.character_id}-{edge.at}{'' if edge.login else '-out'}": edge for edge in edges}
+        wanted = [
+            {"_index": self._names.month(edge.at), "_id": key, "_source": False}
+            for key, edge in by_id.items()
+        ]
+        answer = await self._server.ask("POST", "/_mget", {"docs": wanted}, type=_AllThere)
+        found = {by_id[each.id] for each in answer.docs if each.found}
+        logouts = {edge for edge in edges if not edge.login} - found
+        if logouts:
+            async for hits in self._pages(
+                self._names.sessions, SessionSource, searching.ended(logouts), "first_ts"
+            ):
+                for hit in hits:
+                    if hit.source.logout_ts is not None:
+                        found.add(Edge(hit.source.character_id, hit.source.logout_ts, False))
+        return found & set(edges)
+
+    async def unnamed_sessions(self, character_ids: Collection[str]) -> list[SessionDocument]:
+        await self._whole()
+        if not character_ids:
+            return []
+        query = both(term("faction_id", 0), terms("character_id", character_ids))
+        return [
+            documents.session_of(hit.id, hit.source)
+            async for hits in self._pages(self._names.sessions, SessionSource, query, "first_ts")
+            for hit in hits
+        ]
+
+    async def refresh(self) -> None:
+        writing = await self._whole()
+        if writing is not None:
+            await writing.refresh()
+
+    async def unsettled(self) -> list[Unsettled]:
+        await self._visible(self._names.unsettled)
+        return await self._search(
+            self._names.unsettled, Unsettled, {"match_all": {}}, "world_id", "start", "end", "id"
+        )
+
+    async def estimated(self, world_id: int, start: Ms, end: Ms, after: str, limit: int) -> list[str]:
+        await self._whole()
+        query = searching.estimated(world_id, start, end, after)
+        return await searching.characters_with(self._server, self._names.sessions, query, limit)
+
+    async def open_since(self, login_before: Ms, after: str, limit: int) -> list[str]:
+        await self._whole()
+        query = both(
+            searching.is_open(), between("login_ts", lte=login_before), between("character_id", gt=after)
+        )
+        return await searching.characters_with(self._server, self._names.sessions, query, limit)
+
+    async def running_alerts(self) -> list[tuple[int, Ms]]:
+        await self._visible(self._names.alerts)
+        found = await self._search(
+            self._names.alerts, AlertSource, but(exists("end")), "world_id", "first_change", "alert_id"
+        )
+        return sorted((alert.world_id, alert.first_change) for alert in found)
+
+    async def unnamed(self, after: str, limit: int) -> list[str]:
+        await self._whole()
+        query = both(term("named", False), between("character_id", gt=after))
+        return await searching.characters_with(self._server, self._names.characters, query, limit)
+
+    # What readers ask
+
+    async def online_at(self, at: Ms, worlds: Collection[int]) -> list[Count]:
+        await self._whole()
+        return await series.online_at(self._server, self._names.sessions, at, worlds)
+
+    async def changes(self, start: Ms, end: Ms, step: Ms, worlds: Collection[int]) -> list[Change]:
+        await self._whole()
+        return await series.changes(self._server, self._names.sessions, start, end, step, worlds)
+
+    async def unknown_starts(self, start: Ms, end: Ms, worlds: Collection[int]) -> list[UnknownStart]:
+        await self._whole()
+        query = both(
+            term("started_by", "unknown"),
+            but(exists("login_ts")),
+            terms("world_id", worlds),
+            between("logout_ts", gt=start, lte=end),
+        )
+        return [
+            UnknownStart(
+                hit.source.world_id, hit.source.faction_id, hit.source.first_ts, hit.source.not_before
+            )
+            async for hits in self._pages(self._names.sessions, SessionSource, query, "first_ts")
+            for hit in hits
+        ]
+
+    async def spans(
+        self, worlds: Collection[int] | None = None, start: Ms | None = None, end: Ms | None = None
+    ) -> list[Span]:
+        await self._visible(self._names.coverage)
+        query = both(between("to", gte=start), between("from", lte=end), *_of_worlds(worlds))
+        found = await self._search(self._names.coverage, SpanSource, query, "from", "world_id")
+        return sorted(
+            (documents.span_of(source) for source in found), key=lambda span: (span.world_id, span.start)
+        )
+
+    async def alerts(self, start: Ms, end: Ms, worlds: Collection[int]) -> list[Alert]:
+        await self._visible(self._names.alerts)
+        query = both(
+            between("first_change", lt=end),
+            either(between("end", gt=start), but(exists("end"))),
+            *_of_worlds(worlds),
+        )
+        found = await self._search(self._names.alerts, AlertSource, query, "first_change", "alert_id")
+        return [documents.alert_of(source) for source in found]
+
+    async def locks(self, start: Ms, end: Ms, worlds: Collection[int]) -> list[Lock]:
+        await self._visible(self._names.locks)
+        query = both(between("at", gte=start, lt=end), *_of_worlds(worlds))
+        return await self._search(self._names.locks, Lock, query, "at", "lock_id")
+
+    async def worlds(self) -> list[int]:
+        await self._whole()
+        found = await series.worlds_with(self._server, self._names.sessions)
+        return sorted(found | await series.worlds_with(self._server, self._names.coverage))
+
+    async def records_until(self) -> Ms | None:
+        await self._whole()
+        answer = await self._server.ask(
+            "POST", f"/{self._names.meta}/_mget", {"ids": [RECORDS]}, type=_RecordsDocuments
+        )
+        return answer.docs[0].source.at
+
+    async def counts(self) -> dict[str, int]:
+        await self._whole()
+        names = self._names
+        everything: searching.Query = {"match_all": {}}
+        questions = {
+            "characters": (names.characters, everything),
+            "unnamed": (names.characters, term("named", False)),
+            "sessions": (names.sessions, everything),
+            "open": (names.sessions, searching.is_open()),
+            "alerts": (names.alerts, everything),
+            "locks": (names.locks, everything),
+            "spans": (names.coverage, everything),
+        }
+        counted = await searching.count(self._server, list(questions.values()))
+        return dict(zip(questions, counted, strict=True))
+
+    async def all_sessions(
+        self, start: Ms | None, end: Ms | None, worlds: Collection[int] | None
+    ) -> AsyncIterator[SessionDocument]:
+        await self._whole()
+        query = both(between("first_ts", gte=start, lt=end), *_of_worlds(worlds))
+        async for hits in self._pages(self._names.sessions, SessionSource, query, "first_ts"):
+            for hit in hits:
+                yield documents.session_of(hit.id, hit.source)
+
+    async def all_characters(self) -> AsyncIterator[CharacterDocument]:
+        await self._whole()
+        after = ""
+        while True:
+            page = await searching.search_page(
+                self._server,
+                self._names.characters,
+                CharacterSource,
+                query=between("character_id", gt=after),
+                sort=["character_id"],
+                size=searching.CHARACTERS_PAGE,
+            )
+            for hit in page:
+                yield documents.character_of(hit.source)
+            if len(page) < searching.CHARACTERS_PAGE:
+                return
+            after = page[-1].source.character_id
+
+    # How it is asked
+
+    async def _writer(self) -> Writing:
+        writing = await self._whole()
+        return writing if writing is not None else Writing(self._server, self._schema, self._names)
+
+    async def _visible(self, index: str) -> None:
+        """What this program wrote itself into a small index must be seen: from it is decided what to write next."""
+        writing = await self._whole()
+        if writing is not None:
+            await writing.refresh(index)
+
+    async def _search(self, index: str, kind: type[T], query: searching.Query, *sort: str) -> list[T]:
+        found = await searching.search(self._server, index, kind, query=query, sort=sort)
+        return [hit.source for hit in found]
+
+    def _pages(
+        self, index: str, kind: type[T], query: searching.Query, *sort: str
+    ) -> AsyncIterator[list[searching.Hit[T]]]:
+        return searching.pages(self._server, index, kind, query=query, sort=sort)
+
+
+def _of_worlds(worlds: Collection[int] | None) -> list[searching.Query]:
+    return [] if worlds is None else [terms("world_id", worlds)]
