@@ -97,17 +97,21 @@ class MemoryReader:
             and (start is None or span.end >= start)
         ]
 
-    async def alerts(self, start: Ms, end: Ms, worlds: Collection[int]) -> list[Alert]:
+    async def alerts(self, start: Ms, end: Ms, worlds: Collection[int] | None) -> list[Alert]:
         return [
             alert
             for alert in self.stored_alerts
-            if alert.world_id in worlds
+            if (worlds is None or alert.world_id in worlds)
             and alert.changes[0].at < end
             and (alert.end is None or alert.end > start)
         ]
 
-    async def locks(self, start: Ms, end: Ms, worlds: Collection[int]) -> list[Lock]:
-        return [lock for lock in self.stored_locks if lock.world_id in worlds and start <= lock.at < end]
+    async def locks(self, start: Ms, end: Ms, worlds: Collection[int] | None) -> list[Lock]:
+        return [
+            lock
+            for lock in self.stored_locks
+            if (worlds is None or lock.world_id in worlds) and start <= lock.at < end
+        ]
 
     async def worlds(self) -> list[int]:
         played = {each.world_id for each in self.sessions}

@@ -143,7 +143,11 @@ class FaultyStore(SqliteStore):
         read = super().spans
         return await self._faultily(lambda: read(worlds, start, end))
 
-    async def alerts(self, start: Ms, end: Ms, worlds: Collection[int]) -> list[Alert]:
+    async def stored_spans(self) -> list[Span]:
+        read = super().stored_spans
+        return await self._faultily(lambda: read())
+
+    async def alerts(self, start: Ms, end: Ms, worlds: Collection[int] | None) -> list[Alert]:
         read = super().alerts
         return await self._faultily(lambda: read(start, end, worlds))
 

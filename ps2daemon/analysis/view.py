@@ -19,8 +19,8 @@ from ps2daemon.analysis.population import (
 )
 from ps2daemon.model import tables
 from ps2daemon.model.alerts import Alert, Lock
-from ps2daemon.model.coverage import Span
-from ps2daemon.model.records import MINUTE, After, Ms
+from ps2daemon.model.coverage import Reason, Span
+from ps2daemon.model.records import MINUTE, Ms
 from ps2daemon.store.base import StoreReader
 
 Lines: TypeAlias = Literal["empires", "total"]
@@ -30,13 +30,14 @@ ALL: Final = -1
 ARREARS: Final = 3 * MINUTE
 """Coverage is claimed in arrears, a verification at a time; so much before now is no gap yet."""
 
-REASONS: Final[dict[After, str]] = {
+REASONS: Final[dict[Reason, str]] = {
     "start": "the recorder was not running",
     "connection": "the connection was lost",
     "subscription": "the subscription was lost",
     "world_down": "the server was down",
     "world_silent": "the server sent nothing",
     "disk_full": "the disk was full",
+    "pruned": "what was recorded before was pruned",
 }
 NOTHING_BEFORE: Final = "nothing was recorded before"
 NOTHING_LATER: Final = "the store has nothing later yet, though it may wait in the queue"
@@ -176,12 +177,14 @@ def unrecorded(spans: Iterable[Span], start: Ms, end: Ms) -> tuple[Unrecorded, .
     """
     found = []
     at = start
-    ordered = sorted((span for span in spans if span.end > span.start), key=lambda span: span.start)
+    telling = (span for span in spans if span.end > span.start or span.after == "pruned")
+    ordered = sorted(telling, key=lambda span: span.start)
     for span in ordered:
         if at >= end:
             break
         if span.start > at:
-            reason = NOTHING_BEFORE if span is ordered[0] else REASONS[span.after]
+            first = span is ordered[0] and span.after != "pruned"
+            reason = NOTHING_BEFORE if first else REASONS[span.after]
             found.append(Unrecorded(at, min(span.start, end), reason))
         at = max(at, span.end)
     if not ordered and at < end:

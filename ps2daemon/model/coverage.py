@@ -8,12 +8,16 @@ was promised, and after the last one nothing is known yet.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+from typing import Literal, NamedTuple, TypeAlias
 
 import msgspec
 
 from ps2daemon.model.records import After, CoverageRecord, Ms
+
+Reason: TypeAlias = After | Literal["pruned"]
+"""Why there is no coverage before a span; `pruned`: what was recorded before was dropped."""
 
 
 class Interval(NamedTuple):
@@ -28,16 +32,21 @@ class Gap(NamedTuple):
 
     start: Ms
     end: Ms
-    after: After
+    after: Reason
 
 
 class Span(msgspec.Struct, frozen=True, array_like=True):
-    """One unbroken span as stored: `start` and world identify it, `end` only ever grows."""
+    """One unbroken span as stored: `start` and world identify it, `end` only ever grows.
+
+    Attributes:
+        unbroken_from: since when it was recorded without a break, where that is before `start` (see `after_pruning`).
+    """
 
     world_id: int
     start: Ms
     end: Ms
-    after: After
+    after: Reason
+    unbroken_from: Ms | None = None
 
 
 def merge_spans(spans: Iterable[Span | CoverageRecord]) -> dict[tuple[int, Ms], Span]:
@@ -63,12 +72,13 @@ class WorldCoverage:
         spans: in any order; empty ones (start = end) vouch for nothing and are left out.
     """
 
-    __slots__ = ("_afters", "_ends", "_starts")
+    __slots__ = ("_afters", "_ends", "_starts", "_unbroken")
 
     def __init__(self, spans: Iterable[Span | CoverageRecord] = ()) -> None:
         self._starts: list[Ms] = []
         self._ends: list[Ms] = []
-        self._afters: list[After] = []
+        self._afters: list[Reason] = []
+        self._unbroken: dict[Ms, Ms] = {}  # by the start of a span that pruning cut
         for span in sorted(spans, key=lambda span: (span.start, span.end, span.after)):
             self.add(span)
 
@@ -80,6 +90,8 @@ class WorldCoverage:
         """
         if span.end <= span.start:
             return None
+        if isinstance(span, Span) and span.unbroken_from is not None:
+            self._unbroken[span.start] = span.unbroken_from
         first = bisect_left(self._ends, span.start)
         last = bisect_right(self._starts, span.end)
         before = self._ends[first - 1] if first > 0 else None
@@ -120,9 +132,12 @@ class WorldCoverage:
         return index >= 0 and at < self._ends[index]
 
     def covered_from(self, at: Ms) -> Ms | None:
-        """The start of the span that has `start < at <= end`: how far back the time just before `at` is unbroken."""
+        """The start of the span that has `start < at <= end`: how far back the time just before `at` is unbroken, pruned or not."""
         index = bisect_left(self._starts, at) - 1
-        return self._starts[index] if index >= 0 and at <= self._ends[index] else None
+        if index < 0 or at > self._ends[index]:
+            return None
+        start = self._starts[index]
+        return self._unbroken.get(start, start)
 
     def gaps(self, start: Ms, end: Ms) -> list[Gap]:
         """The gaps that overlap `[start, end)`, whole (not clipped)."""
@@ -143,3 +158,34 @@ def coverage_by_world(spans: Iterable[Span | CoverageRecord]) -> dict[int, World
     for span in spans:
         coverage.setdefault(span.world_id, WorldCoverage()).add(span)
     return coverage
+
+
+def after_pruning(
+    spans: Sequence[Span], pruned_until: Ms | None, start: Ms | None = None, end: Ms | None = None
+) -> list[Span]:
+    """What still vouches for something once everything before `pruned_until` counts as dropped.
+
+    What reaches beyond begins there, `pruned` before it, and says since when it was unbroken: a start that was not seen is estimated by
+    that. Where nothing does, an empty span says that it is not for want of recording that there is nothing before. Worlds that were not
+    recorded before are as they were.
+
+    Args:
+        spans: by world and start; so is what is returned.
+        start, end: the window that all of them overlap or touch; so does what is returned.
+    """
+    if pruned_until is None:
+        return list(spans)
+    found: list[Span] = []
+    for world_id, group in groupby(spans, key=lambda span: span.world_id):
+        of_world = list(group)
+        if of_world[0].start < pruned_until:
+            reached = max(span.end for span in of_world if span.start <= pruned_until)
+            since = WorldCoverage(of_world).covered_from(pruned_until)
+            of_world = [
+                Span(world_id, pruned_until, max(pruned_until, reached), "pruned", since),
+                *(span for span in of_world if span.start > pruned_until),
+            ]
+        found += of_world
+    return [
+        span for span in found if (start is None or span.end >= start) and (end is None or span.start <= end)
+    ]

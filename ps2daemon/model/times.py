@@ -6,10 +6,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from ps2daemon.errors import UsageError
-from ps2daemon.model.records import Ms
+from ps2daemon.model.records import DAY, Ms
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
+_LONGEST_MONTH: Final = 31 * DAY
 LAST_MS: Final = 253_402_300_799_999
 """9999-12-31T23:59:59.999Z, the last time that ISO 8601 writes with four digits of a year."""
 
@@ -29,6 +30,16 @@ def iso(at: Ms) -> str:
     seconds, rest = divmod(at, 1000)
     text = (_EPOCH + timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%S")
     return f"{text}.{rest:03d}Z" if rest else f"{text}Z"
+
+
+def month_of(at: Ms) -> Ms:
+    """The first moment of the calendar month (UTC) that `at` is in."""
+    return to_ms(from_ms(at).replace(day=1, hour=0, minute=0, second=0, microsecond=0))
+
+
+def next_month(at: Ms) -> Ms:
+    """The first moment of the calendar month after the one that `at` is in."""
+    return month_of(month_of(at) + _LONGEST_MONTH)
 
 
 def parse_iso(text: str) -> Ms:

@@ -103,17 +103,20 @@ def history(settings: HistorySettings) -> tuple[Iterator[Record], Truth]:
     return _records(settings.population, moments, spans, claims), truth
 
 
-def _claims(span: Interval, after: After, *, last: bool) -> list[Span]:
+def _claims(span: Interval, after: After, *, last: bool) -> list[CoverageRecord]:
     """One for each verification of an unbroken span; the world is filled in later."""
     end = span.end if last else span.end - LATENCY[1]
     asked = list(range(span.start + VERIFY, end + 1, VERIFY))
     if last and (not asked or asked[-1] < end):
         asked.append(end)
-    return [Span(0, span.start, at, after) for at in asked]
+    return [CoverageRecord(0, span.start, at, after) for at in asked]
 
 
 def _records(
-    settings: PopulationSettings, moments: list[Moment], spans: list[Interval], claims: Sequence[list[Span]]
+    settings: PopulationSettings,
+    moments: list[Moment],
+    spans: list[Interval],
+    claims: Sequence[list[CoverageRecord]],
 ) -> Iterator[Record]:
     events = _received(settings, moments)
     event = next(events, None)

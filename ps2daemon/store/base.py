@@ -93,9 +93,13 @@ class Commit(msgspec.Struct, frozen=True, kw_only=True):
         sessions, gone_sessions: to write, and ids to delete.
         characters: to write, each with the version that it was loaded with.
         spans: coverage to write; a stored span of the same world and start keeps the later end.
-        unsettled: the worlds and times in which gaps came, went or changed (see `Store.unsettled`).
+        unsettled: the worlds and times in which gaps came, went or changed (see `StoreSource.unsettled`).
         settled: ids of `unsettled` entries that are done with.
         records_until: how far the records reach; the stored one only grows.
+        pruned_until: up to where nothing is vouched for any more (see `StoreSource.pruned_until`); the stored one only grows. A store
+            without transactions writes it before anything else.
+        gone_characters: to delete, by id, with the version that each was loaded with: another version, or none, is a `StoreConflict`.
+        gone_spans: coverage to delete, by world and start. One that is not there is gone already.
     """
 
     sessions: Sequence[SessionDocument] = ()
@@ -109,6 +113,9 @@ class Commit(msgspec.Struct, frozen=True, kw_only=True):
     unsettled: Sequence[Unsettled] = ()
     settled: Sequence[str] = ()
     records_until: Ms | None = None
+    pruned_until: Ms | None = None
+    gone_characters: Mapping[str, int] = msgspec.field(default_factory=dict)
+    gone_spans: Sequence[tuple[int, Ms]] = ()
 
 
 class Committed(NamedTuple):
@@ -162,6 +169,44 @@ class UnknownStart(NamedTuple):
     not_before: Ms | None
 
 
+class Month(NamedTuple):
+    """What a store holds of one calendar month (UTC).
+
+    Attributes:
+        start: its first moment.
+        sessions: by their first known time.
+        alerts: by their first change.
+        locks: by their time.
+    """
+
+    start: Ms
+    sessions: int
+    alerts: int
+    locks: int
+
+
+class StoreDescription(msgspec.Struct, frozen=True, kw_only=True):
+    """What a store says of itself.
+
+    Attributes:
+        kind: as in `store.kind`.
+        place: where it is, for a person: a file's path, or a server's address and the prefix. The same store always has the same.
+        server: the version of the server, or of the library where there is none.
+        schema_version: of what is stored; a reader has checked that this program knows it.
+        size_bytes: what it takes on its disks, copies on other nodes included.
+        free_bytes: how much of that is empty, and is used again before it grows.
+        unwritable: why nothing can be written there now, in a few words; None if it can.
+    """
+
+    kind: str
+    place: str
+    server: str
+    schema_version: int
+    size_bytes: int
+    free_bytes: int
+    unwritable: str | None
+
+
 class StoreReader(Protocol):
     """What readers ask; a reader never writes."""
 
@@ -181,13 +226,13 @@ class StoreReader(Protocol):
     async def spans(
         self, worlds: Collection[int] | None = None, start: Ms | None = None, end: Ms | None = None
     ) -> list[Span]:
-        """Coverage that overlaps or touches the window, as stored, by world and start."""
+        """Coverage that overlaps or touches the window, as stored but for what was pruned (see `coverage.after_pruning`), by world and start."""
 
-    async def alerts(self, start: Ms, end: Ms, worlds: Collection[int]) -> list[Alert]:
-        """Alerts that began before `end` and ended (or had not) after `start`; by first change."""
+    async def alerts(self, start: Ms, end: Ms, worlds: Collection[int] | None) -> list[Alert]:
+        """Alerts that began before `end` and ended (or had not) after `start`; by first change. None stands for all worlds."""
 
-    async def locks(self, start: Ms, end: Ms, worlds: Collection[int]) -> list[Lock]:
-        """Locks in `[start, end)`, by time."""
+    async def locks(self, start: Ms, end: Ms, worlds: Collection[int] | None) -> list[Lock]:
+        """Locks in `[start, end)`, by time. None stands for all worlds."""
 
     async def worlds(self) -> list[int]:
         """Worlds with any session or coverage."""
@@ -210,8 +255,30 @@ class StoreReader(Protocol):
         """Releases files and connections."""
 
 
-class Store(StoreReader, Protocol):
-    """What the ledger needs to write."""
+class StoreSource(StoreReader, Protocol):
+    """What moving and keeping (`keeping.py`) asks beside that, without writing either."""
+
+    async def describe(self) -> StoreDescription:
+        """What it is, where, how large, and whether it could be written. Takes at most seconds, and changes nothing."""
+
+    async def months(self) -> list[Month]:
+        """Each month that has any session, alert or lock, in order."""
+
+    async def stored_spans(self) -> list[Span]:
+        """All coverage exactly as stored, pruned or not, by world and start: to decide by and to copy, never to vouch by."""
+
+    async def unsettled(self) -> list[Unsettled]:
+        """What still has to be settled."""
+
+    async def pruned_until(self) -> Ms | None:
+        """Up to where nothing is vouched for, since documents from before were dropped; None if none ever were."""
+
+    async def copying(self) -> str | None:
+        """The place of the store that is being copied into this one; None while nothing is, or once it is complete."""
+
+
+class Store(StoreSource, Protocol):
+    """What writes: the ledger, copying, pruning."""
 
     async def load_characters(self, character_ids: Collection[str]) -> dict[str, Stored]:
         """Those that exist."""
@@ -232,9 +299,6 @@ class Store(StoreReader, Protocol):
     async def refresh(self) -> None:
         """From here on, searches see every commit that returned."""
 
-    async def unsettled(self) -> list[Unsettled]:
-        """What still has to be settled."""
-
     async def estimated(self, world_id: int, start: Ms, end: Ms, after: str, limit: int) -> list[str]:
         """Characters, beyond `after` by id, with a session on the world that no logout ended and that may overlap `[start, end)`."""
 
@@ -246,6 +310,29 @@ class Store(StoreReader, Protocol):
 
     async def unnamed(self, after: str, limit: int) -> list[str]:
         """Characters that Census has not named, beyond `after` by id."""
+
+    # Pruning (`keeping.prune`) drops whole months. It first raises `pruned_until`, so that no reader takes the time for covered whose
+    # documents go, then deletes characters, alerts, locks and spans by `commit`, and the sessions last, by these two.
+
+    async def latest_end(self, before: Ms) -> Ms | None:
+        """The latest moment that sessions whose first known time is before `before` reach; None if there are none.
+
+        That is `logout_ts`, and for one that is open `login_ts + MAX_SESSION`, since no logout later than that is its own. It may
+        leave out those that ended before `before`. Sees every commit before the last `refresh`.
+        """
+
+    async def drop_sessions(self, before: Ms, limit: int) -> int:
+        """Deletes session documents whose first known time is before `before`, the first moment of a month.
+
+        About `limit` of them, so that nobody else waits long, or whole months where that takes no longer. Durable when it returns; what was
+        broken off is completed by calling it again.
+
+        Returns:
+            how many were deleted; 0 once there are none.
+        """
+
+    async def mark_copying(self, place: str | None) -> None:
+        """Remembers, durably, what `copying` returns."""
 
 
 def session_id(character_id: str, session: Session) -> str:

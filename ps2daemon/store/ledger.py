@@ -144,7 +144,7 @@ class Ledger:
     async def _open(self) -> dict[int, WorldCoverage]:
         """What the ledger keeps in memory of the store, read again after anything that failed."""
         if self._coverage is None:
-            coverage = coverage_by_world(await self._store.spans())
+            coverage = coverage_by_world(await self._store.stored_spans())
             self._until = await self._store.records_until() or 0
             self._coverage = coverage
         return self._coverage

@@ -32,7 +32,7 @@ MARKS = "document.querySelector('#world-10 svg.marks')"
 
 
 class HostileReader(MemoryReader):
-    async def alerts(self, start: Ms, end: Ms, worlds: Collection[int]) -> list[Alert]:
+    async def alerts(self, start: Ms, end: Ms, worlds: Collection[int] | None) -> list[Alert]:
         return [
             msgspec.structs.replace(alert, name=HOSTILE) for alert in await super().alerts(start, end, worlds)
         ]

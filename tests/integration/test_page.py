@@ -222,7 +222,7 @@ async def test_a_name_that_is_markup_stays_text() -> None:
     hostile = msgspec.structs.replace(alert, name=HOSTILE)
 
     class Hostile(MemoryReader):
-        async def alerts(self, start: Ms, end: Ms, worlds: Collection[int]) -> list[Alert]:
+        async def alerts(self, start: Ms, end: Ms, worlds: Collection[int] | None) -> list[Alert]:
             return [hostile]
 
     async with client_of(Hostile((), READER.stored_spans)) as client:

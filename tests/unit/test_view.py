@@ -25,7 +25,7 @@ UTC = ZoneInfo("UTC")
 
 
 def test_every_cause_has_words() -> None:
-    assert set(REASONS) == set(AFTERS)
+    assert set(REASONS) == {*AFTERS, "pruned"}
 
 
 def test_unrecorded_time_has_the_reason_of_the_span_behind_it() -> None:

@@ -66,7 +66,7 @@ def foreign_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.DatabaseError as error:
-        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & _PRIMARY
+        code = primary_code(error)
         if code in _OUTAGES:
             raise StoreUnavailable(f"the store {path}: {_HINTS.get(code, error)}") from error
         if code in _BROKEN:
@@ -77,6 +77,11 @@ def foreign_errors(path: Path) -> Iterator[None]:
         raise
     except msgspec.DecodeError as error:
         raise StoreMismatch(f"{path} holds a document that can't be read: {error}") from error
+
+
+def primary_code(error: sqlite3.Error) -> int:
+    """The primary result code of what SQLite, or Python's module for it, raised."""
+    return int(getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)) & _PRIMARY
 
 
 def create_file(path: Path) -> None:

@@ -67,6 +67,8 @@ SELECT {rows.ALERT_COLUMNS} FROM alerts WHERE rowid IN (
 )
 """
 LOCKS: Final = f"SELECT {rows.LOCK_COLUMNS} FROM locks WHERE world_id = ? AND at >= ? AND at < ?"
+ALERT_WORLDS: Final = "SELECT DISTINCT world_id FROM alerts"
+LOCK_WORLDS: Final = "SELECT DISTINCT world_id FROM locks"
 # Each step jumps to the next world in the index, instead of reading all of it.
 _WORLDS: Final = """
 WITH RECURSIVE
@@ -176,7 +178,7 @@ def unknown_starts(connection: sqlite3.Connection, start: Ms, end: Ms, world_id:
 def spans(
     connection: sqlite3.Connection, world_id: int | None, start: Ms | None, end: Ms | None
 ) -> list[Span]:
-    """Coverage of one world, or of all, that overlaps or touches the window."""
+    """Coverage of one world, or of all, that overlaps or touches the window, as stored."""
     conditions = []
     parameters: list[int] = []
     for condition, value in (("world_id = ?", world_id), ('"to" >= ?', start), ('"from" <= ?', end)):
@@ -206,10 +208,20 @@ def worlds(connection: sqlite3.Connection) -> list[int]:
     return [world_id for (world_id,) in connection.execute(WORLDS)]
 
 
+def worlds_with(connection: sqlite3.Connection, statement: str) -> list[int]:
+    """The worlds that `ALERT_WORLDS` or `LOCK_WORLDS` finds."""
+    return [world_id for (world_id,) in connection.execute(statement)]
+
+
 def records_until(connection: sqlite3.Connection) -> Ms | None:
     """See `StoreReader.records_until`."""
-    found = connection.execute("SELECT value FROM meta WHERE key = 'records_until'").fetchone()
-    return None if found is None else found[0]
+    return meta(connection, "records_until")
+
+
+def meta(connection: sqlite3.Connection, key: str) -> int | None:
+    """A number about the whole store."""
+    found = connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+    return None if found is None else int(found[0])
 
 
 def counts(connection: sqlite3.Connection) -> dict[str, int]:

@@ -151,6 +151,9 @@ WHERE earlier.id = sessions.rowid AND earlier.logout_ts IS NOT NULL;
 _VERSION_3: Final = """
 CREATE INDEX sessions_unnamed ON sessions (character_id) WHERE faction_id = 0;
 """
+_VERSION_4: Final = """
+CREATE TABLE copying (place TEXT NOT NULL);
+"""
 
 
 def _script(text: str) -> Callable[[sqlite3.Connection], None]:
@@ -165,10 +168,11 @@ def _script(text: str) -> Callable[[sqlite3.Connection], None]:
     return step
 
 
-STEPS: Final = (_script(_VERSION_1), _script(_VERSION_2), _script(_VERSION_3))
+STEPS: Final = (_script(_VERSION_1), _script(_VERSION_2), _script(_VERSION_3), _script(_VERSION_4))
 """`STEPS[n]` makes a file of version n one of version n + 1."""
 VERSION: Final = len(STEPS)
-"""Version 2 knows of each session when the character's previous one ended (`not_before`); version 3 finds those without an empire."""
+"""Version 2 knows of each session when the character's previous one ended (`not_before`); version 3 finds those without an empire; version 4 may be
+pruned (`pruned_until` in `meta`), which a program that does not know of it would take for covered, or a copy that is not complete."""
 
 
 def open_writer(path: Path) -> sqlite3.Connection:

@@ -10,9 +10,9 @@ from typing import Final, TypeVar, TypeVarTuple
 import trio
 
 from ps2daemon.model.alerts import Alert, Lock
-from ps2daemon.model.coverage import Span
+from ps2daemon.model.coverage import Span, after_pruning
 from ps2daemon.model.records import Ms
-from ps2daemon.model.times import LAST_MS
+from ps2daemon.model.times import LAST_MS, iso, month_of, next_month, parse_iso
 from ps2daemon.store.base import (
     Change,
     CharacterDocument,
@@ -20,12 +20,14 @@ from ps2daemon.store.base import (
     Committed,
     Count,
     Edge,
+    Month,
     SessionDocument,
     Stored,
+    StoreDescription,
     UnknownStart,
     Unsettled,
 )
-from ps2daemon.store.sqlite import reading, rows, schema, writing
+from ps2daemon.store.sqlite import keeping, reading, rows, schema, writing
 from ps2daemon.store.sqlite.connection import Caller, Readers
 
 T = TypeVar("T")
@@ -46,7 +48,8 @@ class SqliteStore:
     `all_sessions` and `all_characters`, which see each page as of its moment.
     """
 
-    def __init__(self, writer: Caller | None, readers: Readers) -> None:
+    def __init__(self, path: Path, writer: Caller | None, readers: Readers) -> None:
+        self._path = path
         self._writer = writer
         self._readers = readers
 
@@ -63,9 +66,9 @@ class SqliteStore:
         """
         if read_only:
             await trio.to_thread.run_sync(schema.check_reader, path)
-            return cls(None, Readers(path, READERS))
+            return cls(path, None, Readers(path, READERS))
         writer = await trio.to_thread.run_sync(schema.open_writer, path)
-        return cls(Caller(path, writer), Readers(path, READERS))
+        return cls(path, Caller(path, writer), Readers(path, READERS))
 
     async def aclose(self) -> None:
         """Releases the files; nothing may be asked any more."""
@@ -82,9 +85,7 @@ class SqliteStore:
         Raises:
             StoreConflict: a character is no longer what it was; nothing was written.
         """
-        if self._writer is None:
-            raise ValueError("the store was opened for reading")
-        await self._writer.call(writing.write, commit)
+        await self._write(writing.write, commit)
         return Committed(
             {stored.document.character_id: stored.version + 1 for stored in commit.characters}, {}
         )
@@ -122,6 +123,46 @@ class SqliteStore:
     async def unnamed(self, after: str, limit: int) -> list[str]:
         return await self._own(reading.unnamed, after, limit)
 
+    # What moving and keeping asks
+
+    async def describe(self) -> StoreDescription:
+        return await self._read(keeping.describe, self._path)
+
+    async def months(self) -> list[Month]:
+        sessions: dict[str, int] = {}
+        at = 0
+        while (found := await self._read(keeping.first_session, at)) is not None:
+            at = next_month(found)
+            sessions[iso(found)[:7]] = await self._read(keeping.sessions_between, month_of(found), at)
+        alerts = await self._read(keeping.by_month, keeping.ALERTS_BY_MONTH)
+        locks = await self._read(keeping.by_month, keeping.LOCKS_BY_MONTH)
+        return [
+            Month(parse_iso(f"{month}-01"), sessions.get(month, 0), alerts.get(month, 0), locks.get(month, 0))
+            for month in sorted(sessions.keys() | alerts.keys() | locks.keys())
+        ]
+
+    async def stored_spans(self) -> list[Span]:
+        return await self._read(reading.spans, None, None, None)
+
+    async def pruned_until(self) -> Ms | None:
+        return await self._read(reading.meta, "pruned_until")
+
+    async def copying(self) -> str | None:
+        return await self._read(keeping.copying)
+
+    async def latest_end(self, before: Ms) -> Ms | None:
+        worlds = await self.worlds()
+        return max(
+            await self._each(worlds, lambda c, world_id: keeping.latest_end(c, before, world_id)),
+            default=None,
+        )
+
+    async def drop_sessions(self, before: Ms, limit: int) -> int:
+        return await self._write(keeping.drop_sessions, before, limit)
+
+    async def mark_copying(self, place: str | None) -> None:
+        await self._write(keeping.mark_copying, place)
+
     # What readers ask
 
     async def online_at(self, at: Ms, worlds: Collection[int]) -> list[Count]:
@@ -150,15 +191,23 @@ class SqliteStore:
     async def spans(
         self, worlds: Collection[int] | None = None, start: Ms | None = None, end: Ms | None = None
     ) -> list[Span]:
-        if worlds is None:
-            return await self._read(reading.spans, None, start, end)
-        return await self._each(worlds, lambda c, world_id: reading.spans(c, world_id, start, end))
+        every = (None,) if worlds is None else sorted(set(worlds))
+        async with self._readers.lend() as caller, caller.snapshot():
+            pruned = await caller.call(reading.meta, "pruned_until")
+            found = [
+                span for world_id in every for span in await caller.call(reading.spans, world_id, start, end)
+            ]
+        return after_pruning(found, pruned, start, end)
 
-    async def alerts(self, start: Ms, end: Ms, worlds: Collection[int]) -> list[Alert]:
+    async def alerts(self, start: Ms, end: Ms, worlds: Collection[int] | None) -> list[Alert]:
+        if worlds is None:
+            worlds = await self._read(reading.worlds_with, reading.ALERT_WORLDS)
         found = await self._each(worlds, lambda c, world_id: reading.alerts(c, start, end, world_id))
         return sorted(found, key=lambda alert: (alert.changes[0].at, alert.alert_id))
 
-    async def locks(self, start: Ms, end: Ms, worlds: Collection[int]) -> list[Lock]:
+    async def locks(self, start: Ms, end: Ms, worlds: Collection[int] | None) -> list[Lock]:
+        if worlds is None:
+            worlds = await self._read(reading.worlds_with, reading.LOCK_WORLDS)
         found = await self._each(worlds, lambda c, world_id: reading.locks(c, start, end, world_id))
         return sorted(found, key=lambda lock: (lock.at, lock.lock_id))
 
@@ -200,6 +249,11 @@ class SqliteStore:
         """What the writer asks; it waits for no other reader."""
         if self._writer is None:
             return await self._read(function, *args)
+        return await self._writer.call(function, *args)
+
+    async def _write(self, function: Callable[[sqlite3.Connection, *Ts], T], *args: *Ts) -> T:
+        if self._writer is None:
+            raise ValueError("the store was opened for reading")
         return await self._writer.call(function, *args)
 
     async def _read(self, function: Callable[[sqlite3.Connection, *Ts], T], *args: *Ts) -> T:

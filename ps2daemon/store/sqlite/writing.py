@@ -12,7 +12,7 @@ from functools import cache
 from typing import Final
 
 from ps2daemon.errors import StoreConflict
-from ps2daemon.store.base import Commit, Stored
+from ps2daemon.store.base import Commit
 from ps2daemon.store.sqlite import rows
 from ps2daemon.store.sqlite.connection import transaction
 
@@ -55,6 +55,7 @@ UPDATE characters SET
 FROM (VALUES {rows}) AS new
 WHERE characters.character_id = new.column1 AND characters.version = new.column9
 """
+_GONE_CHARACTERS: Final = "DELETE FROM characters WHERE (character_id, version) IN (VALUES {rows})"
 _ALERTS: Final = f"INSERT OR REPLACE INTO alerts ({rows.ALERT_COLUMNS}) VALUES {{rows}}"
 _GONE_ALERTS: Final = "DELETE FROM alerts WHERE alert_id IN (VALUES {rows})"
 _LOCKS: Final = f"INSERT OR REPLACE INTO locks ({rows.LOCK_COLUMNS}) VALUES {{rows}}"
@@ -64,10 +65,11 @@ INSERT INTO coverage (world_id, "from", "to", "after") VALUES {rows}
 ON CONFLICT (world_id, "from") DO UPDATE SET
     "to" = max("to", excluded."to"), "after" = min("after", excluded."after")
 """
+_GONE_SPANS: Final = 'DELETE FROM coverage WHERE (world_id, "from") IN (VALUES {rows})'
 _UNSETTLED: Final = 'INSERT OR REPLACE INTO unsettled (id, world_id, "start", "end") VALUES {rows}'
 _SETTLED: Final = "DELETE FROM unsettled WHERE id IN (VALUES {rows})"
-_RECORDS_UNTIL: Final = """
-INSERT INTO meta (key, value) VALUES ('records_until', ?)
+_GROWN: Final = """
+INSERT INTO meta (key, value) VALUES (?, ?)
 ON CONFLICT (key) DO UPDATE SET value = max(value, excluded.value)
 """
 
@@ -79,7 +81,7 @@ def write(connection: sqlite3.Connection, commit: Commit) -> None:
         StoreConflict: a character is no longer what it was.
     """
     with transaction(connection):
-        _characters(connection, commit.characters)
+        _characters(connection, commit)
         _many(connection, _GONE_SESSIONS, [rows.session_key(key) for key in commit.gone_sessions])
         _many(connection, _SESSIONS, [rows.session_row(document) for document in commit.sessions])
         _many(connection, _GONE_ALERTS, [(key,) for key in commit.gone_alerts])
@@ -95,18 +97,21 @@ def write(connection: sqlite3.Connection, commit: Commit) -> None:
             _UNSETTLED,
             [(each.id, each.world_id, each.start, each.end) for each in commit.unsettled],
         )
-        if commit.records_until is not None:
-            connection.execute(_RECORDS_UNTIL, (commit.records_until,))
+        _many(connection, _GONE_SPANS, list(commit.gone_spans))
+        for key, value in (("records_until", commit.records_until), ("pruned_until", commit.pruned_until)):
+            if value is not None:
+                connection.execute(_GROWN, (key, value))
 
 
-def _characters(connection: sqlite3.Connection, characters: Sequence[Stored]) -> None:
+def _characters(connection: sqlite3.Connection, commit: Commit) -> None:
+    characters, gone = commit.characters, list(commit.gone_characters.items())
     new = [(*rows.character_values(document), 1) for document, version in characters if version == 0]
     known = [(*rows.character_values(document), version) for document, version in characters if version != 0]
     written = _many(connection, _NEW_CHARACTERS, new) + _many(connection, _KNOWN_CHARACTERS, known)
-    if written != len(characters):
-        raise StoreConflict(
-            f"{len(characters) - written} of {len(characters)} characters were changed by another writer"
-        )
+    written += _many(connection, _GONE_CHARACTERS, gone)
+    told = len(characters) + len(gone)
+    if written != told:
+        raise StoreConflict(f"{told - written} of {told} characters were changed by another writer")
 
 
 def _many(connection: sqlite3.Connection, statement: str, parameters: Sequence[rows.Row]) -> int:
