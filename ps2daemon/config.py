@@ -18,9 +18,9 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from ps2daemon.census.secret import Secret
 from ps2daemon.errors import ConfigError
 from ps2daemon.model.tables import World, worlds
+from ps2daemon.secret import Secret
 from ps2daemon.settings_keys import KEYS, Key
 
 PREFIX: Final = "PS2DAEMON_"

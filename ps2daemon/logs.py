@@ -16,7 +16,7 @@ from typing import Final, TextIO, cast
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-from ps2daemon.census.secret import Secret, redact
+from ps2daemon.secret import Secret, redact
 
 SELDOM_SECONDS: Final = 60.0
 MAX_REMEMBERED: Final = 256

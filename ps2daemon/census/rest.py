@@ -23,9 +23,9 @@ import trio
 
 from ps2daemon import __version__
 from ps2daemon.census.limits import TokenBucket
-from ps2daemon.census.secret import Secret, hush, redact, service_name
 from ps2daemon.errors import CensusError, CensusRefused, CensusUnavailable
 from ps2daemon.model.tables import UNKNOWN_FACTION, factions
+from ps2daemon.secret import Secret, hush, redact, service_name
 
 BATCH: Final = 100
 """Characters a request; 50 to 150 are in use elsewhere, the length of the URL is what limits it."""

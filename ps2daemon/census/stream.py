@@ -24,7 +24,6 @@ import trio
 from trio_websocket import ConnectionClosed, WebSocketConnection
 
 from ps2daemon.census.limits import REFUSED_SECONDS, Backoff
-from ps2daemon.census.secret import Secret, service_name
 from ps2daemon.census.verification import EMPTY_SUBSCRIBE, Verification, subscribe_command
 from ps2daemon.census.websocket import Dial, dial_tcp, use_websocket
 from ps2daemon.clock import Clock
@@ -40,6 +39,7 @@ from ps2daemon.model.messages import (
     decode_message,
 )
 from ps2daemon.model.records import After, Ms
+from ps2daemon.secret import Secret, service_name
 
 CAUSES: Final = (
     "closed", "connect", "handshake", "not_connected", "ping", "protocol", "refused", "silent", "subscription",

@@ -25,8 +25,8 @@ from trio_websocket import (
 from wsproto.utilities import ProtocolError
 
 from ps2daemon import __version__
-from ps2daemon.census.secret import hush
 from ps2daemon.errors import CensusError, CensusRefused, StreamLost
+from ps2daemon.secret import hush
 
 MAX_MESSAGE_BYTES: Final = 1024 * 1024
 CLOSE_SECONDS: Final = 1.0

@@ -18,11 +18,11 @@ from wsproto import ConnectionType, WSConnection
 from wsproto.events import Request
 
 from ps2daemon.census.rest import CensusClient, Identity
-from ps2daemon.census.secret import Secret
 from ps2daemon.census.stream import StreamObserver, StreamSettings, run_stream
 from ps2daemon.clock import SystemClock
 from ps2daemon.model.events import Login, Logout, decode_event
 from ps2daemon.model.records import DAY, SECOND, After, Ms
+from ps2daemon.secret import Secret
 from ps2daemon.simulator.server import Address, Simulator, serve_simulator
 from ps2daemon.simulator.sources import BurstSource, BusySource, CaptureSource, QuietSource
 from ps2daemon.simulator.truth import TrueCharacter, Truth

@@ -28,8 +28,8 @@ from ps2daemon.census.rest import (
     Identity,
     IdRefused,
 )
-from ps2daemon.census.secret import Secret
 from ps2daemon.errors import CensusError, CensusRefused, CensusUnavailable
+from ps2daemon.secret import Secret
 
 DATA = Path(__file__).parent.parent / "data" / "census"
 SERVICE_ID = "Zq9hidden"

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ps2daemon.census.secret import HIDDEN, Secret, hush, redact, service_name
 from ps2daemon.census.stream import StreamSettings
+from ps2daemon.secret import HIDDEN, Secret, hush, redact, service_name
 
 HIDDEN_ID = "Xy7secretZ"
 

@@ -11,7 +11,6 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from ps2daemon.census.secret import Secret
 from ps2daemon.census.stream import (
     CAUSES,
     EVENT_NAMES,
@@ -24,6 +23,7 @@ from ps2daemon.census.websocket import MAX_MESSAGE_BYTES, Dial
 from ps2daemon.clock import VirtualClock
 from ps2daemon.errors import StreamLost
 from ps2daemon.model.records import Ms
+from ps2daemon.secret import Secret
 from tests.unit.scripted_census import START, Network, Recorder, Script, Server, faithful
 
 SERVICE_ID = "Zq9hidden"

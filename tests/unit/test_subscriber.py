@@ -8,7 +8,6 @@ import pytest
 import trio
 from prometheus_client import CollectorRegistry
 
-from ps2daemon.census.secret import Secret
 from ps2daemon.census.stream import StreamSettings, run_stream
 from ps2daemon.clock import VirtualClock
 from ps2daemon.errors import QueueFull
@@ -17,6 +16,7 @@ from ps2daemon.model.records import SECOND, CoverageRecord, EventRecord, Ms, Rec
 from ps2daemon.queue.base import QueueStatistics
 from ps2daemon.queue.frames import decode_frame
 from ps2daemon.queue.memory import MemoryQueue
+from ps2daemon.secret import Secret
 from ps2daemon.stages import subscriber as subscriber_module
 from ps2daemon.stages.intake import Intake
 from ps2daemon.stages.subscriber import FULL_RETRY_SECONDS, Connection, run_subscriber

@@ -12,12 +12,12 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
 from ps2daemon.census.rest import RESULTS
-from ps2daemon.census.secret import Secret
 from ps2daemon.census.stream import CAUSES
 from ps2daemon.errors import CensusUnavailable
 from ps2daemon.logs import configure_logging, get_logger
 from ps2daemon.metrics import Bounded
 from ps2daemon.queue.base import QueueStatistics
+from ps2daemon.secret import Secret
 from ps2daemon.store.base import Count
 from ps2daemon.telemetry import Telemetry
 

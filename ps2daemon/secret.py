@@ -1,4 +1,4 @@
-"""The service id, which must never be shown: not in a log, a metric, an error or a URL that is printed."""
+"""Secrets, which must never be shown: not in a log, a metric, an error or a URL that is printed."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def redact(text: str, secret: Secret) -> str:
 def hush(*loggers: str) -> None:
     """Makes these loggers of foreign libraries say nothing below a warning, whatever level they are given later.
 
-    They write the URLs and headers that they handle, and with them the service id.
+    They write the URLs and headers that they handle, and with them what is secret.
     """
     for name in loggers:
         logger = logging.getLogger(name)
