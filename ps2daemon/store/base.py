@@ -256,7 +256,7 @@ class StoreReader(Protocol):
 
 
 class StoreSource(StoreReader, Protocol):
-    """What moving and keeping (`keeping.py`) asks beside that, without writing either."""
+    """What copying (`copying.py`), pruning (`pruning.py`) and the commands about the store ask beside that, without writing either."""
 
     async def describe(self) -> StoreDescription:
         """What it is, where, how large, and whether it could be written. Takes at most seconds, and changes nothing."""
@@ -272,6 +272,13 @@ class StoreSource(StoreReader, Protocol):
 
     async def pruned_until(self) -> Ms | None:
         """Up to where nothing is vouched for, since documents from before were dropped; None if none ever were."""
+
+    async def latest_end(self, before: Ms) -> Ms | None:
+        """The latest moment that sessions whose first known time is before `before` reach; None if there are none.
+
+        That is `logout_ts`, and for one that is open `login_ts + MAX_SESSION`, since no logout later than that is its own. It may
+        leave out those that ended before `before`. Sees every commit before the last `refresh`.
+        """
 
     async def copying(self) -> str | None:
         """The place of the store that is being copied into this one; None while nothing is, or once it is complete."""
@@ -311,15 +318,8 @@ class Store(StoreSource, Protocol):
     async def unnamed(self, after: str, limit: int) -> list[str]:
         """Characters that Census has not named, beyond `after` by id."""
 
-    # Pruning (`keeping.prune`) drops whole months. It first raises `pruned_until`, so that no reader takes the time for covered whose
-    # documents go, then deletes characters, alerts, locks and spans by `commit`, and the sessions last, by these two.
-
-    async def latest_end(self, before: Ms) -> Ms | None:
-        """The latest moment that sessions whose first known time is before `before` reach; None if there are none.
-
-        That is `logout_ts`, and for one that is open `login_ts + MAX_SESSION`, since no logout later than that is its own. It may
-        leave out those that ended before `before`. Sees every commit before the last `refresh`.
-        """
+    # Pruning (`pruning.py`) first raises `pruned_until`, so that no reader takes the time for covered whose documents go, then deletes
+    # characters, alerts, locks and spans by `commit`, and the sessions last.
 
     async def drop_sessions(self, before: Ms, limit: int) -> int:
         """Deletes session documents whose first known time is before `before`, the first moment of a month.

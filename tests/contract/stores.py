@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple, TypeAlias
 
+import httpx
+import pytest
+from _pytest.mark import ParameterSet
+
+from ps2daemon.config import ElasticsearchSettings
 from ps2daemon.model.alerts import Lock, lock_of
 from ps2daemon.model.events import ContinentLock, Metagame
 from ps2daemon.model.records import Ms
@@ -21,8 +27,12 @@ from ps2daemon.store.base import (
     StoreReader,
     session_documents,
 )
+from ps2daemon.store.elasticsearch import ElasticsearchStore
+from ps2daemon.store.elasticsearch.writing import PENDING
 from ps2daemon.store.sqlite import SqliteStore
 
+ADDRESS = "PS2DAEMON_TEST_ELASTICSEARCH_"
+"""Before the major version: the variable that says where a server is that tests may use."""
 T0: Ms = 1_772_366_400_000  # 2026-03-01T12:00:00Z
 
 
@@ -56,7 +66,67 @@ async def sqlite() -> AsyncIterator[Opened]:
             await store.aclose()
 
 
-BACKENDS: dict[str, Backend] = {"sqlite": sqlite}
+def settings_for(major: int) -> ElasticsearchSettings:
+    """A prefix of this process's own on the server of one major version."""
+    return ElasticsearchSettings(
+        urls=(os.environ[f"{ADDRESS}{major}"],), index_prefix=f"test-contract-{os.getpid()}"
+    )
+
+
+def wipe(settings: ElasticsearchSettings) -> None:
+    """Empties the indices of a prefix: to make them anew would take ten times as long."""
+    indices = f"{settings.urls[0]}/{settings.index_prefix}-*"
+    httpx.post(f"{indices}/_refresh", timeout=60).raise_for_status()
+    # The number of the last commit stays: the server remembers for a while what it removed, and with which number.
+    pending = f"{settings.urls[0]}/{settings.index_prefix}-meta/_doc/{PENDING}"
+    found = httpx.get(pending).json()
+    if found.get("found"):
+        number = found["_source"]["number"] + 1
+        httpx.put(
+            f"{pending}?version={number}&version_type=external", json={"number": number}
+        ).raise_for_status()
+    everything: dict[str, object] = {"query": {"bool": {"must_not": {"ids": {"values": [PENDING]}}}}}
+    httpx.post(f"{indices}/_delete_by_query?refresh=true", json=everything, timeout=60).raise_for_status()
+
+
+def elasticsearch(major: int) -> Backend:
+    """The store on the server of one major version."""
+
+    @asynccontextmanager
+    async def backend() -> AsyncIterator[Opened]:
+        settings = settings_for(major)
+        wipe(settings)
+
+        @asynccontextmanager
+        async def reader() -> AsyncIterator[StoreReader]:
+            store = await ElasticsearchStore.open(settings, read_only=True)
+            try:
+                yield store
+            finally:
+                await store.aclose()
+
+        store = await ElasticsearchStore.open(settings)
+        try:
+            yield Opened(store, reader)
+        finally:
+            await store.aclose()
+
+    return backend
+
+
+def _on_a_server(major: int) -> ParameterSet:
+    variable = f"{ADDRESS}{major}"
+    return pytest.param(
+        elasticsearch(major),
+        id=f"elasticsearch-{major}",
+        marks=pytest.mark.skipif(
+            variable not in os.environ,
+            reason=f"no Elasticsearch {major}: .ci/run starts one and sets {variable}",
+        ),
+    )
+
+
+BACKENDS: list[ParameterSet] = [pytest.param(sqlite, id="sqlite"), _on_a_server(9), _on_a_server(8)]
 
 
 # What the documents are made of

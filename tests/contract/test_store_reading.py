@@ -40,7 +40,7 @@ from tests.contract.stores import (
     sessions_of,
 )
 
-pytestmark = pytest.mark.parametrize("backend", BACKENDS.values(), ids=BACKENDS)
+pytestmark = pytest.mark.parametrize("backend", BACKENDS)
 
 
 # Searches

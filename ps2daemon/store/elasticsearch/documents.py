@@ -6,18 +6,18 @@ which it counts), `named`, `last_ts`, `first_change`. An open session says `ende
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any, Final
 
 import msgspec
 
 from ps2daemon.model import tables
-from ps2daemon.model.alerts import Alert, AlertEnd, Lock, Territory
-from ps2daemon.model.coverage import Span
+from ps2daemon.model.alerts import Alert, AlertEnd, Territory
+from ps2daemon.model.coverage import Reason, Span
 from ps2daemon.model.events import Metagame
-from ps2daemon.model.records import After, Ms
+from ps2daemon.model.records import Ms
 from ps2daemon.model.sessions import Character, EndedBy, Session, StartedBy
-from ps2daemon.store.base import CharacterDocument, SessionDocument, Stored, Unsettled
+from ps2daemon.store.base import CharacterDocument, SessionDocument, Stored
 
 OPEN: Final = "open"
 """What an open session is found by as `ended_by`."""
@@ -96,7 +96,7 @@ class SpanSource(msgspec.Struct):
     world_id: int
     start: Ms = msgspec.field(name="from")
     end: Ms = msgspec.field(name="to")
-    after: After = "start"
+    after: Reason = "start"
 
 
 def version_of(sequence: int, term: int) -> int:
@@ -109,6 +109,11 @@ def sequence_and_term(version: int) -> tuple[int, int]:
     return version & ((1 << _TERM_BITS) - 1), version >> _TERM_BITS
 
 
+def is_version(version: int) -> bool:
+    """Whether `version_of` can have made it, or it stands for a new document."""
+    return version == 0 or version >> _TERM_BITS > 0
+
+
 def first_known(document: SessionDocument) -> Ms:
     """The time that decides where a session is kept: its login, or else its logout."""
     at = document.login_ts if document.login_ts is not None else document.logout_ts
@@ -119,6 +124,11 @@ def first_known(document: SessionDocument) -> Ms:
 def session_time(session_id: str) -> Ms:
     """`first_known` of the session with this id."""
     return int(session_id.split("-")[1])
+
+
+def character_in(session_id: str) -> str:
+    """The character of the session with this id."""
+    return session_id.partition("-")[0]
 
 
 def session_source(document: SessionDocument) -> SessionSource:
@@ -192,7 +202,7 @@ def character_of(source: CharacterSource) -> CharacterDocument:
 def alert_source(alert: Alert) -> AlertSource:
     """An alert to keep."""
     values: tuple[Any, ...] = msgspec.structs.astuple(alert)
-    return AlertSource(*values, alert.changes[0].at)
+    return AlertSource(*(*values, alert.changes[0].at))
 
 
 def alert_of(source: AlertSource) -> Alert:
@@ -220,21 +230,29 @@ class Line(msgspec.Struct):
     body: bytes
 
 
-def index_line(index: str, key: str, owner: str, source: object) -> Line:
-    """Writes a document, whatever is there."""
-    action = {"index": {"_index": index, "_id": key}}
-    return Line(index, owner, b"%b\n%b\n" % (_encode(action), _encode(source)))
+def index_line(index: str, key: str, owner: str, source: object, number: int | None = None) -> Line:
+    """Writes a document; with the number of a commit, unless a later commit has."""
+    return Line(
+        index, owner, b"%b\n%b\n" % (_encode({"index": _action(index, key, number)}), _encode(source))
+    )
 
 
-def delete_line(index: str, key: str, owner: str) -> Line:
-    """Removes a document."""
-    return Line(index, owner, b"%b\n" % _encode({"delete": {"_index": index, "_id": key}}))
+def delete_line(index: str, key: str, owner: str, number: int | None = None) -> Line:
+    """Removes a document in the same way."""
+    return Line(index, owner, b"%b\n" % _encode({"delete": _action(index, key, number)}))
+
+
+def _action(index: str, key: str, number: int | None) -> dict[str, Any]:
+    action: dict[str, Any] = {"_index": index, "_id": key}
+    if number is not None:
+        action |= {"version": number, "version_type": "external_gte"}
+    return action
 
 
 def character_line(index: str, stored: Stored) -> Line:
     """Writes a character if it still is what it was; a new one if there is none."""
     key = stored.document.character_id
-    action: dict[str, Any] = {"_index": index, "_id": key}
+    action = _action(index, key, None)
     if stored.version == 0:
         head = {"create": action}
     else:
@@ -244,9 +262,9 @@ def character_line(index: str, stored: Stored) -> Line:
 
 
 _GROW: Final = (
-    "if (params.to <= ctx._source.to && params.after.compareTo(ctx._source.after) >= 0) { ctx.op = 'noop' } "
-    "else { ctx._source.to = Math.max(ctx._source.to, params.to); "
-    "if (params.after.compareTo(ctx._source.after) < 0) { ctx._source.after = params.after } }"
+    "boolean grown = params.to > ctx._source.to; boolean sooner = params.after.compareTo(ctx._source.after) < 0; "
+    "if (grown) { ctx._source.to = params.to } if (sooner) { ctx._source.after = params.after } "
+    "if (!grown && !sooner) { ctx.op = 'noop' }"
 )
 _REACH: Final = (
     "if (ctx._source.at != null && ctx._source.at >= params.at) { ctx.op = 'noop' } "
@@ -277,18 +295,3 @@ def _update(index: str, key: str, script: str, params: dict[str, Any], new: obje
     action = {"update": {"_index": index, "_id": key, "retry_on_conflict": 3}}
     body = {"script": {"source": script, "params": params}, "upsert": new}
     return Line(index, key, b"%b\n%b\n" % (_encode(action), _encode(body)))
-
-
-def unsettled_lines(index: str, entries: Sequence[Unsettled]) -> list[Line]:
-    """Writes what still has to be settled."""
-    return [index_line(index, entry.id, entry.id, entry) for entry in entries]
-
-
-def lock_lines(index: str, locks: Sequence[Lock]) -> list[Line]:
-    """Writes locks."""
-    return [index_line(index, lock.lock_id, lock.lock_id, lock) for lock in locks]
-
-
-def alert_lines(index: str, alerts: Sequence[Alert]) -> list[Line]:
-    """Writes alerts."""
-    return [index_line(index, alert.alert_id, alert.alert_id, alert_source(alert)) for alert in alerts]

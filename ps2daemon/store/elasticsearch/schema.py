@@ -87,9 +87,15 @@ PROPERTIES: Final[Mapping[str, Mapping[str, Any]]] = {
 }
 """By kind. Ids are keywords: they are compared and grouped, never added."""
 
-_SORTED: Final = {
-    "sessions": {"index.sort.field": ["world_id", "first_ts"], "index.sort.order": ["asc", "asc"]}
+_SETTINGS: Final = {
+    "sessions": {
+        "index.sort.field": ["world_id", "first_ts"],
+        "index.sort.order": ["asc", "asc"],
+        # How long the server knows which commit removed a session: longer than any request that it may still have to do.
+        "index.gc_deletes": "10m",
+    }
 }
+"""Sessions of one world and time lie together: what a window reads is one stretch of the index."""
 
 
 class _Meta(msgspec.Struct, omit_defaults=True):
@@ -200,6 +206,7 @@ class Schema:
             f"/_index_template/{self._names.prefix}-*",
             params={"filter_path": "index_templates.name,index_templates.index_template._meta"},
             type=_Templates,
+            absent=_Templates(),
         )
         wanted = _Meta(OWNER, VERSION, self._replicas)
         known = {each.name: each.index_template.meta for each in answer.index_templates}
@@ -249,7 +256,7 @@ class Schema:
                 "index.number_of_shards": 1,
                 "index.number_of_replicas": self._replicas,
                 "index.refresh_interval": REFRESH_INTERVAL,
-                **_SORTED.get(kind, {}),
+                **_SETTINGS.get(kind, {}),
             },
             "mappings": _mapping(kind),
         }

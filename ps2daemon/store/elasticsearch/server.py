@@ -72,6 +72,36 @@ class _Raw(elastic_transport.Serializer):
         return data
 
 
+class _Once:
+    """One body, as what httpx iterates over. Its own iterator is a generator, which a cancelled request leaves behind half done."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content: bytes | None = content
+
+    def __aiter__(self) -> _Once:
+        return self
+
+    async def __anext__(self) -> bytes:
+        content, self._content = self._content, None
+        if content is None:
+            raise StopAsyncIteration
+        return content
+
+
+class _Body(httpx.AsyncByteStream):
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+
+    def __aiter__(self) -> _Once:
+        return _Once(self._content)
+
+
+class _Transport(httpx.AsyncHTTPTransport):
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        request.stream = _Body(request.content)
+        return await super().handle_async_request(request)
+
+
 class _Node(HttpxAsyncHttpNode):
     """Speaks plain JSON, which each server answers in its own version: one of major 8 refuses what a client of major 9 asks for.
 
@@ -82,8 +112,11 @@ class _Node(HttpxAsyncHttpNode):
         BaseAsyncNode.__init__(self, config)
         self.client = httpx.AsyncClient(
             base_url=f"{config.scheme}://{config.host}:{config.port}{config.path_prefix}",
-            limits=httpx.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS),
-            verify=config.ssl_context or False,
+            transport=_Transport(
+                verify=config.ssl_context or False,
+                limits=httpx.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS),
+                trust_env=False,
+            ),
             timeout=None,  # `Server.ask` has a deadline over all of it
             trust_env=False,
         )
@@ -171,12 +204,14 @@ class Server:
         type: type[T],
         params: Mapping[str, str] | None = None,
         trusted: bool = True,
+        absent: T | None = None,
     ) -> T:
         """Asks once, and decodes the answer.
 
         Args:
             body: bytes, as lines of JSON; or what is encoded as JSON.
             type: of the answer; fields that it does not name are left out.
+            absent: what to return where the server says that there is nothing of the kind (404).
             trusted: it was an Elasticsearch before, so that another kind of answer is an outage of what is in between.
 
         Raises:
@@ -192,9 +227,14 @@ class Server:
         headers = {"accept": JSON} if content is None else {"accept": JSON, "content-type": kind}
         with self._foreign_errors(trusted), trio.fail_after(self._timeout):
             async with self._limiter:
-                answer = await self._client.perform_request(
-                    method, path, params=params, headers=headers, body=content
-                )
+                try:
+                    answer = await self._client.perform_request(
+                        method, path, params=params, headers=headers, body=content
+                    )
+                except elasticsearch.NotFoundError:
+                    if absent is None:
+                        raise
+                    return absent
         try:
             return msgspec.json.decode(answer.body, type=type)
         except (msgspec.DecodeError, TypeError) as error:

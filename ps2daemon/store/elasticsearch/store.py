@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection
+from contextlib import suppress
 from typing import Final, TypeVar
 
 import msgspec
 import trio
 
 from ps2daemon.config import ElasticsearchSettings
-from ps2daemon.errors import StoreMismatch, StoreUnavailable
+from ps2daemon.errors import StoreError, StoreMismatch, StoreUnavailable
 from ps2daemon.model.alerts import Alert, Lock
 from ps2daemon.model.coverage import Span
 from ps2daemon.model.records import Ms
@@ -40,6 +41,7 @@ from ps2daemon.store.elasticsearch.searching import (
 from ps2daemon.store.elasticsearch.server import Server
 from ps2daemon.store.elasticsearch.writing import RECORDS, Writing
 
+FINISH_SECONDS: Final = 1.0
 EDGES: Final = 500
 """Edges looked up with one request."""
 
@@ -103,6 +105,9 @@ class ElasticsearchStore:
     async def aclose(self) -> None:
         """Closes the connections; nothing may be asked any more."""
         with trio.CancelScope(shield=True):
+            if self._writing is not None and self._connected:
+                with trio.move_on_after(FINISH_SECONDS), suppress(StoreError):
+                    await self._writing.finish()
             await self._server.aclose()
 
     async def _connect(self) -> None:

@@ -1,13 +1,15 @@
 """One commit, as requests in an order that any reader, and any crash in between, may come across.
 
-1. `pending`: which characters are about to change. A commit that broke off is made whole by `repair` before anything else is done.
+1. what is about to change: ids of characters and sessions, and the number of the commit, one more than that of the last.
 2. sessions, alerts, locks, and what is unsettled; only then documents of alerts and locks that others replace are deleted: they hold events.
 3. characters, each if it still is what it was.
 4. what was written so far becomes visible, if coverage follows.
 5. coverage, how far the records reach, and what is settled.
 
-The server has no transactions. After a commit that broke off, sessions may say more than their characters do; and what is decided next, from the characters and
-perhaps from other records together, need not touch the same ones. So sessions of pending characters are made what the characters say.
+The server has no transactions, and may do what it was asked long after this program gave up waiting for it. After a commit that broke off, sessions
+may say more than their characters do; and what is decided next, from the characters and perhaps from other records together, need not touch the same
+ones. So `repair` comes before anything else: it writes the characters once more, whereupon no late request can change them, and then makes
+their sessions what they say, with a higher number than that of the commit, below which no late request is heeded.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from typing import Final
 import msgspec
 
 from ps2daemon.errors import StoreConflict, StoreMismatch, StoreUnavailable
+from ps2daemon.model.sessions import Character
 from ps2daemon.store.base import (
     CharacterDocument,
     Commit,
@@ -28,7 +31,13 @@ from ps2daemon.store.base import (
 )
 from ps2daemon.store.elasticsearch import documents, searching
 from ps2daemon.store.elasticsearch.bulk import Refusal, Sent, send
-from ps2daemon.store.elasticsearch.documents import CharacterSource, Line, SessionSource
+from ps2daemon.store.elasticsearch.documents import (
+    CharacterSource,
+    Line,
+    alert_source,
+    delete_line,
+    index_line,
+)
 from ps2daemon.store.elasticsearch.schema import KINDS, Names, Schema
 from ps2daemon.store.elasticsearch.server import Server
 
@@ -43,7 +52,11 @@ MOST_REFUSED: Final = 20
 
 
 class _Pending(msgspec.Struct):
+    """What the commit with this number was to change."""
+
+    number: int = 0
     characters: list[str] = []
+    sessions: list[str] = []
 
 
 class _PendingDocument(msgspec.Struct):
@@ -78,7 +91,9 @@ class Writing:
         self._schema = schema
         self._names = names
         self._dirty = {names.pattern(kind) for kind in KINDS}
-        self._pending: set[str] = set()
+        self._number = 0
+        self._late = True
+        """Whether the server may still have something to do that it was asked."""
         self.broken = True
 
     async def load(self, character_ids: Iterable[str]) -> dict[str, Stored]:
@@ -113,52 +128,68 @@ class Writing:
             StoreConflict: a character is no longer what it was.
             StoreUnavailable: an outage; any part may be written.
         """
-        self.broken = True
-        await self._announce([stored.document.character_id for stored in commit.characters])
-        refused = await self._first(commit)
-        versions = await self._characters(commit.characters, refused)
-        await self._last(commit)
-        self._pending.intersection_update(refused)
-        self.broken = bool(refused)
+        self.broken = self._late = True
+        try:
+            await self._announce(commit)
+            refused = await self._first(commit)
+            versions = await self._characters(commit.characters, refused)
+            await self._last(commit)
+        except StoreConflict:
+            self._late = False
+            raise
+        self._late, self.broken = False, bool(refused)
         return Committed(versions, refused)
 
-    async def _announce(self, character_ids: list[str]) -> None:
-        if character_ids:
-            self._pending.update(character_ids)
-            await self._send(
-                [documents.index_line(self._names.meta, PENDING, PENDING, _Pending(character_ids))]
+    async def _announce(self, commit: Commit) -> None:
+        if not (commit.characters or commit.sessions or commit.gone_sessions):
+            return
+        self._number += 1
+        await self._pending(
+            _Pending(
+                self._number,
+                [stored.document.character_id for stored in commit.characters],
+                [*(session.session_id for session in commit.sessions), *commit.gone_sessions],
             )
+        )
+
+    async def _pending(self, pending: _Pending) -> None:
+        line = documents.index_line(self._names.meta, PENDING, PENDING, pending, pending.number)
+        sent = await self._send([line])
+        if sent.conflicts:
+            raise StoreConflict("another writer was faster")
+        await self._explained(sent.refused, ())
 
     async def _first(self, commit: Commit) -> dict[str, str]:
         """Sessions, alerts, locks and what is unsettled; returns characters that were refused, and why."""
-        names = self._names
-        lines = [*self._session_lines(commit.sessions)]
+        names, number = self._names, self._number
+        lines = self._session_lines(commit.sessions)
+        lines += self._gone_lines(commit.gone_sessions)
         lines += [
-            documents.delete_line(names.month(documents.session_time(key)), key, key.partition("-")[0])
-            for key in commit.gone_sessions
+            index_line(names.alerts, alert.alert_id, alert.alert_id, alert_source(alert), number)
+            for alert in commit.alerts
         ]
-        lines += documents.alert_lines(names.alerts, commit.alerts)
-        lines += documents.lock_lines(names.locks, commit.locks)
-        lines += documents.unsettled_lines(names.unsettled, commit.unsettled)
+        lines += [index_line(names.locks, lock.lock_id, lock.lock_id, lock, number) for lock in commit.locks]
+        lines += [index_line(names.unsettled, entry.id, entry.id, entry) for entry in commit.unsettled]
         await self._schema.ensure({line.index for line in lines})
         sent = await self._send(lines)
+        if sent.conflicts:
+            raise StoreConflict(f"{len(sent.conflicts)} sessions were changed by another writer")
         refused = await self._explained(sent.refused, {session.character_id for session in commit.sessions})
         # These hold events, which others must hold before they go.
         await self._send(
-            [documents.delete_line(names.alerts, key, key) for key in commit.gone_alerts]
-            + [documents.delete_line(names.locks, key, key) for key in commit.gone_locks]
+            [delete_line(names.alerts, key, key, number) for key in commit.gone_alerts]
+            + [delete_line(names.locks, key, key, number) for key in commit.gone_locks]
         )
         return refused
 
     async def _characters(self, characters: Sequence[Stored], refused: dict[str, str]) -> dict[str, int]:
         """Writes those that are not refused; returns their versions, and adds to `refused`."""
-        lines = [
-            documents.character_line(self._names.characters, stored)
-            for stored in characters
-            if stored.document.character_id not in refused
-        ]
-        if not lines:
+        accepted = [stored for stored in characters if stored.document.character_id not in refused]
+        if not accepted:
             return {}
+        if not all(documents.is_version(stored.version) for stored in accepted):
+            raise StoreConflict("a character is expected to be what this store never said")
+        lines = [documents.character_line(self._names.characters, stored) for stored in accepted]
         await self._schema.ensure([self._names.characters])
         sent = await self._send(lines)
         if sent.conflicts:
@@ -172,60 +203,77 @@ class Writing:
         """Coverage, how far the records reach, and what is settled."""
         names = self._names
         lines = documents.span_lines(names.coverage, commit.spans)
-        lines += [documents.delete_line(names.unsettled, key, key) for key in commit.settled]
+        lines += [delete_line(names.unsettled, key, key) for key in commit.settled]
         if commit.records_until is not None:
             lines.append(documents.reach_line(names.meta, RECORDS, commit.records_until))
         if commit.spans:
             await self.refresh()
         await self._schema.ensure({line.index for line in lines})
-        await self._send(lines)
+        await self._explained((await self._send(lines)).refused, ())
 
     async def repair(self) -> None:
-        """Makes the sessions of characters whose commit may have broken off what the characters say."""
+        """Makes whole what may have broken off; nothing where the last commit went through and `finish` said so."""
         await self._schema.ensure([self._names.meta, self._names.characters])
-        stored = await self._server.ask(
+        answer = await self._server.ask(
             "POST", f"/{self._names.meta}/_mget", {"ids": [PENDING]}, type=_PendingDocuments
         )
-        ids = sorted(self._pending.union(*(document.source.characters for document in stored.docs)))
-        if ids:
-            self._dirty.add(self._names.sessions)
-            await self.refresh(self._names.sessions)
-        for first in range(0, len(ids), LOADED):
-            await self._repair(ids[first : first + LOADED])
-        self._pending.clear()
+        pending = answer.docs[0].source
+        self._number = max(self._number, pending.number) + 1
+        if self._late:
+            stored = await self._fence(pending.characters)
+        else:
+            stored = {key: found.document for key, found in (await self.load(pending.characters)).items()}
+        wanted: dict[str, SessionDocument] = {}
+        for document in stored.values():
+            wanted |= session_documents(document)
+        gone = [key for key in pending.sessions if key not in wanted and not _fell_off(key, stored)]
+        lines = self._session_lines([wanted[key] for key in pending.sessions if key in wanted])
+        lines += self._gone_lines(gone)
+        await self._schema.ensure({line.index for line in lines})
+        sent = await self._send(lines)
+        if sent.conflicts:
+            raise StoreConflict("another writer was faster")
+        await self._explained(sent.refused, set(pending.characters))
         self.broken = False
 
-    async def _repair(self, ids: list[str]) -> None:
-        characters = {key: stored.document for key, stored in (await self.load(ids)).items()}
-        wanted: dict[str, SessionDocument] = {}
-        for document in characters.values():
-            wanted |= session_documents(document)
-        lines = []
-        query = _own_sessions(ids, characters)
-        async for hits in searching.pages(
-            self._server, self._names.sessions, SessionSource, query=query, sort=["first_ts"]
-        ):
-            for hit in hits:
-                found = documents.session_of(hit.id, hit.source)
-                if hit.id not in wanted:
-                    if _is_surplus(found, characters):
-                        index = self._names.month(documents.first_known(found))
-                        lines.append(documents.delete_line(index, hit.id, found.character_id))
-                elif found == wanted[hit.id]:
-                    del wanted[hit.id]
-        lines += self._session_lines(wanted.values())
-        await self._schema.ensure({line.index for line in lines})
-        await self._explained((await self._send(lines)).refused, set(ids))
+    async def finish(self) -> None:
+        """Says that nothing is half done, so that whoever comes next need not look."""
+        if not self.broken and self._number:
+            self._number += 1
+            await self._pending(_Pending(self._number))
+
+    async def _fence(self, ids: list[str]) -> dict[str, CharacterDocument]:
+        """Characters as they are, each written once more; an empty one where there is none yet."""
+        fenced: dict[str, CharacterDocument] = {}
+        while missing := [key for key in ids if key not in fenced]:
+            stored = await self.load(missing)
+            for key in missing:
+                if key not in stored:
+                    stored[key] = Stored(CharacterDocument(key, None, 0, None, Character()), 0)
+            lines = [documents.character_line(self._names.characters, each) for each in stored.values()]
+            sent = await self._send(lines)
+            await self._explained(sent.refused, missing)
+            fenced |= {key: stored[key].document for key in sent.versions.keys() | sent.refused.keys()}
+        return fenced
 
     def _session_lines(self, sessions: Iterable[SessionDocument]) -> list[Line]:
         return [
-            documents.index_line(
+            index_line(
                 self._names.month(documents.first_known(session)),
                 session.session_id,
                 session.character_id,
                 documents.session_source(session),
+                self._number,
             )
             for session in sessions
+        ]
+
+    def _gone_lines(self, keys: Iterable[str]) -> list[Line]:
+        return [
+            delete_line(
+                self._names.month(documents.session_time(key)), key, documents.character_in(key), self._number
+            )
+            for key in keys
         ]
 
     async def _send(self, lines: Sequence[Line]) -> Sent:
@@ -255,24 +303,8 @@ class Writing:
         return {owner: refusal.reason for owner, refusal in refused.items()}
 
 
-def _own_sessions(ids: Collection[str], characters: Mapping[str, CharacterDocument]) -> searching.Query:
-    """Sessions of these characters, but for those that fell off long ago."""
-    pruned = {
-        key: document.state.pruned_before
-        for key, document in characters.items()
-        if document.state.pruned_before is not None
-    }
-    whole = searching.terms("character_id", [key for key in ids if key not in pruned])
-    if not pruned:
-        return whole
-    latest = searching.both(
-        searching.terms("character_id", list(pruned)), searching.between("first_ts", gte=min(pruned.values()))
-    )
-    return searching.either(whole, latest)
-
-
-def _is_surplus(found: SessionDocument, characters: Mapping[str, CharacterDocument]) -> bool:
-    """Whether a session that its character does not name is no older one that fell off."""
-    character = characters.get(found.character_id)
+def _fell_off(session_id: str, characters: Mapping[str, CharacterDocument]) -> bool:
+    """Whether a session that its character does not name is one of the older ones."""
+    character = characters.get(documents.character_in(session_id))
     edge = None if character is None else character.state.pruned_before
-    return edge is None or documents.first_known(found) > edge
+    return edge is not None and documents.session_time(session_id) <= edge
