@@ -4,7 +4,7 @@ Every key of the file has a row in `settings_keys.py`, which says what is accept
 key; for `[[stream]]` that is the first stream, and one is made if the file has none. Lists are written with commas there.
 Relative paths are relative to the file's folder, or to the working directory where there is no file.
 
-Whatever is wrong is a `ConfigError` of one line: which key, what was given, what is accepted. The service id is never in one.
+Whatever is wrong is a `ConfigError` of one line: which key, what was given, what is accepted. A secret is never in one.
 """
 
 from __future__ import annotations
@@ -21,19 +21,18 @@ import msgspec
 from ps2daemon.errors import ConfigError
 from ps2daemon.model.tables import World, worlds
 from ps2daemon.secret import Secret
-from ps2daemon.settings_keys import KEYS, Key
+from ps2daemon.settings_keys import KEYS, Given, Key
+from ps2daemon.settings_secrets import API_KEY, PASSWORD, SERVICE_ID, FoundSecret, read_secret
 
 PREFIX: Final = "PS2DAEMON_"
 CONFIG_VARIABLE: Final = "PS2DAEMON_CONFIG"
-CREDENTIAL: Final = "service-id"
 ANY_ENVIRONMENT: Final = "all"
 """A mirror's name for a stream of every environment."""
 
 MAX_FILE_BYTES: Final = 1024 * 1024
-MAX_SERVICE_ID: Final = 128
 _REGISTERED_ONLY: Final = (".planetside2.com", ".daybreakgames.com")
 """Hosts that answer only to a registered service id."""
-_LATER: Final = {"queue": ("kafka", "sqlite"), "store": ("elasticsearch", "sqlite")}
+_LATER: Final = {"queue": ("kafka", "sqlite")}
 """Kinds whose names are fixed and which this version can't do yet, with the one that it can."""
 
 
@@ -120,16 +119,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     store: StoreSettings
     web: WebSettings
 
-
-class _Given(msgspec.Struct, frozen=True):
-    """A value as written, and where."""
-
-    value: object
-    where: str
-    from_environment: bool = False
+    @property
+    def secrets(self) -> tuple[Secret, ...]:
+        """All that must be seen in no log."""
+        store = self.store.elasticsearch
+        return tuple(filter(None, (self.census.service_id, store.password, store.api_key)))
 
 
-_Section = dict[str, _Given]
+_Section = dict[str, Given]
 
 
 def load_settings(path: Path | None, environ: Mapping[str, str], *, secret: bool = True) -> Settings:
@@ -138,7 +135,8 @@ def load_settings(path: Path | None, environ: Mapping[str, str], *, secret: bool
     Args:
         path: the file; None for defaults and environment alone.
         environ: the environment variables.
-        secret: read the service id too; without, a person who may not read it can still ask for everything else.
+        secret: read the service id too; without, a person who may not read it can still ask for everything else. The store's own secrets are
+            read in any case, since there is no asking without them.
 
     Raises:
         ConfigError: the file can't be read, or anything in it or in the environment is not accepted.
@@ -151,11 +149,11 @@ def load_settings(path: Path | None, environ: Mapping[str, str], *, secret: bool
         if values[name]["kind"] == kind:
             raise ConfigError(f"{name}.kind: {kind!r} is not in this version yet; accepted is {instead!r}")
     census = values["census"]
-    service_id = _service_id(sections.get("census", {}), census, environ) if secret else None
+    service_id = read_secret(SERVICE_ID, sections.get("census", {}), census, environ) if secret else None
     return Settings(
         path=path,
         census=CensusSettings(
-            service_id=service_id,
+            service_id=service_id.secret if service_id is not None else None,
             rest_url=census["rest_url"],
             requests_per_minute=census["requests_per_minute"],
         ),
@@ -164,9 +162,7 @@ def load_settings(path: Path | None, environ: Mapping[str, str], *, secret: bool
         store=StoreSettings(
             kind=values["store"]["kind"],
             path=values["store"]["path"],
-            elasticsearch=ElasticsearchSettings(
-                urls=(values["store"]["url"],), index_prefix=values["store"]["index_prefix"]
-            ),
+            elasticsearch=_elasticsearch(sections.get("store", {}), values["store"], environ),
         ),
         web=WebSettings(**values["web"]),
     )
@@ -184,7 +180,7 @@ def service_id_for(settings: Settings, url: str) -> Secret:
     if host.endswith(_REGISTERED_ONLY):
         raise ConfigError(
             f"census.service_id_file: none was given, and {host} answers only to a registered service id; give a file that"
-            f" holds it, the variable {PREFIX}CENSUS_SERVICE_ID, or systemd's credential {CREDENTIAL!r}"
+            f" holds it, the variable {PREFIX}CENSUS_SERVICE_ID, or systemd's credential {SERVICE_ID.credential!r}"
         )
     return Secret("example")
 
@@ -245,7 +241,7 @@ def _section(name: str, shown: str, content: Mapping[str, object], path: Path) -
             raise ConfigError(
                 f"{shown}.{key} in {path}: unknown key{_did_you_mean(key, keys)}; accepted are {', '.join(keys)}"
             )
-    return {key: _Given(value, f"{shown}.{key} in {path}") for key, value in content.items()}
+    return {key: Given(value, f"{shown}.{key} in {path}") for key, value in content.items()}
 
 
 def _lay_over(sections: dict[str, _Section], streams: list[_Section], environ: Mapping[str, str]) -> None:
@@ -263,7 +259,7 @@ def _lay_over(sections: dict[str, _Section], streams: list[_Section], environ: M
                 raise ConfigError(f"{variable} in the environment: unknown key{similar}")
             continue
         section, key = found
-        given = _Given(environ[variable], f"{variable} in the environment", from_environment=True)
+        given = Given(environ[variable], f"{variable} in the environment", from_environment=True)
         (streams[0] if section == "stream" else sections.setdefault(section, {}))[key] = given
 
 
@@ -284,7 +280,7 @@ def _read_section(name: str, section: _Section, base: Path) -> dict[str, Any]:
     return values
 
 
-def _read(key: Key, given: _Given) -> object:
+def _read(key: Key, given: Given) -> object:
     try:
         value = key.parse(str(given.value)) if given.from_environment else given.value
         return key.check(value)
@@ -322,44 +318,56 @@ def _shown_worlds(known: Iterable[World]) -> str:
     return ", ".join(live) + (f"; and, not up today, {', '.join(rest)}" if rest else "")
 
 
-def _service_id(section: _Section, values: Mapping[str, Any], environ: Mapping[str, str]) -> Secret | None:
-    """From the environment, from systemd, from the file: a unit's credential goes before what a shared file says."""
-    text, file = section.get("service_id"), section.get("service_id_file")
-    if text is not None and file is not None and text.from_environment == file.from_environment:
-        raise ConfigError(f"{text.where}: there is a service_id_file too; give one of the two")
-    folder = environ.get("CREDENTIALS_DIRECTORY")
-    credential = Path(folder, CREDENTIAL) if folder else None
-    for from_environment in (True, False):
-        if text is not None and text.from_environment == from_environment:
-            return _checked_id(str(values["service_id"]), text.where)
-        if file is not None and file.from_environment == from_environment:
-            return _id_in(values["service_id_file"], file.where)
-        if credential is not None and credential.exists():
-            return _id_in(credential, f"systemd's credential {CREDENTIAL!r}")
-    return None
+def _elasticsearch(
+    section: _Section, values: Mapping[str, Any], environ: Mapping[str, str]
+) -> ElasticsearchSettings:
+    """Secrets and certificates are looked at only where it is the store."""
+    password = api_key = None
+    if values["kind"] == "elasticsearch":
+        password = read_secret(PASSWORD, section, values, environ)
+        api_key = read_secret(API_KEY, section, values, environ)
+        _check_user(section.get("username"), password, api_key)
+        if values["ca_file"] is not None:
+            _check_certificates(values["ca_file"], section["ca_file"].where)
+    return ElasticsearchSettings(
+        urls=values["url"],
+        index_prefix=values["index_prefix"],
+        username=values["username"],
+        password=password.secret if password is not None else None,
+        api_key=api_key.secret if api_key is not None else None,
+        ca_file=values["ca_file"],
+        replicas=values["replicas"],
+        timeout_seconds=values["timeout_seconds"],
+    )
 
 
-def _id_in(path: Path, where: str) -> Secret:
-    try:
-        with path.open("rb") as file:
-            content = file.read(4 * MAX_SERVICE_ID)
-    except OSError as error:
+def _check_user(username: Given | None, password: FoundSecret | None, api_key: FoundSecret | None) -> None:
+    """A name and its password, or an API key, or none of them."""
+    first = username or password
+    if first is not None and api_key is not None:
         raise ConfigError(
-            f"{where}: can't read {path}: {error.strerror}; accepted is a readable file that holds the service id alone"
-        ) from None
-    return _checked_id(content.decode("ascii", errors="replace"), f"{where}: {path}")
-
-
-def _checked_id(text: str, where: str) -> Secret:
-    value = text.strip().removeprefix("s:")
-    if not 0 < len(value) <= MAX_SERVICE_ID or not all(
-        "!" <= char <= "~" and char not in "/\\\"'<>&?#%" for char in value
-    ):
-        raise ConfigError(
-            f"{where}: holds no service id; accepted are 1 to {MAX_SERVICE_ID} letters, digits and signs without blanks, as Daybreak"
-            " sent it"
+            f"{first.where}: there is an API key too ({api_key.where}); give a username with its password, or an API key"
         )
-    return Secret(value)
+    if username is not None and password is None:
+        raise ConfigError(
+            f"{username.where}: there is no password to it; give store.password_file, the variable {PREFIX}STORE_PASSWORD, or"
+            f" systemd's credential {PASSWORD.credential!r}"
+        )
+    if password is not None and username is None:
+        raise ConfigError(f"{password.where}: there is no username to it; give store.username")
+
+
+def _check_certificates(path: Path, where: str) -> None:
+    import ssl  # only they need it
+
+    accepted = "accepted is a readable file of certificates in PEM"
+    try:
+        path.open("rb").close()  # to have a plain reason: the next line has OpenSSL's
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
+    except ssl.SSLError:
+        raise ConfigError(f"{where}: {path} holds no certificate; {accepted}") from None
+    except OSError as error:
+        raise ConfigError(f"{where}: can't read {path}: {error.strerror}; {accepted}") from None
 
 
 def _did_you_mean(name: str, known: Iterable[str]) -> str:

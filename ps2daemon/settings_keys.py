@@ -14,7 +14,25 @@ MAX_PORT: Final = 65_535
 MAX_SECONDS: Final = 3_600.0
 MAX_CONNECTIONS: Final = 16
 MAX_WORLDS: Final = 64
+MAX_REPLICAS: Final = 10
 MIB: Final = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A value as written, and where."""
+
+    value: object
+    where: str
+    from_environment: bool = False
+
+
+def _never(value: object) -> bool:
+    return False
+
+
+def _always(value: object) -> bool:
+    return True
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,18 +51,22 @@ class Key:
     default: object
     check: Callable[[object], object]
     parse: Callable[[str], object] = str
-    hidden: Callable[[object], bool] = lambda value: False
+    hidden: Callable[[object], bool] = _never
 
 
 def _text(
-    default: str | None, accepted: str, *, pattern: str = r"[^\x00-\x1f]+", secret: bool = False
+    default: str | None,
+    accepted: str,
+    *,
+    pattern: str = r"[^\x00-\x1f]+",
+    hidden: Callable[[object], bool] = _never,
 ) -> Key:
     def check(value: object) -> str:
         if not isinstance(value, str) or not re.fullmatch(pattern, value):
             raise ValueError
         return value
 
-    return Key(accepted=accepted, default=default, check=check, hidden=lambda value: secret)
+    return Key(accepted=accepted, default=default, check=check, hidden=hidden)
 
 
 def _choice(default: str, *others: str) -> Key:
@@ -110,7 +132,7 @@ def _url(default: str, *schemes: str) -> Key:
         _ = parts.port  # raises ValueError where it is none
         if parts.username is not None or parts.password is not None or "service-id" in parts.query:
             raise ValueError("a secret does not belong into it")
-        return value
+        return parts.scheme + value[len(parts.scheme) :]  # in lower case
 
     starts = " or ".join(f"{scheme}://" for scheme in schemes)
     return Key(
@@ -119,6 +141,33 @@ def _url(default: str, *schemes: str) -> Key:
         check=check,
         hidden=lambda value: not isinstance(value, str) or "@" in value or "?" in value,
     )
+
+
+def _urls(default: str, *schemes: str) -> Key:
+    """One address, or a list of them."""
+    single = _url(default, *schemes)
+
+    def check(value: object) -> tuple[str, ...]:
+        urls = tuple(str(single.check(url)) for url in (value if isinstance(value, list) else [value]))
+        if not urls:
+            raise ValueError
+        if any("?" in url for url in urls):
+            raise ValueError("a query does not belong into it")
+        if len(set(urls)) < len(urls):
+            raise ValueError("an address is in it twice")
+        return urls
+
+    return Key(
+        accepted=f"{single.accepted}, or a list of such addresses of one cluster",
+        default=(default,),
+        check=check,
+        parse=_parse_list,
+        hidden=lambda value: any(map(single.hidden, value if isinstance(value, list) else [value])),
+    )
+
+
+def _parse_list(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",")]
 
 
 def _world_ids() -> Key:
@@ -153,7 +202,7 @@ def _addresses(default: str) -> Key:
         accepted=f'a list of "host:port" such as ["{default}"]',
         default=(default,),
         check=check,
-        parse=lambda text: [part.strip() for part in text.split(",")],
+        parse=_parse_list,
     )
 
 
@@ -163,7 +212,7 @@ def _port(default: int) -> Key:
 
 KEYS: Final[Mapping[str, Mapping[str, Key]]] = {
     "census": {
-        "service_id": _text(None, "a service id as Daybreak sent it", secret=True),
+        "service_id": _text(None, "a service id as Daybreak sent it", hidden=_always),
         "service_id_file": _path(None, "the path of a file that holds the service id"),
         "rest_url": _url("https://census.daybreakgames.com", "http", "https"),
         # A token bucket holds at least one token at once and one to come.
@@ -188,8 +237,22 @@ KEYS: Final[Mapping[str, Mapping[str, Key]]] = {
     "store": {
         "kind": _choice("sqlite", "elasticsearch"),
         "path": _path("state/ps2.db", "the path of a file"),
-        "url": _url("http://127.0.0.1:9200", "http", "https"),
+        "url": _urls("http://127.0.0.1:9200", "http", "https"),
         "index_prefix": _text("ps2", "lower-case letters, digits, - and _", pattern=r"[a-z][a-z0-9_-]{0,63}"),
+        # Basic authentication ends the name at the first colon (RFC 7617); who writes one gave the password with it.
+        "username": _text(
+            None,
+            "a user's name alone, without a colon",
+            pattern=r"[^\x00-\x1f\x7f:]{1,512}",
+            hidden=lambda value: ":" in str(value),
+        ),
+        "password": _text(None, "the password of that user", hidden=_always),
+        "password_file": _path(None, "the path of a file that holds the password"),
+        "api_key": _text(None, "an API key as the server encoded it", hidden=_always),
+        "api_key_file": _path(None, "the path of a file that holds the API key"),
+        "ca_file": _path(None, "the path of a file of certificates in PEM"),
+        "replicas": _integer(0, 0, MAX_REPLICAS, "a number of copies"),
+        "timeout_seconds": _seconds(30.0),
     },
     "web": {
         "host": _text("127.0.0.1", "a host's name or address", pattern=r"[A-Za-z0-9.:_-]+"),
