@@ -96,8 +96,7 @@ async def _drain(settings: Settings) -> None:
     from ps2daemon.supervisor import stop_on_signals
     from ps2daemon.telemetry import Telemetry
 
-    secrets = [settings.census.service_id] if settings.census.service_id is not None else []
-    configure_logging(secrets=secrets, level="WARNING")
+    configure_logging(secrets=settings.secrets, level="WARNING")
     directory = settings.queue.directory
     waiting = read_statistics(directory).records
     stop = trio.Event()

@@ -41,8 +41,7 @@ def run(ctx: click.Context, part: Part | None, metrics_port: int | None) -> None
 
 
 async def _run(settings: Settings, part: Part | None, metrics_port: int | None) -> None:
-    secrets = [settings.census.service_id] if settings.census.service_id is not None else []
-    configure_logging(secrets=secrets)
+    configure_logging(secrets=settings.secrets)
     stop = trio.Event()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(stop_on_signals, stop)
