@@ -25,7 +25,7 @@ from ps2daemon.model.tables import world_name
 def check_config(ctx: click.Context, as_json: bool) -> None:
     """Say whether the configuration is right, and what it comes to.
 
-    Defaults and the environment are laid over the file, as every command does. The service id is never shown. Opens
+    Defaults and the environment are laid over the file, as every command does. Secrets are read, and never shown. Opens
     neither queue nor store and connects to nothing.
     """
     settings = settings_of(ctx, secret=True)
@@ -44,15 +44,17 @@ def check_config(ctx: click.Context, as_json: bool) -> None:
 
 
 def _facts(settings: Settings) -> dict[str, Any]:
-    """The settings as in the file, but for the secret."""
+    """The settings as in the file, but for the secrets, of which it says whether they are given; and without the keys of kinds that are not used."""
     facts: dict[str, Any] = msgspec.to_builtins(settings, enc_hook=str)
     facts["census"]["service_id"] = settings.census.service_id is not None
     facts["stream"] = facts.pop("streams")
     facts["file"] = facts.pop("path")
-    for section, keys in (("queue", ("brokers", "topic")), ("store", ("url", "index_prefix"))):
-        if facts[section]["kind"] == "sqlite":  # they are the other kind's
-            for key in keys:
-                del facts[section][key]
+    if settings.queue.kind == "sqlite":
+        del facts["queue"]["brokers"], facts["queue"]["topic"]
+    server = facts["store"].pop("elasticsearch")
+    if settings.store.kind == "elasticsearch":
+        given = {key: server[key] is not None for key in ("password", "api_key")}
+        facts["store"] = {"kind": settings.store.kind, "url": server.pop("urls"), **server, **given}
     return facts
 
 
@@ -68,8 +70,10 @@ def _lines(facts: dict[str, Any]) -> list[str]:
 
 
 def _shown(key: str, value: Any) -> str:
-    if key == "service_id":
-        return "given (not shown)" if value else "none"
+    if value is True:  # only secrets are true or false
+        return "given (not shown)"
+    if value is None or value is False:
+        return "none"
     if key == "worlds":
         return ", ".join(f"{world} ({world_name(world)})" for world in value)
-    return ", ".join(value) if isinstance(value, list) else str(value)
+    return ", ".join(value) if isinstance(value, tuple) else str(value)

@@ -143,7 +143,37 @@ def test_check_config_as_json_and_by_environment(config: Path) -> None:
     assert facts["stream"][0]["worlds"] == [1, 10, 19, 40]
     assert facts["queue"]["directory"] == str(config.parent / "state" / "queue")
     assert facts["census"]["service_id"] is True
+    assert facts["store"] == {"kind": "sqlite", "path": str(config.parent / "state" / "ps2.db")}
+    assert set(facts["queue"]) == {"kind", "directory", "max_bytes", "retain"}
     assert SECRET not in result.stdout
+
+
+def test_check_config_shows_the_keys_of_elasticsearch(config: Path) -> None:
+    (config.parent / "password").write_text(SECRET)
+    url = ["https://es1:9200", "https://es2:9200"]
+    with config.open("a") as file:
+        file.write(
+            f'[store]\nkind = "elasticsearch"\nurl = {url}\nusername = "u"\npassword_file = "password"\n'
+        )
+    result = ps2daemon("--config", str(config), "check-config", "--json")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert json.loads(result.stdout)["store"] == {
+        "kind": "elasticsearch",
+        "url": url,
+        "index_prefix": "ps2",
+        "username": "u",
+        "password": True,
+        "api_key": False,
+        "ca_file": None,
+        "replicas": 0,
+        "timeout_seconds": 30.0,
+    }
+    lines = ps2daemon("--config", str(config), "check-config").stdout
+    assert re.search(r"^url +https://es1:9200, https://es2:9200$", lines, re.MULTILINE)
+    assert re.search(r"^password +given \(not shown\)$", lines, re.MULTILINE)
+    assert re.search(r"^(api_key|ca_file) +none$", lines, re.MULTILINE)
+    assert not re.search(r"^path ", lines, re.MULTILINE)
+    assert SECRET not in result.stdout + lines
 
 
 def test_check_config_warns_where_a_service_id_will_be_needed(config: Path) -> None:
