@@ -325,14 +325,18 @@ def test_ctrl_c_is_quiet() -> None:
 # Units
 
 
+@pytest.mark.parametrize("elasticsearch", [False, True])
 @pytest.mark.parametrize("unit", ["ps2daemon.service", "ps2daemon@.service"])
-def test_systemd_accepts_the_units(root: Path, tmp_path: Path, unit: str) -> None:
+def test_systemd_accepts_the_units(root: Path, tmp_path: Path, unit: str, elasticsearch: bool) -> None:
     analyze = shutil.which("systemd-analyze")
     if analyze is None:
         pytest.skip("systemd-analyze is not on this machine")
     text = (root / "systemd" / unit).read_text()
     assert "WatchdogSec=" in text
     assert "LoadCredential=service-id:" in text
+    if elasticsearch:
+        text, number = re.subn(r"^#(?=LoadCredential=elasticsearch-)", "", text, flags=re.MULTILINE)
+        assert number == 2
     # The program is where it will be installed: here only what is written around it is checked.
     placed, number = re.subn(r"^ExecStart=\S+", f"ExecStart={shutil.which('true')}", text, flags=re.MULTILINE)
     assert number == 1
