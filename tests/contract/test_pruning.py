@@ -59,7 +59,7 @@ async def test_whole_months_go_with_all_that_is_only_theirs(backend: Backend) ->
     both = character("2", session(MARCH, MARCH + HOUR), session(APRIL + DAY, None))
     kept = character("3", session(APRIL, APRIL + 2 * HOUR, 1))
     alerts, locks = derive(
-        [change(APRIL - 1, STARTED), change(APRIL, STARTED, world_id=1)],
+        [change(APRIL - 1, STARTED), change(APRIL, STARTED, 2, world_id=1)],
         [continent_lock(APRIL - 1, 40), continent_lock(APRIL, 40)],
         APRIL,
     )
@@ -148,7 +148,14 @@ def histories(draw: st.DrawFn) -> tuple[list[CharacterDocument], list[Span]]:
     ):
         at = APRIL + start * HOUR
         spans[world_id, at] = Span(world_id, at, at + length * HOUR, "connection")
-    return [document for document in documents if document.state.sessions], list(spans.values())
+    return [document for document in map(settled, documents) if document.state.sessions], list(spans.values())
+
+
+def settled(document: CharacterDocument) -> CharacterDocument:
+    """Without an open session that no store has for long, since it counts as over after `CAP`."""
+    sessions = document.state.sessions
+    kept = tuple(each for each in sessions if each.logout_ts is not None or each.start >= APRIL)
+    return msgspec.structs.replace(document, state=Character(kept))
 
 
 async def read(reader: StoreReader) -> Population:
@@ -227,13 +234,26 @@ async def test_whatever_breaks_it_off_claims_nothing_and_pruning_again_completes
             assert (await plan(store, APRIL)).documents == 0
 
 
+def batch_of(events: dict[str, list[Login | Logout]], spans: list[Span], until: Ms) -> Batch:
+    return Batch(
+        records=0,
+        events=events,
+        changes=[],
+        locks=[],
+        spans=spans,
+        refused=[],
+        until=until,
+        oldest=None,
+    )
+
+
 async def test_a_worker_that_runs_meanwhile_decides_again(backend: Backend) -> None:
     def batch(*events: Login | Logout) -> Batch:
         by_character: dict[str, list[Login | Logout]] = {}
         for event in events:
             by_character.setdefault(event.character_id, []).append(event)
         span = Span(10, MARCH, APRIL + 2 * DAY, "start")
-        return Batch(events=by_character, changes=(), locks=(), spans=[span], until=APRIL + 2 * DAY)
+        return batch_of(by_character, [span], APRIL + 2 * DAY)
 
     async with backend() as (store, _):
         ledger = Ledger(store, lambda: MAY)
@@ -279,12 +299,8 @@ async def test_it_goes_on_while_others_write(backend: Backend) -> None:
         await store.commit(all_of(*documents))
         await store.refresh()
         ledger = Ledger(store, lambda: MAY)
-        batch = Batch(
-            events={str(number): [Logout(str(number), 10, APRIL + HOUR)] for number in range(40)},
-            changes=(),
-            locks=(),
-            spans=(),
-            until=APRIL + HOUR,
+        batch = batch_of(
+            {str(number): [Logout(str(number), 10, APRIL + HOUR)] for number in range(40)}, [], APRIL + HOUR
         )
         async with trio.open_nursery() as nursery:
             nursery.start_soon(ledger.apply, batch)
