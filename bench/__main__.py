@@ -8,7 +8,6 @@ the store. Each figure is the median of several runs, with the lowest and the hi
 from __future__ import annotations
 
 import argparse
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -16,9 +15,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from bench import elasticsearch
+from bench.figures import Figures, show
 from bench.programs import configure, cpu_seconds, metric, peak_megabytes, program, ready, simulator
-
-Figures = dict[str, float]
 
 
 def intake(part: str, metric_name: str, events: int) -> Figures:
@@ -75,7 +74,19 @@ def main() -> None:
         "--events", type=int, default=200_000, help="events of one burst (default: %(default)s)"
     )
     parser.add_argument("--runs", type=int, default=5, help="runs of each measurement (default: %(default)s)")
+    parser.set_defaults(measure=measure)
+    others = parser.add_subparsers(title="instead", metavar="")
+    other = others.add_parser(
+        "elasticsearch", help="what the store in Elasticsearch is held to", description=elasticsearch.__doc__
+    )
+    elasticsearch.add_arguments(other)
+    other.set_defaults(measure=elasticsearch.main)
     arguments = parser.parse_args()
+    arguments.measure(arguments)
+
+
+def measure(arguments: argparse.Namespace) -> None:
+    """The daemon with its defaults, one burst after the other."""
     cases: dict[str, Callable[[], Figures]] = {
         "socket to disk (run subscriber)": lambda: intake(
             "subscriber", "ps2_queue_appended_records_total", arguments.events
@@ -85,13 +96,7 @@ def main() -> None:
     }
     print(f"{arguments.events:,} events a burst, {arguments.runs} runs; median (lowest to highest)\n")
     for title, case in cases.items():
-        runs = [case() for _ in range(arguments.runs)]
-        print(title)
-        for label in runs[0]:
-            values = [run[label] for run in runs]
-            print(
-                f"  {label:<24}{statistics.median(values):>10,.0f}  ({min(values):,.0f} to {max(values):,.0f})"
-            )
+        show(title, [case() for _ in range(arguments.runs)])
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ reconnect_seconds = 0.5
 directory = "queue"
 
 [store]
-path = "ps2.db"
+{store}
 
 [web]
 port = 0
@@ -85,7 +85,13 @@ def simulator(directory: Path, *arguments: str) -> Sequence[str]:
     return ("simulate", "live", "--port", "0", "--port-file", "simulator.port", *arguments)
 
 
-def configure(directory: Path, *, verify_seconds: float = 60.0, worlds: str = "1, 10, 40") -> int:
+def configure(
+    directory: Path,
+    *,
+    verify_seconds: float = 60.0,
+    worlds: str = "1, 10, 40",
+    store: str = 'path = "ps2.db"',
+) -> int:
     """Writes a configuration for the simulator that was started; returns the port of the metrics."""
     file = directory / "simulator.port"
     deadline = time.monotonic() + START_SECONDS
@@ -93,7 +99,11 @@ def configure(directory: Path, *, verify_seconds: float = 60.0, worlds: str = "1
         time.sleep(0.02)
     metrics = free_port()
     text = CONFIG.format(
-        simulator=file.read_text().strip(), metrics=metrics, verify=verify_seconds, worlds=worlds
+        simulator=file.read_text().strip(),
+        metrics=metrics,
+        verify=verify_seconds,
+        worlds=worlds,
+        store=store,
     )
     (directory / "config.toml").write_text(text)
     return metrics
