@@ -31,7 +31,7 @@ from ps2daemon.stages.naming import Naming
 from ps2daemon.stages.reconciler import reconcile, run_reconciler
 from ps2daemon.stages.subscriber import Connection, run_subscriber
 from ps2daemon.stages.writer import run_writer
-from ps2daemon.store.base import Store, StoreReader
+from ps2daemon.store.base import Store, StoreSource
 from ps2daemon.store.ledger import Ledger
 from ps2daemon.store.sqlite import SqliteStore
 from ps2daemon.supervisor import StageSpec, supervise
@@ -62,13 +62,32 @@ class Worker(msgspec.Struct, frozen=True):
     naming: Naming
 
 
-async def open_reader(settings: StoreSettings) -> StoreReader:
+async def open_reader(settings: StoreSettings) -> StoreSource:
     """The store for reading only.
 
     Raises:
         StoreError: there is none yet, or it can't be read.
     """
+    if settings.kind == "elasticsearch":
+        # Here, since its client takes as long to load as everything else together.
+        from ps2daemon.store.elasticsearch import ElasticsearchStore
+
+        return await ElasticsearchStore.open(settings.elasticsearch, read_only=True)
     return await SqliteStore.open(settings.path, read_only=True)
+
+
+async def open_store(settings: StoreSettings) -> Store:
+    """The store for writing, made if there is none.
+
+    Raises:
+        StoreError: it is not this program's, or can't be written.
+    """
+    if settings.kind == "elasticsearch":
+        # Here, since its client takes as long to load as everything else together.
+        from ps2daemon.store.elasticsearch import ElasticsearchStore
+
+        return await ElasticsearchStore.open(settings.elasticsearch)
+    return await SqliteStore.open(settings.path)
 
 
 async def open_producer(settings: Settings) -> Producer:
@@ -86,7 +105,7 @@ async def open_worker(settings: Settings, telemetry: Telemetry, clock: Clock) ->
         stack.push_async_callback(consumer.aclose)
         dead_letters = await SqliteDeadLetters.open(queue.directory)
         stack.push_async_callback(dead_letters.aclose)
-        store = await SqliteStore.open(settings.store.path)
+        store = await open_store(settings.store)
         stack.push_async_callback(store.aclose)
         rest_url = settings.census.rest_url
         clients = [

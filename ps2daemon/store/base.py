@@ -193,7 +193,7 @@ class StoreDescription(msgspec.Struct, frozen=True, kw_only=True):
         place: where it is, for a person: a file's path, or a server's address and the prefix. The same store always has the same.
         server: the version of the server, or of the library where there is none.
         schema_version: of what is stored; a reader has checked that this program knows it.
-        size_bytes: what it takes on its disks, copies on other nodes included.
+        size_bytes: what it takes on its disks, copies on other nodes included; as of some seconds ago.
         free_bytes: how much of that is empty, and is used again before it grows.
         unwritable: why nothing can be written there now, in a few words; None if it can.
     """

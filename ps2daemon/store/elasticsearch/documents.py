@@ -7,7 +7,7 @@ which it counts), `named`, `last_ts`, `first_change`. An open session says `ende
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
 
@@ -230,11 +230,20 @@ class Line(msgspec.Struct):
     body: bytes
 
 
-def index_line(index: str, key: str, owner: str, source: object, number: int | None = None) -> Line:
-    """Writes a document; with the number of a commit, unless a later commit has."""
-    return Line(
-        index, owner, b"%b\n%b\n" % (_encode({"index": _action(index, key, number)}), _encode(source))
-    )
+VersionType: TypeAlias = Literal["external", "external_gte"]
+
+
+def index_line(
+    index: str,
+    key: str,
+    owner: str,
+    source: object,
+    number: int | None = None,
+    kind: VersionType = "external_gte",
+) -> Line:
+    """Writes a document; with the number of a commit, unless a later commit has, or, if `external`, this one."""
+    head = {"index": _action(index, key, number, kind)}
+    return Line(index, owner, b"%b\n%b\n" % (_encode(head), _encode(source)))
 
 
 def delete_line(index: str, key: str, owner: str, number: int | None = None) -> Line:
@@ -242,23 +251,31 @@ def delete_line(index: str, key: str, owner: str, number: int | None = None) -> 
     return Line(index, owner, b"%b\n" % _encode({"delete": _action(index, key, number)}))
 
 
-def _action(index: str, key: str, number: int | None) -> dict[str, Any]:
+def _action(index: str, key: str, number: int | None, kind: VersionType = "external_gte") -> dict[str, Any]:
     action: dict[str, Any] = {"_index": index, "_id": key}
     if number is not None:
-        action |= {"version": number, "version_type": "external_gte"}
+        action |= {"version": number, "version_type": kind}
     return action
 
 
 def character_line(index: str, stored: Stored) -> Line:
     """Writes a character if it still is what it was; a new one if there is none."""
     key = stored.document.character_id
-    action = _action(index, key, None)
     if stored.version == 0:
-        head = {"create": action}
+        head = {"create": _action(index, key, None)}
     else:
-        sequence, term = sequence_and_term(stored.version)
-        head = {"index": {**action, "if_seq_no": sequence, "if_primary_term": term}}
+        head = {"index": _expecting(index, key, stored.version)}
     return Line(index, key, b"%b\n%b\n" % (_encode(head), _encode(character_source(stored.document))))
+
+
+def gone_character_line(index: str, key: str, version: int) -> Line:
+    """Removes a character if it still is what it was."""
+    return Line(index, key, b"%b\n" % _encode({"delete": _expecting(index, key, version)}))
+
+
+def _expecting(index: str, key: str, version: int) -> dict[str, Any]:
+    sequence, term = sequence_and_term(version)
+    return {**_action(index, key, None), "if_seq_no": sequence, "if_primary_term": term}
 
 
 _GROW: Final = (
@@ -272,12 +289,17 @@ _REACH: Final = (
 )
 
 
+def span_key(world_id: int, start: Ms) -> str:
+    """The id of a span's document."""
+    return f"{world_id}-{start}"
+
+
 def span_lines(index: str, spans: Iterable[Span]) -> list[Line]:
     """Writes spans; one that is there keeps the later end, and of two reasons the alphabetically first."""
     return [
         _update(
             index,
-            f"{span.world_id}-{span.start}",
+            span_key(span.world_id, span.start),
             _GROW,
             {"to": span.end, "after": span.after},
             SpanSource(span.world_id, span.start, span.end, span.after),

@@ -9,6 +9,7 @@ Bodies are bytes both ways. The client would make of them dictionaries, for whic
 from __future__ import annotations
 
 import ssl
+from base64 import b64encode
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final, TypeVar
@@ -151,16 +152,17 @@ def _client(settings: ElasticsearchSettings) -> AsyncElasticsearch:
         )
         for url in settings.urls
     ]
-    basic = settings.username is not None and settings.password is not None
+    basic = None
+    if settings.username is not None and settings.password is not None:
+        # Given as text, the client takes no letters beyond Latin-1.
+        basic = b64encode(f"{settings.username}:{settings.password.reveal()}".encode()).decode()
     return AsyncElasticsearch(
         nodes,
         node_class=_Node,
         max_retries=0,
         retry_on_timeout=False,
         serializers={JSON: _Raw(), NDJSON: _Raw()},
-        basic_auth=(settings.username, settings.password.reveal())
-        if basic and settings.username and settings.password
-        else None,
+        basic_auth=basic,
         api_key=settings.api_key.reveal() if settings.api_key is not None else None,
     )
 
@@ -169,7 +171,7 @@ class Server:
     """See the module. Nothing is asked before the first call."""
 
     def __init__(self, settings: ElasticsearchSettings) -> None:
-        self.name = " or ".join(settings.urls)
+        self.name = " or ".join(sorted(settings.urls))
         self._timeout = settings.timeout_seconds
         self._client = _client(settings)
         self._limiter = trio.CapacityLimiter(CONNECTIONS)

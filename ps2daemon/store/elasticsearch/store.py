@@ -12,7 +12,7 @@ import trio
 from ps2daemon.config import ElasticsearchSettings
 from ps2daemon.errors import StoreError, StoreMismatch, StoreUnavailable
 from ps2daemon.model.alerts import Alert, Lock
-from ps2daemon.model.coverage import Span
+from ps2daemon.model.coverage import Span, after_pruning
 from ps2daemon.model.records import Ms
 from ps2daemon.store.base import (
     Change,
@@ -21,13 +21,16 @@ from ps2daemon.store.base import (
     Committed,
     Count,
     Edge,
+    Month,
     SessionDocument,
     Stored,
+    StoreDescription,
     UnknownStart,
     Unsettled,
 )
-from ps2daemon.store.elasticsearch import documents, searching, series
+from ps2daemon.store.elasticsearch import documents, keeping, searching, series
 from ps2daemon.store.elasticsearch.documents import AlertSource, CharacterSource, SessionSource, SpanSource
+from ps2daemon.store.elasticsearch.notes import COPYING, PRUNED, RECORDS, Note, read_note
 from ps2daemon.store.elasticsearch.schema import Names, Schema
 from ps2daemon.store.elasticsearch.searching import (
     between,
@@ -39,25 +42,13 @@ from ps2daemon.store.elasticsearch.searching import (
     terms,
 )
 from ps2daemon.store.elasticsearch.server import Server
-from ps2daemon.store.elasticsearch.writing import RECORDS, Writing
+from ps2daemon.store.elasticsearch.writing import Writing
 
 FINISH_SECONDS: Final = 1.0
 EDGES: Final = 500
 """Edges looked up with one request."""
 
 T = TypeVar("T")
-
-
-class _At(msgspec.Struct):
-    at: Ms | None = None
-
-
-class _Records(msgspec.Struct):
-    source: _At = msgspec.field(name="_source", default_factory=_At)
-
-
-class _RecordsDocuments(msgspec.Struct):
-    docs: list[_Records]
 
 
 class _There(msgspec.Struct):
@@ -143,9 +134,7 @@ class ElasticsearchStore:
         Raises:
             StoreConflict: a character is no longer what it was; the next call makes whole what was written.
         """
-        writing = await self._whole()
-        if writing is None:
-            raise ValueError("the store was opened for reading")
+        writing = await self._own()
         try:
             return await writing.write(commit)
         except StoreUnavailable:
@@ -230,6 +219,40 @@ class ElasticsearchStore:
         query = both(term("named", False), between("character_id", gt=after))
         return await searching.characters_with(self._server, self._names.characters, query, limit)
 
+    # What moving and keeping asks
+
+    async def describe(self) -> StoreDescription:
+        await self._whole()
+        return await keeping.describe(self._server, self._names)
+
+    async def months(self) -> list[Month]:
+        await self._whole()
+        return await keeping.months(self._server, self._names)
+
+    async def stored_spans(self) -> list[Span]:
+        return await self._spans()
+
+    async def pruned_until(self) -> Ms | None:
+        return (await self._note(PRUNED)).at
+
+    async def latest_end(self, before: Ms) -> Ms | None:
+        await self._whole()
+        return await keeping.latest_end(self._server, self._names, before)
+
+    async def copying(self) -> str | None:
+        return (await self._note(COPYING)).place
+
+    async def drop_sessions(self, before: Ms, limit: int) -> int:
+        writing = await self._own()
+        await writing.refresh(self._names.sessions)
+        try:
+            return await keeping.drop_month(self._server, self._names, before)
+        finally:
+            self._schema.forget()
+
+    async def mark_copying(self, place: str | None) -> None:
+        await (await self._own()).mark_copying(place)
+
     # What readers ask
 
     async def online_at(self, at: Ms, worlds: Collection[int]) -> list[Count]:
@@ -259,6 +282,12 @@ class ElasticsearchStore:
     async def spans(
         self, worlds: Collection[int] | None = None, start: Ms | None = None, end: Ms | None = None
     ) -> list[Span]:
+        found = await self._spans(worlds, start, end)
+        return after_pruning(found, await self.pruned_until(), start, end)
+
+    async def _spans(
+        self, worlds: Collection[int] | None = None, start: Ms | None = None, end: Ms | None = None
+    ) -> list[Span]:
         await self._visible(self._names.coverage)
         query = both(between("to", gte=start), between("from", lte=end), *_of_worlds(worlds))
         found = await self._search(self._names.coverage, SpanSource, query, "from", "world_id")
@@ -266,7 +295,7 @@ class ElasticsearchStore:
             (documents.span_of(source) for source in found), key=lambda span: (span.world_id, span.start)
         )
 
-    async def alerts(self, start: Ms, end: Ms, worlds: Collection[int]) -> list[Alert]:
+    async def alerts(self, start: Ms, end: Ms, worlds: Collection[int] | None) -> list[Alert]:
         await self._visible(self._names.alerts)
         query = both(
             between("first_change", lt=end),
@@ -276,7 +305,7 @@ class ElasticsearchStore:
         found = await self._search(self._names.alerts, AlertSource, query, "first_change", "alert_id")
         return [documents.alert_of(source) for source in found]
 
-    async def locks(self, start: Ms, end: Ms, worlds: Collection[int]) -> list[Lock]:
+    async def locks(self, start: Ms, end: Ms, worlds: Collection[int] | None) -> list[Lock]:
         await self._visible(self._names.locks)
         query = both(between("at", gte=start, lt=end), *_of_worlds(worlds))
         return await self._search(self._names.locks, Lock, query, "at", "lock_id")
@@ -287,11 +316,7 @@ class ElasticsearchStore:
         return sorted(found | await series.worlds_with(self._server, self._names.coverage))
 
     async def records_until(self) -> Ms | None:
-        await self._whole()
-        answer = await self._server.ask(
-            "POST", f"/{self._names.meta}/_mget", {"ids": [RECORDS]}, type=_RecordsDocuments
-        )
-        return answer.docs[0].source.at
+        return (await self._note(RECORDS)).at
 
     async def counts(self) -> dict[str, int]:
         await self._whole()
@@ -337,6 +362,16 @@ class ElasticsearchStore:
             after = page[-1].source.character_id
 
     # How it is asked
+
+    async def _own(self) -> Writing:
+        writing = await self._whole()
+        if writing is None:
+            raise ValueError("the store was opened for reading")
+        return writing
+
+    async def _note(self, key: str) -> Note:
+        await self._whole()
+        return await read_note(self._server, self._names, key)
 
     async def _writer(self) -> Writing:
         writing = await self._whole()

@@ -1,8 +1,8 @@
 """One commit, as requests in an order that any reader, and any crash in between, may come across.
 
-1. what is about to change: ids of characters and sessions, and the number of the commit, one more than that of the last.
+1. up to where everything is pruned; then what is about to change: ids of characters and sessions, and the number of the commit, one more than that of the last.
 2. sessions, alerts, locks, and what is unsettled; only then documents of alerts and locks that others replace are deleted: they hold events.
-3. characters, each if it still is what it was.
+3. characters, written or deleted, each if it still is what it was.
 4. what was written so far becomes visible, if coverage follows.
 5. coverage, how far the records reach, and what is settled.
 
@@ -20,6 +20,7 @@ from typing import Final
 import msgspec
 
 from ps2daemon.errors import StoreConflict, StoreMismatch, StoreUnavailable
+from ps2daemon.model.records import Ms
 from ps2daemon.model.sessions import Character
 from ps2daemon.store.base import (
     CharacterDocument,
@@ -37,34 +38,16 @@ from ps2daemon.store.elasticsearch.documents import (
     alert_source,
     delete_line,
     index_line,
+    span_key,
 )
+from ps2daemon.store.elasticsearch.notes import COPYING, PENDING, PRUNED, RECORDS, Note, read_note
 from ps2daemon.store.elasticsearch.schema import KINDS, Names, Schema
 from ps2daemon.store.elasticsearch.server import Server
 
-PENDING: Final = "pending"
-RECORDS: Final = "records"
 LOADED: Final = 500
 """Characters loaded with one request: at 5 KB each, 2.5 MB."""
-
-
 MOST_REFUSED: Final = 20
 """Characters of one commit that may be refused, each for something of its own; more have another cause, which is waited out."""
-
-
-class _Pending(msgspec.Struct):
-    """What the commit with this number was to change."""
-
-    number: int = 0
-    characters: list[str] = []
-    sessions: list[str] = []
-
-
-class _PendingDocument(msgspec.Struct):
-    source: _Pending = msgspec.field(name="_source", default_factory=_Pending)
-
-
-class _PendingDocuments(msgspec.Struct):
-    docs: list[_PendingDocument]
 
 
 class _Got(msgspec.Struct):
@@ -129,31 +112,46 @@ class Writing:
             StoreUnavailable: an outage; any part may be written.
         """
         self.broken = self._late = True
+        if commit.pruned_until is not None:
+            await self._grown(PRUNED, commit.pruned_until)
+        await self._announce(commit)
+        refused = await self._first(commit)
         try:
-            await self._announce(commit)
-            refused = await self._first(commit)
-            versions = await self._characters(commit.characters, refused)
-            await self._last(commit)
+            versions = await self._characters(commit, refused)
         except StoreConflict:
-            self._late = False
+            self._late = False  # every request was answered, and whoever was faster had begun before this commit was announced
             raise
+        await self._last(commit)
         self._late, self.broken = False, bool(refused)
         return Committed(versions, refused)
+
+    async def mark_copying(self, place: str | None) -> None:
+        """See `Store.mark_copying`."""
+        await self._explained(
+            (await self._send([index_line(self._names.meta, COPYING, COPYING, Note(place=place))])).refused,
+            (),
+        )
+
+    async def _grown(self, key: str, at: Ms) -> None:
+        await self._explained(
+            (await self._send([documents.reach_line(self._names.meta, key, at)])).refused, ()
+        )
 
     async def _announce(self, commit: Commit) -> None:
         if not (commit.characters or commit.sessions or commit.gone_sessions):
             return
         self._number += 1
         await self._pending(
-            _Pending(
+            Note(
                 self._number,
                 [stored.document.character_id for stored in commit.characters],
                 [*(session.session_id for session in commit.sessions), *commit.gone_sessions],
             )
         )
 
-    async def _pending(self, pending: _Pending) -> None:
-        line = documents.index_line(self._names.meta, PENDING, PENDING, pending, pending.number)
+    async def _pending(self, pending: Note) -> None:
+        # The number must be greater than the last: of two writers that both know that one, one must see that it is not alone.
+        line = index_line(self._names.meta, PENDING, PENDING, pending, pending.number, "external")
         sent = await self._send([line])
         if sent.conflicts:
             raise StoreConflict("another writer was faster")
@@ -182,14 +180,20 @@ class Writing:
         )
         return refused
 
-    async def _characters(self, characters: Sequence[Stored], refused: dict[str, str]) -> dict[str, int]:
+    async def _characters(self, commit: Commit, refused: dict[str, str]) -> dict[str, int]:
         """Writes those that are not refused; returns their versions, and adds to `refused`."""
-        accepted = [stored for stored in characters if stored.document.character_id not in refused]
-        if not accepted:
+        accepted = [stored for stored in commit.characters if stored.document.character_id not in refused]
+        if not accepted and not commit.gone_characters:
             return {}
-        if not all(documents.is_version(stored.version) for stored in accepted):
+        expected = [*(stored.version for stored in accepted), *commit.gone_characters.values()]
+        if not all(map(documents.is_version, expected)) or not all(commit.gone_characters.values()):
             raise StoreConflict("a character is expected to be what this store never said")
-        lines = [documents.character_line(self._names.characters, stored) for stored in accepted]
+        index = self._names.characters
+        lines = [documents.character_line(index, stored) for stored in accepted]
+        lines += [
+            documents.gone_character_line(index, key, version)
+            for key, version in commit.gone_characters.items()
+        ]
         await self._schema.ensure([self._names.characters])
         sent = await self._send(lines)
         if sent.conflicts:
@@ -197,13 +201,18 @@ class Writing:
                 f"{len(sent.conflicts)} of {len(lines)} characters were changed by another writer"
             )
         refused |= await self._explained(sent.refused, {line.owner for line in lines})
-        return {owner: documents.version_of(*numbers) for owner, numbers in sent.versions.items()}
+        return {
+            owner: documents.version_of(*numbers)
+            for owner, numbers in sent.versions.items()
+            if owner not in commit.gone_characters
+        }
 
     async def _last(self, commit: Commit) -> None:
         """Coverage, how far the records reach, and what is settled."""
         names = self._names
         lines = documents.span_lines(names.coverage, commit.spans)
         lines += [delete_line(names.unsettled, key, key) for key in commit.settled]
+        lines += [delete_line(names.coverage, span_key(*key), span_key(*key)) for key in commit.gone_spans]
         if commit.records_until is not None:
             lines.append(documents.reach_line(names.meta, RECORDS, commit.records_until))
         if commit.spans:
@@ -214,10 +223,7 @@ class Writing:
     async def repair(self) -> None:
         """Makes whole what may have broken off; nothing where the last commit went through and `finish` said so."""
         await self._schema.ensure([self._names.meta, self._names.characters])
-        answer = await self._server.ask(
-            "POST", f"/{self._names.meta}/_mget", {"ids": [PENDING]}, type=_PendingDocuments
-        )
-        pending = answer.docs[0].source
+        pending = await read_note(self._server, self._names, PENDING)
         self._number = max(self._number, pending.number) + 1
         if self._late:
             stored = await self._fence(pending.characters)
@@ -240,7 +246,7 @@ class Writing:
         """Says that nothing is half done, so that whoever comes next need not look."""
         if not self.broken and self._number:
             self._number += 1
-            await self._pending(_Pending(self._number))
+            await self._pending(Note(self._number))
 
     async def _fence(self, ids: list[str]) -> dict[str, CharacterDocument]:
         """Characters as they are, each written once more; an empty one where there is none yet."""

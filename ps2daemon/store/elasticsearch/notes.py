@@ -1,0 +1,46 @@
+"""The few documents that say something of the store as a whole, in an index of their own; read by id, so that each write is seen at once."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from ps2daemon.model.records import Ms
+from ps2daemon.store.elasticsearch.schema import Names
+from ps2daemon.store.elasticsearch.server import Server
+
+PENDING: Final = "pending"
+RECORDS: Final = "records"
+PRUNED: Final = "pruned"
+COPYING: Final = "copying"
+
+
+class Note(msgspec.Struct, omit_defaults=True):
+    """One of them; each uses what it needs.
+
+    Attributes:
+        number, characters, sessions: of the last commit, and what it was to change (`PENDING`).
+        at: how far the records reach (`RECORDS`), or up to where they were pruned (`PRUNED`).
+        place: of the store that is being copied into this one (`COPYING`).
+    """
+
+    number: int = 0
+    characters: list[str] = []
+    sessions: list[str] = []
+    at: Ms | None = None
+    place: str | None = None
+
+
+class _Got(msgspec.Struct):
+    source: Note = msgspec.field(name="_source", default_factory=Note)
+
+
+class _GotAll(msgspec.Struct):
+    docs: list[_Got]
+
+
+async def read_note(server: Server, names: Names, key: str) -> Note:
+    """A note as it is now; one that says nothing if there is none."""
+    answer = await server.ask("POST", f"/{names.meta}/_mget", {"ids": [key]}, type=_GotAll)
+    return answer.docs[0].source
