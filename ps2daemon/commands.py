@@ -13,6 +13,7 @@ COMMANDS = {
     "check-config": ("ps2daemon.cli.check_config:check_config", "Say whether the configuration is right."),
     "status": ("ps2daemon.cli.status:status", "Say what is stored and how far it reaches."),
     "queue": ("ps2daemon.cli.queue:queue", "Look into the queue, fill it, empty it."),
+    "store": ("ps2daemon.cli.store:store", "Make the store, look at it, copy it, drop old months."),
     "population": ("ps2daemon.cli.population:population", "Say who was online, as table, file or picture."),
     "export": ("ps2daemon.cli.export:export", "Write what is stored as NDJSON or CSV."),
 }

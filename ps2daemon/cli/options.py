@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ps2daemon.config import StoreSettings
-    from ps2daemon.store.base import StoreReader
+    from ps2daemon.store.base import StoreSource
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -100,7 +100,7 @@ def check_order(start: Ms, end: Ms) -> None:
 
 
 @asynccontextmanager
-async def reading(settings: StoreSettings) -> AsyncIterator[StoreReader]:
+async def reading(settings: StoreSettings) -> AsyncIterator[StoreSource]:
     """The store, for reading.
 
     Raises:

@@ -22,12 +22,22 @@ LINE_SECONDS: Final = 5.0
 
 
 class _Rate(ProgressColumn):
-    """Records per second over the whole time."""
+    """Records per second over the whole time.
+
+    Args:
+        noun: what is counted.
+    """
+
+    def __init__(self, noun: str) -> None:
+        super().__init__()
+        self._noun = noun
 
     def render(self, task: Task) -> Text:
         seconds = task.elapsed or 0.0
         done = task.fields.get("records", 0)
-        return Text(f"{done / seconds:,.0f} records/s" if seconds > 0.2 else "", style="progress.data.speed")
+        return Text(
+            f"{done / seconds:,.0f} {self._noun}/s" if seconds > 0.2 else "", style="progress.data.speed"
+        )
 
 
 class Bar:
@@ -36,18 +46,20 @@ class Bar:
     Args:
         label: what is done, as "Importing".
         total: in whatever unit `update` is told, or None if it isn't known.
+        noun: what is counted.
     """
 
-    def __init__(self, label: str, total: float | None) -> None:
+    def __init__(self, label: str, total: float | None, noun: str = "records") -> None:
         self._label = label
+        self._noun = noun
         self._total = total
         self._console = Console(stderr=True)
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
             TaskProgressColumn(),
-            TextColumn("{task.fields[records]:,} records"),
-            _Rate(),
+            TextColumn(f"{{task.fields[records]:,}} {noun}"),
+            _Rate(noun),
             TimeRemainingColumn(),
             console=self._console,
             disable=not self._console.is_terminal,
@@ -73,9 +85,13 @@ class Bar:
         if not self._console.is_terminal and now - self._said >= LINE_SECONDS:
             self._said = now
             share = f", {done / self._total:.0%}" if self._total else ""
-            print(f"{self._label}: {records:,} records{share}", file=sys.stderr)
+            print(f"{self._label}: {records:,} {self._noun}{share}", file=sys.stderr)
+
+    def seconds(self) -> float:
+        """Since it began; more than nothing."""
+        return max(1e-3, time.monotonic() - self._began)
 
     def summary(self) -> str:
         """`173,000 records in 21.3 s (8,122/s)`."""
-        seconds = max(1e-3, time.monotonic() - self._began)
-        return f"{self._records:,} records in {seconds:.1f} s ({self._records / seconds:,.0f}/s)"
+        seconds = self.seconds()
+        return f"{self._records:,} {self._noun} in {seconds:.1f} s ({self._records / seconds:,.0f}/s)"
