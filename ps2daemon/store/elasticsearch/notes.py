@@ -21,6 +21,7 @@ class Note(msgspec.Struct, omit_defaults=True):
 
     Attributes:
         number, characters, sessions: of the last commit, and what it was to change (`PENDING`).
+        older: those of the sessions that are too old for their character to hold them, once it was written (`PENDING`).
         at: how far the records reach (`RECORDS`), or up to where they were pruned (`PRUNED`).
         place: of the store that is being copied into this one (`COPYING`).
     """
@@ -28,6 +29,7 @@ class Note(msgspec.Struct, omit_defaults=True):
     number: int = 0
     characters: list[str] = []
     sessions: list[str] = []
+    older: list[str] = []
     at: Ms | None = None
     place: str | None = None
 

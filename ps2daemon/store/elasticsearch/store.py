@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection
-from contextlib import suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Collection
+from contextlib import aclosing, suppress
 from typing import Final, TypeVar
 
 import msgspec
@@ -339,9 +339,10 @@ class ElasticsearchStore:
     ) -> AsyncIterator[SessionDocument]:
         await self._whole()
         query = both(between("first_ts", gte=start, lt=end), *_of_worlds(worlds))
-        async for hits in self._pages(self._names.sessions, SessionSource, query, "first_ts"):
-            for hit in hits:
-                yield documents.session_of(hit.id, hit.source)
+        async with aclosing(self._pages(self._names.sessions, SessionSource, query, "first_ts")) as pages:
+            async for hits in pages:
+                for hit in hits:
+                    yield documents.session_of(hit.id, hit.source)
 
     async def all_characters(self) -> AsyncIterator[CharacterDocument]:
         await self._whole()
@@ -389,7 +390,7 @@ class ElasticsearchStore:
 
     def _pages(
         self, index: str, kind: type[T], query: searching.Query, *sort: str
-    ) -> AsyncIterator[list[searching.Hit[T]]]:
+    ) -> AsyncGenerator[list[searching.Hit[T]], None]:
         return searching.pages(self._server, index, kind, query=query, sort=sort)
 
 

@@ -141,11 +141,14 @@ class Writing:
         if not (commit.characters or commit.sessions or commit.gone_sessions):
             return
         self._number += 1
+        characters = {stored.document.character_id: stored.document for stored in commit.characters}
+        written = [session.session_id for session in commit.sessions if session.character_id in characters]
         await self._pending(
             Note(
                 self._number,
-                [stored.document.character_id for stored in commit.characters],
-                [*(session.session_id for session in commit.sessions), *commit.gone_sessions],
+                list(characters),
+                [*written, *commit.gone_sessions],
+                [key for key in written if _fell_off(key, characters)],
             )
         )
 
@@ -232,7 +235,9 @@ class Writing:
         wanted: dict[str, SessionDocument] = {}
         for document in stored.values():
             wanted |= session_documents(document)
-        gone = [key for key in pending.sessions if key not in wanted and not _fell_off(key, stored)]
+        # A session of another time that its character could not hold is none of this commit's: months may have been pruned since.
+        older = {key for key in pending.older if _fell_off(key, stored)}
+        gone = [key for key in pending.sessions if key not in wanted and key not in older]
         lines = self._session_lines([wanted[key] for key in pending.sessions if key in wanted])
         lines += self._gone_lines(gone)
         await self._schema.ensure({line.index for line in lines})
