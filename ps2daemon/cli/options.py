@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ps2daemon.config import StoreSettings
-    from ps2daemon.store.base import StoreSource
+    from ps2daemon.store.base import Store, StoreSource
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -113,6 +113,22 @@ async def reading(settings: StoreSettings) -> AsyncIterator[StoreSource]:
         yield reader
     finally:
         await reader.aclose()
+
+
+@asynccontextmanager
+async def writing(settings: StoreSettings) -> AsyncIterator[Store]:
+    """The store, for writing; made if there is none.
+
+    Raises:
+        StoreError: it is not this program's, or can't be written.
+    """
+    from ps2daemon.daemon import open_store
+
+    store = await open_store(settings)
+    try:
+        yield store
+    finally:
+        await store.aclose()
 
 
 @contextmanager

@@ -167,14 +167,16 @@ def plan_lines(plan: Plan, description: StoreDescription) -> list[str]:
     together = ("together", *(f"{number:,}" for number in (plan.sessions, plan.alerts, plan.locks)))
     rows = [*(_month_row(month) for month in plan.months), *([together] if len(plan.months) > 1 else [])]
     lines = [
-        f"{name_of(description)}: this drops what began before {day} (UTC).",
+        f"From {name_of(description)}, this drops what began before {day} (UTC):",
         "",
         *_columns(("month (UTC)", "sessions", "alerts", "locks"), rows),
         "",
-        f"{_many(plan.characters, 'character')} without a session since then {'goes' if plan.characters == 1 else 'go'}, with the name; "
-        f"{_many(plan.shortened, 'other')} {'loses' if plan.shortened == 1 else 'lose'} the older sessions.",
-        f"No time before {until} will count as recorded any more.",
     ]
+    if plan.characters:
+        lines.append(f"Characters without a session since then go, with their names: {plan.characters:,}.")
+    if plan.shortened:
+        lines.append(f"Characters that stay and lose their older sessions: {plan.shortened:,}.")
+    lines.append(f"No time before {until} will count as recorded any more.")
     if plan.kept:
         first, last = (iso(month.start)[:7] for month in (plan.kept[0], plan.kept[-1]))
         span = first if first == last else f"{first} to {last}"
