@@ -178,7 +178,7 @@ class Schema:
         if older:
             raise StoreMismatch(
                 f"the index {older[0]} at {self._server.name} is of an older version, and this program reads version {VERSION}: "
-                "start `ps2daemon run` once, which brings it up to date"
+                "start `ps2daemon run` once, or call `ps2daemon store init`, which brings it up to date"
             )
         return set(self._known)
 

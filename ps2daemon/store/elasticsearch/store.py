@@ -111,7 +111,7 @@ class ElasticsearchStore:
             elif not await self._schema.check():
                 raise StoreMismatch(
                     f"there is no store at {self._server.name} with store.index_prefix {self._names.prefix!r} yet: "
-                    "start `ps2daemon run` first, or set another one"
+                    "start `ps2daemon run` first, or make it with `ps2daemon store init`, or set another one"
                 )
             self._connected = True
 

@@ -216,12 +216,12 @@ def check_reader(path: Path) -> None:
     if version < VERSION:
         raise StoreMismatch(
             f"the store {path} is of version {version}, and this program reads version {VERSION}: "
-            "start `ps2daemon run` once, which brings it up to date"
+            "start `ps2daemon run` once, or call `ps2daemon store init`, which brings it up to date"
         )
 
 
 def _nothing_there(path: Path) -> str:
-    return f"there is no store at {path} yet: start `ps2daemon run` first, or set store.path"
+    return f"there is no store at {path} yet: start `ps2daemon run` first, or make it with `ps2daemon store init`, or set store.path"
 
 
 def migrate(connection: sqlite3.Connection, path: Path) -> None:
