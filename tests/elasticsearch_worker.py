@@ -22,6 +22,7 @@ from ps2daemon.model.records import DAY, HOUR, EventRecord, Ms, Record
 from ps2daemon.simulator.recording import HistorySettings, history
 from ps2daemon.simulator.settings import PopulationSettings
 from ps2daemon.stages import enricher, patience
+from ps2daemon.stages.handover import WAITING
 from ps2daemon.store.elasticsearch import ElasticsearchStore
 from ps2daemon.store.ledger import Ledger
 from ps2daemon.web.health import health_app
@@ -33,8 +34,10 @@ START: Final[Ms] = T0 - 18 * HOUR
 """Six hours before the end of a month: there are sessions of two."""
 SECONDS: Final = 120.0
 """Until a test gives up on what should take a few."""
-FRAME: Final = 40
+FRAME: Final = 20
 """Records of a frame: a batch has four of them here."""
+SCALE: Final = 0.03
+"""Of the players that there really are: some 15 batches, which take two seconds."""
 UNNAMED: Final = 7
 """Census knows nothing of each seventh character."""
 
@@ -65,10 +68,10 @@ def character_of(record: Record) -> str | None:
 
 @cache
 def told() -> Told:
-    """Twelve hours on two worlds over the end of a month, with a gap; every tenth record comes twice."""
-    population = PopulationSettings(seed=5, worlds=(10, 40), scale=0.12)
+    """Ten hours on two worlds over the end of a month, with a gap; every tenth record comes twice."""
+    population = PopulationSettings(seed=5, worlds=(10, 40), scale=SCALE)
     gap = Interval(START + 3 * HOUR, START + 4 * HOUR)
-    settings = HistorySettings(population=population, start=START, end=START + 12 * HOUR, gaps=(gap,))
+    settings = HistorySettings(population=population, start=START, end=START + 10 * HOUR, gaps=(gap,))
     records, truth = history(settings)
     twice = [
         each for number, record in enumerate(records) for each in [record] * (2 if number % 10 == 0 else 1)
@@ -114,9 +117,11 @@ def assert_same(found: Content, wanted: Content) -> None:
     """Fails with what is lost, added or different, and not with all of both."""
     for kind in ("characters", "sessions", "alerts", "locks"):
         ours, theirs = getattr(found, kind), getattr(wanted, kind)
-        assert sorted(theirs.keys() - ours.keys()) == [], f"{kind} lost"
-        assert sorted(ours.keys() - theirs.keys()) == [], f"{kind} that should not be"
-        assert [(ours[key], theirs[key]) for key in theirs if ours[key] != theirs[key]] == [], kind
+        lost, added = sorted(theirs.keys() - ours.keys()), sorted(ours.keys() - theirs.keys())
+        assert not lost, f"{kind} lost: {lost}"
+        assert not added, f"{kind} that should not be: {added}"
+        other = [(ours[key], theirs[key]) for key in theirs if ours[key] != theirs[key]]
+        assert not other, f"{len(other)} {kind} differ: {other[0]}"
     assert found == wanted
 
 
@@ -163,6 +168,20 @@ class Worker(Scene):
                 if stage["name"] == "writer" and not stage["ready"] and all(part in why for part in parts):
                     return why
             await trio.sleep(0.02)
+
+    @property
+    def failures(self) -> int:
+        """Attempts so far that found the store away."""
+        return int(self.value("store_errors_total") or 0)
+
+    async def holds(self, attempts: int = 3) -> None:
+        """The fault lasts for some more attempts: nothing is acked, the queue has the rest, and little of it is in memory."""
+        left, failures = self.left, self.failures
+        assert left > 0
+        await until(lambda: self.failures >= failures + attempts)
+        assert self.left == left
+        assert len(self.worker.handover) <= WAITING
+        assert self.value("store_up") == 0
 
     @property
     def left(self) -> int:

@@ -79,11 +79,12 @@ class Front:
         """Does what the rule says."""
         asked = Asked(request.method, request.url.path, request.url.query, await request.body())
         self.asked.append(asked._replace(body=b""))
-        answer = await self.rule(asked, self._ask)
+        answer = await self.rule(asked, self.ask)
         headers = {"x-elastic-product": "Elasticsearch"} if answer.elastic else {}
         return Response(answer.body, answer.status, headers, answer.content_type)
 
-    async def _ask(self, asked: Asked) -> Answer:
+    async def ask(self, asked: Asked) -> Answer:
+        """Asks the server itself."""
         assert self._upstream is not None, "there is no server behind"
         kind = "application/x-ndjson" if asked.bulk else JSON
         answer = await self._client.request(
@@ -201,6 +202,7 @@ REJECTED: Final = {
 """Why a server that has too much to do takes neither a request nor a document."""
 BUSY: Final = _error(429, REJECTED)
 NO_MASTER: Final = _error(503, {"type": "master_not_discovered_exception", "reason": "waited for [30s]"})
+TIMED_OUT: Final = _error(504, {"type": "timeout_exception", "reason": "upstream request timeout"})
 BAD_GATEWAY: Final = Answer(
     502, b"<html><head><title>502 Bad Gateway</title></head></html>", "text/html", elastic=False
 )
