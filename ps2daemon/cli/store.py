@@ -69,8 +69,9 @@ def init(ctx: click.Context) -> None:
     async def make() -> bool:
         known = await _is_there(settings.store)
         async with writing(settings.store) as made:
-            state = await state_of(made)
             counts = await made.counts()
+        async with reading(settings.store) as reader:
+            state = await state_of(reader)
         held = any(counts.values())
         what = (
             "It was there, and is up to date"

@@ -51,7 +51,7 @@ def prune(ctx: click.Context, older_than: str, yes: bool, dry_run: bool) -> None
     Their time never counts as recorded again. A month goes once all of it is older than AGE (calendar months, UTC). It says what goes and asks first. The daemon may run
     meanwhile. What was broken off is completed by running it again. There is no way back but a copy made before (`store copy`).
     """
-    before = _cut(older_than, SystemClock().now())
+    before = cut(older_than, SystemClock().now())
     if not (yes or dry_run or sys.stdin.isatty()):
         raise UsageError(
             "there is no terminal to ask on: give --yes to drop it, or --dry-run to see what would go"
@@ -66,8 +66,12 @@ def prune(ctx: click.Context, older_than: str, yes: bool, dry_run: bool) -> None
     trio.run(_prune, settings, found)
 
 
-def _cut(text: str, now: Ms) -> Ms:
-    """The first moment of the month in which what is `text` old began."""
+def cut(text: str, now: Ms) -> Ms:
+    """The first moment of the month in which what is `text` old began: before it, all is older.
+
+    Raises:
+        UsageError: it is no age, or too short.
+    """
     found = re.fullmatch(r"([0-9]{1,5})([dwy])", text)
     days = 0 if found is None else int(found[1]) * _DAYS[found[2]]
     if found is None:

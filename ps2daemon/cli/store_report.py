@@ -15,7 +15,7 @@ from ps2daemon.model.times import iso, month_of, next_month
 from ps2daemon.store.base import Month, StoreDescription, StoreSource
 from ps2daemon.store.pruning import Plan
 
-_UNITS: Final = ("bytes", "kB", "MB", "GB", "TB")
+_UNITS: Final = ("kB", "MB", "GB", "TB")
 
 
 class Contents(msgspec.Struct, frozen=True, kw_only=True):
@@ -211,12 +211,13 @@ def documents_in(counts: Mapping[str, int]) -> int:
 
 def size(number: int) -> str:
     """`3.4 GB`."""
-    value, unit = float(number), _UNITS[0]
-    for unit in _UNITS:
-        if value < 1000 or unit == _UNITS[-1]:
-            break
-        value /= 1000
-    return f"{number:,} bytes" if unit == _UNITS[0] else f"{value:.1f} {unit}"
+    if number < 1000:
+        return f"{number:,} bytes"
+    value, units = number / 1000, iter(_UNITS)
+    unit = next(units)
+    while round(value, 1) >= 1000 and (larger := next(units, None)) is not None:
+        value, unit = value / 1000, larger
+    return f"{value:.1f} {unit}"
 
 
 def _reach(known: State | Contents) -> dict[str, str | None]:
