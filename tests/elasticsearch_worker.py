@@ -213,3 +213,18 @@ async def worker(settings: ElasticsearchSettings, what: Told) -> AsyncIterator[W
             yield found
         finally:
             await store.aclose()
+
+
+HALF: Final = len(told().frames()) // 2
+
+
+async def assert_whole(found: Worker, settings: ElasticsearchSettings) -> None:
+    """Nothing is lost or doubled, nothing is left in the queue, and nothing needs anybody's eyes.
+
+    Args:
+        settings: by which the store is reached whatever is between it and the worker.
+    """
+    assert_same(await in_elasticsearch(settings), await in_sqlite(told()))
+    assert found.left == 0
+    assert await found.reasons() == []
+    assert found.value("stage_restarts_total", stage="writer") is None

@@ -6,13 +6,11 @@ import random
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from functools import cache
 from operator import itemgetter
 from typing import Any
 
 import msgspec
 import pytest
-import trio
 
 from ps2daemon.health import Health
 from ps2daemon.model.batch import make_batch
@@ -26,10 +24,12 @@ from ps2daemon.store.pruning import prune
 from tests.elasticsearch import EACH_MAJOR, Indices, address, indices
 from tests.elasticsearch_worker import (
     FRAME,
+    HALF,
     START,
     Told,
     Worker,
     assert_same,
+    assert_whole,
     character_of,
     in_elasticsearch,
     in_sqlite,
@@ -61,19 +61,6 @@ from tests.stores import Content
 
 pytestmark = EACH_MAJOR
 
-HALF = len(told().frames()) // 2
-
-
-@cache
-def _wanted() -> Content:
-    return trio.run(in_sqlite, told())
-
-
-@pytest.fixture(scope="module")
-def wanted() -> Content:
-    """What must be in the store whatever happened."""
-    return _wanted()
-
 
 class Scene:
     """A worker, the front of its server, and what is on that."""
@@ -87,6 +74,10 @@ class Scene:
         """What is in the store, as another process sees it."""
         return await in_elasticsearch(self.ours.settings())
 
+    async def assert_whole(self) -> None:
+        """See `elasticsearch_worker.assert_whole`."""
+        await assert_whole(self.worker, self.ours.settings())
+
 
 @asynccontextmanager
 async def scene(major: int, what: Told | None = None, **settings: Any) -> AsyncIterator[Scene]:
@@ -99,19 +90,11 @@ async def scene(major: int, what: Told | None = None, **settings: Any) -> AsyncI
         yield Scene(ours, server, each)
 
 
-async def assert_whole(found: Scene, wanted: Content) -> None:
-    """Nothing is lost or doubled, nothing is left, and nobody has to look at anything."""
-    assert_same(await found.content(), wanted)
-    assert found.worker.left == 0
-    assert await found.worker.reasons() == []
-    assert found.worker.value("stage_restarts_total", stage="writer") is None
-
-
-async def test_without_a_fault(major: int, wanted: Content) -> None:
+async def test_without_a_fault(major: int) -> None:
     async with scene(major) as found:
         async with found.worker.draining():
             pass
-        await assert_whole(found, wanted)
+        await found.assert_whole()
 
 
 # Answers that pass
@@ -128,9 +111,7 @@ async def test_without_a_fault(major: int, wanted: Content) -> None:
         pytest.param(UNAUTHORIZED, "does not let this user do that (401", id="401"),
     ],
 )
-async def test_an_answer_that_passes_is_waited_out(
-    major: int, wanted: Content, answer: Answer, words: str
-) -> None:
+async def test_an_answer_that_passes_is_waited_out(major: int, answer: Answer, words: str) -> None:
     async with scene(major) as found:
         async with found.worker.draining():
             await found.worker.until_left(HALF)
@@ -138,10 +119,10 @@ async def test_an_answer_that_passes_is_waited_out(
             await found.worker.says(words)
             await found.worker.holds()
             found.server.rule = honestly
-        await assert_whole(found, wanted)
+        await found.assert_whole()
 
 
-async def test_a_server_that_rejects_single_documents_is_waited_out(major: int, wanted: Content) -> None:
+async def test_a_server_that_rejects_single_documents_is_waited_out(major: int) -> None:
     async with scene(major) as found:
         async with found.worker.draining():
             await found.worker.until_left(HALF)
@@ -149,7 +130,7 @@ async def test_a_server_that_rejects_single_documents_is_waited_out(major: int, 
             await found.worker.says("has too much to do (429")
             await found.worker.holds()
             found.server.rule = honestly
-        await assert_whole(found, wanted)
+        await found.assert_whole()
 
 
 # Documents that it won't take
@@ -185,7 +166,7 @@ POISON = {"first_ts": "never", "last_ts": "never"}
 
 @pytest.mark.parametrize("kind", ["sessions", "characters"])
 async def test_a_document_that_the_server_refuses_goes_to_the_dead_letters_with_its_character_alone(
-    major: int, wanted: Content, kind: str
+    major: int, kind: str
 ) -> None:
     events = Counter(filter(None, map(character_of, told().records)))
     ((character_id, _),) = events.most_common(1)
@@ -210,10 +191,10 @@ async def test_a_document_that_the_server_refuses_goes_to_the_dead_letters_with_
         found.worker.health = Health()
         async with found.worker.draining():
             pass
-        assert_same(await found.content(), wanted)
+        assert_same(await found.content(), await in_sqlite(told()))
 
 
-async def test_many_documents_that_the_server_refuses_are_waited_out(major: int, wanted: Content) -> None:
+async def test_many_documents_that_the_server_refuses_are_waited_out(major: int) -> None:
     async with scene(major) as found:
         found.server.rule = poisoning(lambda item: item.folder.endswith("-characters"))
         with pytest.MonkeyPatch.context() as patch:
@@ -223,10 +204,10 @@ async def test_many_documents_that_the_server_refuses_are_waited_out(major: int,
                 await found.worker.says("refuses", "documents for", "failed to parse")
                 await found.worker.holds()
                 found.server.rule = honestly
-        await assert_whole(found, wanted)
+        await found.assert_whole()
 
 
-async def test_a_read_only_index_is_waited_out(major: int, wanted: Content) -> None:
+async def test_a_read_only_index_is_waited_out(major: int) -> None:
     async with scene(major) as found:
         path = f"/{found.ours.prefix}-*/_settings"
         async with found.worker.draining():
@@ -235,7 +216,7 @@ async def test_a_read_only_index_is_waited_out(major: int, wanted: Content) -> N
             await found.worker.says("an index may not be written", "make room")
             await found.worker.holds()
             await found.ours.ask("PUT", path, {"index.blocks.read_only_allow_delete": None})
-        await assert_whole(found, wanted)
+        await found.assert_whole()
 
 
 # Indices that are not as they should be
@@ -253,9 +234,7 @@ async def test_a_read_only_index_is_waited_out(major: int, wanted: Content) -> N
         pytest.param({"_meta": {"version": 9}}, "is of version 9", id="a version"),
     ],
 )
-async def test_an_index_made_by_hand_is_waited_out(
-    major: int, wanted: Content, mapping: dict[str, Any], words: str
-) -> None:
+async def test_an_index_made_by_hand_is_waited_out(major: int, mapping: dict[str, Any], words: str) -> None:
     async with scene(major) as found:
         index = f"{found.ours.prefix}-sessions-2026.03"
         await found.ours.ask("PUT", f"/{index}", {"mappings": mapping})
@@ -264,10 +243,10 @@ async def test_an_index_made_by_hand_is_waited_out(
             assert "\n" not in why
             await found.worker.holds()
             await found.ours.ask("DELETE", f"/{index}")
-        await assert_whole(found, wanted)
+        await found.assert_whole()
 
 
-async def test_an_index_that_somebody_replaces_is_waited_out(major: int, wanted: Content) -> None:
+async def test_an_index_that_somebody_replaces_is_waited_out(major: int) -> None:
     async with scene(major) as found:
         index = f"{found.ours.prefix}-characters"  # which the store has seen, and nothing is in it yet
         await found.ours.ask("DELETE", f"/{index}")
@@ -276,7 +255,7 @@ async def test_an_index_that_somebody_replaces_is_waited_out(major: int, wanted:
             await found.worker.says(f"the index {index}", "maps last_ts as ip and not as date")
             await found.worker.holds()
             await found.ours.ask("DELETE", f"/{index}")
-        await assert_whole(found, wanted)
+        await found.assert_whole()
 
 
 # Somebody else who writes
@@ -304,15 +283,13 @@ def meddling(ours: Indices, times: int) -> Rule:
     return rule
 
 
-async def test_a_character_that_changed_between_load_and_commit_is_decided_again(
-    major: int, wanted: Content
-) -> None:
+async def test_a_character_that_changed_between_load_and_commit_is_decided_again(major: int) -> None:
     async with scene(major) as found:
         found.server.rule = meddling(found.ours, 3)
         async with found.worker.draining():
             pass
         assert found.worker.value("writer_conflicts_total") == 3
-        await assert_whole(found, wanted)
+        await found.assert_whole()
 
 
 def in_turns(what: Told) -> tuple[Told, list[Record]]:
@@ -330,7 +307,7 @@ def in_turns(what: Told) -> tuple[Told, list[Record]]:
     return Told(tuple(here), what.names), there
 
 
-async def test_two_that_write_the_same_characters_lose_nothing(major: int, wanted: Content) -> None:
+async def test_two_that_write_the_same_characters_lose_nothing(major: int) -> None:
     ours, theirs = in_turns(told())
     chunks = [theirs[first::5] for first in range(5)]
     assert all(chunks)
@@ -355,12 +332,10 @@ async def test_two_that_write_the_same_characters_lose_nothing(major: int, wante
             await rival.aclose()
         assert not chunks
         assert (found.worker.value("writer_conflicts_total") or 0) >= 5
-        await assert_whole(found, wanted)
+        await found.assert_whole()
 
 
-async def test_pruning_while_it_writes_drops_what_is_old_and_nothing_else(
-    major: int, wanted: Content
-) -> None:
+async def test_pruning_while_it_writes_drops_what_is_old_and_nothing_else(major: int) -> None:
     march = START + 6 * HOUR
     async with scene(major) as found:
         pruner = await ElasticsearchStore.open(found.ours.settings())
@@ -372,6 +347,7 @@ async def test_pruning_while_it_writes_drops_what_is_old_and_nothing_else(
         finally:
             await pruner.aclose()
         content = await found.content()
+    wanted = await in_sqlite(told())
     assert until is not None
     assert all(span.start >= until for span in content.spans)
     later = {
@@ -438,7 +414,7 @@ class Late:
 
 @pytest.mark.parametrize("chance", [15])
 async def test_requests_that_are_done_late_or_whose_answers_are_lost_change_nothing(
-    major: int, wanted: Content, chance: int
+    major: int, chance: int
 ) -> None:
     async with scene(major) as found:
         late = Late(chance)
@@ -448,4 +424,4 @@ async def test_requests_that_are_done_late_or_whose_answers_are_lost_change_noth
         await late.all(found.server.ask)
         assert late.lost > 10
         assert late.done_late > 5
-        await assert_whole(found, wanted)
+        await found.assert_whole()
