@@ -26,7 +26,6 @@ MIN_AGE_DAYS: Final = 31
 for as long as the store was away. A month is far beyond both, and catches `4d` that should have been `400d`."""
 _DAYS: Final = {"d": 1, "w": 7, "y": 366}
 """Years are leap years: whoever asks for two keeps two."""
-
 AGAIN: Final = "A part of it may be dropped already; the same command drops the rest."
 
 
@@ -48,8 +47,9 @@ AGAIN: Final = "A part of it may be dropped already; the same command drops the 
 def prune(ctx: click.Context, older_than: str, yes: bool, dry_run: bool) -> None:
     """Drop whole months from the store.
 
-    Their time never counts as recorded again. A month goes once all of it is older than AGE (calendar months, UTC). It says what goes and asks first. The daemon may run
-    meanwhile. What was broken off is completed by running it again. There is no way back but a copy made before (`store copy`).
+    A month goes once all of it is older than AGE (calendar months, UTC), and its time never counts as recorded again. It says what goes
+    and asks first. The daemon may run meanwhile. What was broken off is completed by running it again. There is no way back
+    but a copy made before (`store copy`).
     """
     before = cut(older_than, SystemClock().now())
     if not (yes or dry_run or sys.stdin.isatty()):
