@@ -274,6 +274,8 @@ class _Facts:
 
     def _online(self, login: Ms, before: Ms) -> Ms:
         """The last evidence of being online in a session, known before `before`."""
+        if not self.checks:
+            return login
         times = (check.online_at for check in self.checks if check.online_at is not None)
         return max((at for at in times if login <= at < before), default=login)
 

@@ -67,6 +67,10 @@ class Handover:
             await self._changed.wait()
         return self._waiting[0]
 
+    def second(self) -> Handed | None:
+        """The one after that, if it is there."""
+        return self._waiting[1] if len(self._waiting) > 1 else None
+
     def done(self) -> None:
         """The oldest one is in the store and acked."""
         self._waiting.popleft()

@@ -62,6 +62,9 @@ async def run_writer(
         control.working()
         began = trio.current_time()
         conflicts = ledger.conflicts
+        following = handover.second()
+        if following is not None:
+            ledger.expect(following.batch)
         applied = await patiently(
             lambda handed=handed: ledger.apply(handed.batch, handed.identities),  # type: ignore[misc]
             control=control,

@@ -11,6 +11,7 @@ It loads what a batch touches, applies the fold, and commits what changed. Promi
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Final, TypeVar
 
@@ -19,7 +20,7 @@ import trio
 from cachetools import LRUCache
 
 from ps2daemon.census.rest import Identity
-from ps2daemon.errors import StoreConflict
+from ps2daemon.errors import StoreConflict, StoreError
 from ps2daemon.model.batch import Batch
 from ps2daemon.model.coverage import Gap, Span, WorldCoverage, coverage_by_world
 from ps2daemon.model.events import Login, Logout
@@ -28,6 +29,7 @@ from ps2daemon.model.sessions import CAP, Character, Evidence, Folded, fold, set
 from ps2daemon.store.base import (
     CharacterDocument,
     Commit,
+    Committed,
     Edge,
     Store,
     Stored,
@@ -84,6 +86,9 @@ class Ledger:
         self._coverage: dict[int, WorldCoverage] | None = None
         self._until: Ms = 0
         self._gap_changes = 0
+        self._expected: Collection[str] = ()
+        self._ahead: dict[str, Stored] = {}
+        """Characters of the batch to come, as they were when the last commit began."""
         self.conflicts = 0
         """How often something had to be decided again."""
 
@@ -94,6 +99,10 @@ class Ledger:
             identities: who some of the characters are, as far as that is known already.
         """
         return await self._alone(lambda: self._apply(batch, identities or {}))
+
+    def expect(self, batch: Batch) -> None:
+        """Says what is applied after the next batch, so that its characters are loaded while that one is written."""
+        self._expected = batch.events.keys()
 
     async def identify(self, identities: Collection[Identity], at: Ms) -> int:
         """Tells who characters are, and their sessions with them; returns how many that was news for."""
@@ -164,14 +173,18 @@ class Ledger:
         found: dict[str, Stored] = {}
         missing = []
         for character_id in character_ids:
-            stored = self._cache.get(character_id)
+            stored = self._cache.get(character_id) or self._ahead.pop(character_id, None)
             if stored is None:
                 missing.append(character_id)
             else:
                 found[character_id] = stored
         if missing:
-            found.update(await self._store.load_characters(missing))
-        for character_id in missing:
+            found.update(await self._load_all(missing))
+        return found
+
+    async def _load_all(self, character_ids: Sequence[str]) -> dict[str, Stored]:
+        found = await self._store.load_characters(character_ids)
+        for character_id in character_ids:
             if character_id not in found:
                 found[character_id] = Stored(CharacterDocument(character_id, None, 0, None, Character()), 0)
         return found
@@ -179,9 +192,10 @@ class Ledger:
     async def _commit(self, commit: Commit) -> Mapping[str, str]:
         """Commits, and makes what is kept in memory follow; after any failure nothing is kept. Returns who was refused."""
         try:
-            versions, refused = await self._store.commit(commit)
+            versions, refused = await self._commit_and_look_ahead(commit)
         except BaseException:
             self._cache.clear()
+            self._ahead.clear()
             self._coverage = None
             raise
         for document, _ in commit.characters:
@@ -191,6 +205,31 @@ class Ledger:
                 if _sessions_of(stored) <= self._cache.maxsize:
                     self._cache[document.character_id] = stored
         return refused
+
+    async def _commit_and_look_ahead(self, commit: Commit) -> Committed:
+        """Writes, and meanwhile loads what is expected next and is not written just now: both mean waiting for the store."""
+        expected, self._expected = self._expected, ()
+        written = {stored.document.character_id for stored in commit.characters} if expected else set()
+        missing = [key for key in expected if key not in written and key not in self._cache]
+        self._ahead = {}
+        if not missing:
+            return await self._store.commit(commit)
+        failed: StoreError | None = None
+        async with trio.open_nursery() as nursery:
+
+            async def look_ahead() -> None:
+                with suppress(StoreError):  # who needs them will load them, and hear it then
+                    self._ahead = await self._load_all(missing)
+
+            nursery.start_soon(look_ahead)
+            try:
+                committed = await self._store.commit(commit)
+            except StoreError as error:
+                failed = error
+                nursery.cancel_scope.cancel()
+        if failed is not None:
+            raise failed
+        return committed
 
     async def _apply(self, batch: Batch, identities: Mapping[str, Identity]) -> Applied:
         coverage = await self._open()
