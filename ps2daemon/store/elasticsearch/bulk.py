@@ -26,7 +26,7 @@ _CONFLICT: Final = 409
 _REFUSED: Final = 400
 
 
-class _Item(msgspec.Struct):
+class _Item(msgspec.Struct, gc=False):
     status: int
     index: str = msgspec.field(name="_index", default="")
     sequence: int = msgspec.field(name="_seq_no", default=0)

@@ -27,7 +27,7 @@ _TERM_BITS: Final = 53
 _encode = msgspec.json.Encoder().encode
 
 
-class Range(msgspec.Struct, omit_defaults=True):
+class Range(msgspec.Struct, omit_defaults=True, gc=False):
     """When a session counts, both ends included; without `lte` it is open."""
 
     gte: Ms
@@ -51,7 +51,7 @@ class SessionSource(msgspec.Struct, gc=False):
     online: Range | None
 
 
-class CharacterSource(msgspec.Struct):
+class CharacterSource(msgspec.Struct, gc=False):
     """A character as kept; the sessions are not searched for here."""
 
     character_id: str
@@ -216,7 +216,7 @@ def span_of(source: SpanSource) -> Span:
     return Span(source.world_id, source.start, source.end, source.after)
 
 
-class Line(msgspec.Struct):
+class Line(msgspec.Struct, gc=False):
     """One action of a bulk request, and whose it is.
 
     Attributes:

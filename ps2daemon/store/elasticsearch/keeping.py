@@ -7,11 +7,12 @@ from typing import Any, Final
 
 import msgspec
 
+from ps2daemon.config import ElasticsearchSettings
 from ps2daemon.model.records import Ms
 from ps2daemon.model.sessions import MAX_SESSION
 from ps2daemon.store.base import Month, StoreDescription
 from ps2daemon.store.elasticsearch import searching
-from ps2daemon.store.elasticsearch.schema import VERSION, Names
+from ps2daemon.store.elasticsearch.schema import VERSION, Names, Schema
 from ps2daemon.store.elasticsearch.searching import between, both, is_open
 from ps2daemon.store.elasticsearch.server import Server
 
@@ -166,6 +167,21 @@ async def latest_end(server: Server, names: Names, before: Ms) -> Ms | None:
     if begun is not None:
         ends.append(int(begun) + MAX_SESSION)
     return max(ends, default=None)
+
+
+async def remove_store(settings: ElasticsearchSettings) -> None:
+    """Deletes everything under a prefix, for good.
+
+    Raises:
+        StoreUnavailable: the server does not answer.
+        StoreMismatch: it is none that this program knows, or an index of the prefix is another program's; nothing was deleted.
+    """
+    server = Server(settings)
+    try:
+        await server.version()
+        await Schema(server, Names(settings.index_prefix), settings.replicas).remove()
+    finally:
+        await server.aclose()
 
 
 async def drop_month(server: Server, names: Names, before: Ms) -> int:

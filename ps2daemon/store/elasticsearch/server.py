@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import ssl
 from base64 import b64encode
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Final, TypeVar
 
@@ -25,7 +25,7 @@ from elastic_transport.client_utils import url_to_node_config
 from elasticsearch import AsyncElasticsearch
 
 from ps2daemon.config import ElasticsearchSettings
-from ps2daemon.errors import ConfigError, StoreMismatch, StoreUnavailable
+from ps2daemon.errors import ConfigError, StoreError, StoreMismatch, StoreUnavailable
 
 CONNECTIONS: Final = 8
 MAJORS: Final = (8, 9)
@@ -289,6 +289,31 @@ class Server:
         if status in (400, 405, 406, 413):
             return StoreMismatch(f"Elasticsearch at {self.name} refuses a request ({status}: {reason})")
         return StoreUnavailable(f"Elasticsearch at {self.name}: {outage(status, kind, reason)}")
+
+
+async def together(calls: Sequence[Callable[[], Awaitable[T]]]) -> list[T]:
+    """Their results, in order, of all of them at once.
+
+    Raises:
+        StoreError: the first one that failed, when all have ended: none is left behind half done.
+    """
+    if len(calls) == 1:
+        return [await calls[0]()]
+    found: dict[int, T] = {}
+    failed: list[StoreError] = []
+
+    async def one(place: int) -> None:
+        try:
+            found[place] = await calls[place]()
+        except StoreError as error:
+            failed.append(error)
+
+    async with trio.open_nursery() as nursery:
+        for place in range(len(calls)):
+            nursery.start_soon(one, place)
+    if failed:
+        raise failed[0]
+    return [found[place] for place in range(len(calls))]
 
 
 class _Denied(StoreUnavailable):

@@ -190,7 +190,7 @@ class ElasticsearchStore:
             await writing.refresh()
 
     async def unsettled(self) -> list[Unsettled]:
-        await self._visible(self._names.unsettled)
+        await self._visible()
         return await self._search(
             self._names.unsettled, Unsettled, {"match_all": {}}, "world_id", "start", "end", "id"
         )
@@ -208,7 +208,7 @@ class ElasticsearchStore:
         return await searching.characters_with(self._server, self._names.sessions, query, limit)
 
     async def running_alerts(self) -> list[tuple[int, Ms]]:
-        await self._visible(self._names.alerts)
+        await self._visible()
         found = await self._search(
             self._names.alerts, AlertSource, but(exists("end")), "world_id", "first_change", "alert_id"
         )
@@ -244,7 +244,7 @@ class ElasticsearchStore:
 
     async def drop_sessions(self, before: Ms, limit: int) -> int:
         writing = await self._own()
-        await writing.refresh(self._names.sessions)
+        await writing.refresh()
         try:
             return await keeping.drop_month(self._server, self._names, before)
         finally:
@@ -288,7 +288,7 @@ class ElasticsearchStore:
     async def _spans(
         self, worlds: Collection[int] | None = None, start: Ms | None = None, end: Ms | None = None
     ) -> list[Span]:
-        await self._visible(self._names.coverage)
+        await self.refresh()
         query = both(between("to", gte=start), between("from", lte=end), *_of_worlds(worlds))
         found = await self._search(self._names.coverage, SpanSource, query, "from", "world_id")
         return sorted(
@@ -296,7 +296,7 @@ class ElasticsearchStore:
         )
 
     async def alerts(self, start: Ms, end: Ms, worlds: Collection[int] | None) -> list[Alert]:
-        await self._visible(self._names.alerts)
+        await self._visible()
         query = both(
             between("first_change", lt=end),
             either(between("end", gt=start), but(exists("end"))),
@@ -306,7 +306,7 @@ class ElasticsearchStore:
         return [documents.alert_of(source) for source in found]
 
     async def locks(self, start: Ms, end: Ms, worlds: Collection[int] | None) -> list[Lock]:
-        await self._visible(self._names.locks)
+        await self._visible()
         query = both(between("at", gte=start, lt=end), *_of_worlds(worlds))
         return await self._search(self._names.locks, Lock, query, "at", "lock_id")
 
@@ -378,11 +378,11 @@ class ElasticsearchStore:
         writing = await self._whole()
         return writing if writing is not None else Writing(self._server, self._schema, self._names)
 
-    async def _visible(self, index: str) -> None:
-        """What this program wrote itself into a small index must be seen: from it is decided what to write next."""
+    async def _visible(self) -> None:
+        """What this program wrote itself of what is little must be seen: from it is decided what to write next."""
         writing = await self._whole()
         if writing is not None:
-            await writing.refresh(index)
+            await writing.refresh(self._names.alerts, self._names.locks, self._names.unsettled)
 
     async def _search(self, index: str, kind: type[T], query: searching.Query, *sort: str) -> list[T]:
         found = await searching.search(self._server, index, kind, query=query, sort=sort)

@@ -3,8 +3,8 @@
 1. up to where everything is pruned; then what is about to change: ids of characters and sessions, and the number of the commit, one more than that of the last.
 2. sessions, alerts, locks, and what is unsettled; only then documents of alerts and locks that others replace are deleted: they hold events.
 3. characters, written or deleted, each if it still is what it was.
-4. what was written so far becomes visible, if coverage follows.
-5. coverage, how far the records reach, and what is settled.
+4. coverage, how far the records reach, and what is settled.
+5. about once a second, what was written becomes visible: coverage, which the server shows to nobody by itself, after everything else.
 
 The server has no transactions, and may do what it was asked long after this program gave up waiting for it. After a commit that broke off, sessions
 may say more than their characters do; and what is decided next, from the characters and perhaps from other records together, need not touch the same
@@ -15,9 +15,12 @@ their sessions what they say, with a higher number than that of the commit, belo
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import partial
+from math import inf
 from typing import Final
 
 import msgspec
+import trio
 
 from ps2daemon.errors import StoreConflict, StoreMismatch, StoreUnavailable
 from ps2daemon.model.records import Ms
@@ -42,15 +45,20 @@ from ps2daemon.store.elasticsearch.documents import (
 )
 from ps2daemon.store.elasticsearch.notes import COPYING, PENDING, PRUNED, RECORDS, Note, read_note
 from ps2daemon.store.elasticsearch.schema import KINDS, Names, Schema
-from ps2daemon.store.elasticsearch.server import Server
+from ps2daemon.store.elasticsearch.server import Server, together
 
 LOADED: Final = 500
 """Characters loaded with one request: at 5 KB each, 2.5 MB."""
+SHOWN_SECONDS: Final = 1.0
+"""Between two times that coverage becomes visible: each costs as much as writing some hundred documents."""
+ENCODED: Final = 100
+"""Documents encoded before anything else has its turn: some half a millisecond."""
+_GOT: Final = {"filter_path": "docs._id,docs.found,docs._seq_no,docs._primary_term,docs._source"}
 MOST_REFUSED: Final = 20
 """Characters of one commit that may be refused, each for something of its own; more have another cause, which is waited out."""
 
 
-class _Got(msgspec.Struct):
+class _Got(msgspec.Struct, gc=False):
     id: str = msgspec.field(name="_id")
     found: bool = False
     sequence: int = msgspec.field(name="_seq_no", default=0)
@@ -74,6 +82,8 @@ class Writing:
         self._schema = schema
         self._names = names
         self._dirty = {names.pattern(kind) for kind in KINDS}
+        self._showing = trio.Lock()
+        self._shown = -inf
         self._number = 0
         self._late = True
         """Whether the server may still have something to do that it was asked."""
@@ -88,6 +98,7 @@ class Writing:
                 "POST",
                 f"/{self._names.characters}/_mget",
                 {"ids": ids[first : first + LOADED]},
+                params=_GOT,
                 type=_GotAll,
             )
             for each in answer.docs:
@@ -97,12 +108,23 @@ class Writing:
         return found
 
     async def refresh(self, *indices: str) -> None:
-        """Makes what was written visible to searches: in these indices, or in all."""
-        wanted = self._dirty.intersection(indices) if indices else set(self._dirty)
-        if wanted:
-            path = f"/{','.join(sorted(wanted))}/_refresh"
-            await self._server.ask("POST", path, params=searching.SOME, type=msgspec.Raw)
-            self._dirty -= wanted
+        """Makes what was written visible to searches: in these indices, or in all, the coverage last."""
+        await self._show(self._dirty.intersection(indices) if indices else set(self._dirty))
+
+    async def _show(self, wanted: set[str]) -> None:
+        coverage = self._names.coverage
+        async with self._showing:
+            for part in (wanted - {coverage}, wanted & {coverage}):
+                if part:
+                    self._dirty -= part
+                    try:
+                        path = f"/{','.join(sorted(part))}/_refresh"
+                        await self._server.ask("POST", path, params=searching.SOME, type=msgspec.Raw)
+                    except BaseException:
+                        self._dirty |= part
+                        raise
+            if coverage in wanted:
+                self._shown = trio.current_time()
 
     async def write(self, commit: Commit) -> Committed:
         """Writes a commit.
@@ -111,17 +133,33 @@ class Writing:
             StoreConflict: a character is no longer what it was.
             StoreUnavailable: an outage; any part may be written.
         """
-        self.broken = self._late = True
-        if commit.pruned_until is not None:
-            await self._grown(PRUNED, commit.pruned_until)
-        await self._announce(commit)
-        refused = await self._first(commit)
+        expected = [*(stored.version for stored in commit.characters), *commit.gone_characters.values()]
+        if not all(map(documents.is_version, expected)) or not all(commit.gone_characters.values()):
+            raise StoreConflict("a character is expected to be what this store never said")
+        self._late = True
         try:
-            versions = await self._characters(commit, refused)
-        except StoreConflict:
-            self._late = False  # every request was answered, and whoever was faster had begun before this commit was announced
+            if commit.pruned_until is not None:
+                await self._grown(PRUNED, commit.pruned_until)
+            sessions: list[Line] = []
+            characters: list[Line] = []
+            refused: dict[str, str] = {}
+            # Each is encoded while the server has to do with what comes before it.
+            if commit.characters or commit.sessions or commit.gone_sessions:
+                self._number += 1
+                await together(
+                    [partial(self._announce, commit), partial(self._encode_sessions, commit, sessions)]
+                )
+            await together(
+                [
+                    partial(self._first, commit, sessions, refused),
+                    partial(self._encode_characters, commit, characters),
+                ]
+            )
+            versions = await self._characters(commit, characters, refused)
+            await self._last(commit)
+        except BaseException:
+            self.broken = True
             raise
-        await self._last(commit)
         self._late, self.broken = False, bool(refused)
         return Committed(versions, refused)
 
@@ -138,9 +176,6 @@ class Writing:
         )
 
     async def _announce(self, commit: Commit) -> None:
-        if not (commit.characters or commit.sessions or commit.gone_sessions):
-            return
-        self._number += 1
         characters = {stored.document.character_id: stored.document for stored in commit.characters}
         written = [session.session_id for session in commit.sessions if session.character_id in characters]
         await self._pending(
@@ -160,11 +195,16 @@ class Writing:
             raise StoreConflict("another writer was faster")
         await self._explained(sent.refused, ())
 
-    async def _first(self, commit: Commit) -> dict[str, str]:
-        """Sessions, alerts, locks and what is unsettled; returns characters that were refused, and why."""
-        names, number = self._names, self._number
-        lines = self._session_lines(commit.sessions)
+    async def _encode_sessions(self, commit: Commit, lines: list[Line]) -> None:
+        """Adds those to be written and those to be deleted."""
+        for first in range(0, len(commit.sessions), ENCODED):
+            await trio.lowlevel.checkpoint()
+            lines += self._session_lines(commit.sessions[first : first + ENCODED])
         lines += self._gone_lines(commit.gone_sessions)
+
+    async def _first(self, commit: Commit, lines: list[Line], refused: dict[str, str]) -> None:
+        """Sessions, alerts, locks and what is unsettled; adds to `refused`."""
+        names, number = self._names, self._number
         lines += [
             index_line(names.alerts, alert.alert_id, alert.alert_id, alert_source(alert), number)
             for alert in commit.alerts
@@ -175,35 +215,45 @@ class Writing:
         sent = await self._send(lines)
         if sent.conflicts:
             raise StoreConflict(f"{len(sent.conflicts)} sessions were changed by another writer")
-        refused = await self._explained(sent.refused, {session.character_id for session in commit.sessions})
+        if sent.refused:
+            owners = {session.character_id for session in commit.sessions}
+            refused |= await self._explained(sent.refused, owners)
         # These hold events, which others must hold before they go.
         await self._send(
             [delete_line(names.alerts, key, key, number) for key in commit.gone_alerts]
             + [delete_line(names.locks, key, key, number) for key in commit.gone_locks]
         )
-        return refused
 
-    async def _characters(self, commit: Commit, refused: dict[str, str]) -> dict[str, int]:
-        """Writes those that are not refused; returns their versions, and adds to `refused`."""
-        accepted = [stored for stored in commit.characters if stored.document.character_id not in refused]
-        if not accepted and not commit.gone_characters:
-            return {}
-        expected = [*(stored.version for stored in accepted), *commit.gone_characters.values()]
-        if not all(map(documents.is_version, expected)) or not all(commit.gone_characters.values()):
-            raise StoreConflict("a character is expected to be what this store never said")
+    async def _encode_characters(self, commit: Commit, lines: list[Line]) -> None:
+        """Adds those to be written and those to be deleted."""
         index = self._names.characters
-        lines = [documents.character_line(index, stored) for stored in accepted]
-        lines += [
+        for first in range(0, len(commit.characters), ENCODED):
+            await trio.lowlevel.checkpoint()
+            lines += (
+                documents.character_line(index, stored)
+                for stored in commit.characters[first : first + ENCODED]
+            )
+        lines += (
             documents.gone_character_line(index, key, version)
             for key, version in commit.gone_characters.items()
-        ]
+        )
+
+    async def _characters(self, commit: Commit, lines: list[Line], refused: dict[str, str]) -> dict[str, int]:
+        """Writes those that are not refused; returns their versions, and adds to `refused`."""
+        if refused:
+            lines = [line for line in lines if line.owner not in refused]
+        if not lines:
+            return {}
         await self._schema.ensure([self._names.characters])
         sent = await self._send(lines)
         if sent.conflicts:
+            # Every request was answered, and whoever was faster had begun before this commit was announced.
+            self._late = False
             raise StoreConflict(
                 f"{len(sent.conflicts)} of {len(lines)} characters were changed by another writer"
             )
-        refused |= await self._explained(sent.refused, {line.owner for line in lines})
+        if sent.refused:
+            refused |= await self._explained(sent.refused, {line.owner for line in lines})
         return {
             owner: documents.version_of(*numbers)
             for owner, numbers in sent.versions.items()
@@ -218,10 +268,11 @@ class Writing:
         lines += [delete_line(names.coverage, span_key(*key), span_key(*key)) for key in commit.gone_spans]
         if commit.records_until is not None:
             lines.append(documents.reach_line(names.meta, RECORDS, commit.records_until))
-        if commit.spans:
-            await self.refresh()
         await self._schema.ensure({line.index for line in lines})
-        await self._explained((await self._send(lines)).refused, ())
+        async with self._showing:  # nobody makes coverage visible between what it vouches for and itself
+            await self._explained((await self._send(lines)).refused, ())
+        if names.coverage in self._dirty and trio.current_time() - self._shown >= SHOWN_SECONDS:
+            await self._show(self._dirty - {names.characters})  # nobody is counted by them
 
     async def repair(self) -> None:
         """Makes whole what may have broken off; nothing where the last commit went through and `finish` said so."""
@@ -248,10 +299,11 @@ class Writing:
         self.broken = False
 
     async def finish(self) -> None:
-        """Says that nothing is half done, so that whoever comes next need not look."""
+        """Says that nothing is half done, so that whoever comes next need not look, and shows everything."""
         if not self.broken and self._number:
             self._number += 1
             await self._pending(Note(self._number))
+        await self.refresh()
 
     async def _fence(self, ids: list[str]) -> dict[str, CharacterDocument]:
         """Characters as they are, each written once more; an empty one where there is none yet."""
@@ -288,8 +340,12 @@ class Writing:
         ]
 
     async def _send(self, lines: Sequence[Line]) -> Sent:
-        self._dirty.update(line.index for line in lines)
-        return await send(self._server, lines)
+        indices = {line.index for line in lines}
+        self._dirty |= indices
+        try:
+            return await send(self._server, lines)
+        finally:
+            self._dirty |= indices  # what was refreshed meanwhile need not have had all of it
 
     async def _explained(self, refused: Mapping[str, Refusal], characters: Collection[str]) -> dict[str, str]:
         """Characters that the server won't take as they are.
