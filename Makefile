@@ -1,4 +1,5 @@
-# make demo    see it work on this machine, without Census; PORT=8030 serves the page there
+# make demo    see it work on this machine, without Census; PORT=8030 serves the page there,
+#              STORE=elasticsearch keeps it in one that runs already, at http://127.0.0.1:9200 or where STORE=http://... says
 # make test    everything that can be checked
 # make bench   how fast it is
 # make venv    .venv with the pinned dependencies, which the others make by themselves
@@ -14,6 +15,7 @@ PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
 PYTEST_ARGS ?=
 PORT ?= 8020
+STORE ?= sqlite
 
 venv: $(STAMP)
 
@@ -34,7 +36,7 @@ test: $(STAMP)
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 demo: $(STAMP)
-	@exec $(BIN)/ps2daemon demo --port $(PORT)
+	@exec $(BIN)/ps2daemon demo --port $(PORT) --store $(STORE)
 
 bench: $(STAMP)
 	$(BIN)/python -m bench

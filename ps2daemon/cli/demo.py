@@ -18,18 +18,25 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Final, NoReturn
+from zlib import crc32
 
 import click
+import msgspec
 
 from ps2daemon.analysis.asking import parse_worlds
 from ps2daemon.cli import epilog
-from ps2daemon.errors import Ps2Error, UsageError
+from ps2daemon.cli.store_copy import configuration_of, is_address, parse_target
+from ps2daemon.config import ElasticsearchSettings, StoreSettings
+from ps2daemon.errors import Ps2Error, StoreUnavailable, UsageError
 from ps2daemon.model.records import DAY, SECOND, Ms
 from ps2daemon.model.times import iso
 
 START_SECONDS: Final = 30.0
 STOP_SECONDS: Final = 12.0
 """SIGTERM ends each program in under 10 s."""
+ANSWER_SECONDS: Final = 20.0
+"""To remove an earlier demo: each of its indices takes some tenths of a second."""
+USUAL_ADDRESS: Final = "http://127.0.0.1:9200"
 PORT_FILE: Final = "simulator.port"
 MARK: Final = ".ps2daemon-demo"
 """The file that says that a directory is a demo's and may be emptied."""
@@ -50,8 +57,7 @@ verify_seconds = 15
 [queue]
 directory = "queue"
 
-[store]
-path = "ps2.db"
+{store}
 
 [web]
 port = {web}
@@ -90,8 +96,18 @@ metrics_port = {metrics}
     metavar="PORT",
     help="Where to serve the page; 0 for any free one.",
 )
+@click.option(
+    "--store",
+    "where",
+    default="sqlite",
+    show_default=True,
+    metavar="STORE",
+    help=f"sqlite, elasticsearch (at {USUAL_ADDRESS}), or the address of an Elasticsearch.",
+)
 @click.option("--once", is_flag=True, help="Stop as soon as the page is up, for tests.")
-def demo(directory: Path, days: int, worlds: str, scale: float, seed: int, port: int, once: bool) -> None:
+def demo(
+    directory: Path, days: int, worlds: str, scale: float, seed: int, port: int, where: str, once: bool
+) -> None:
     """Show all of it on this machine: fill in a history, record live from a simulator, and serve the page.
 
     Ctrl-C stops everything.
@@ -100,7 +116,10 @@ def demo(directory: Path, days: int, worlds: str, scale: float, seed: int, port:
         signal.signal(number, _interrupt)
     worlds = ",".join(map(str, parse_worlds(worlds.split(","))))
     _check_port(port)
+    store = _parse_store(where, directory)
     _empty(directory)
+    if store.kind == "elasticsearch":
+        _remove(store)
     began = time.monotonic()
     now: Ms = int(time.time()) * SECOND
     start = now - days * DAY
@@ -114,6 +133,7 @@ def demo(directory: Path, days: int, worlds: str, scale: float, seed: int, port:
         config = CONFIG.format(
             simulator=_simulator_port(directory),
             worlds=worlds.replace(",", ", "),
+            store="\n".join(configuration_of(store)),
             web=web,
             metrics=_free_port(),
         )
@@ -124,7 +144,12 @@ def demo(directory: Path, days: int, worlds: str, scale: float, seed: int, port:
         stack.enter_context(_program(directory, "daemon", [*configured, "run"]))
         stack.enter_context(_program(directory, "page", [*configured, "serve"]))
         _await_port(directory, "page", web)
-        _say(directory, web, f"{days} days of history are on the page after {time.monotonic() - began:.0f} s")
+        _say(
+            directory,
+            web,
+            store,
+            f"{days} days of history are on the page after {time.monotonic() - began:.0f} s",
+        )
         if not once:
             try:
                 _watch(directory)
@@ -136,13 +161,16 @@ _PROGRAMS: Final[dict[str, subprocess.Popen[bytes]]] = {}
 """What is running now, by name."""
 
 
-def _say(directory: Path, port: int, done: str) -> None:
+def _say(directory: Path, port: int, store: StoreSettings, done: str) -> None:
     """Tells the person what there is now; only the address goes to stdout."""
     click.echo(f"\n{done}, and it records on:\n", err=True)
     click.echo(f"    http://127.0.0.1:{port}/")
-    click.echo(
-        f"\nCtrl-C stops everything. {directory}/ has the configuration, the logs and the data:", err=True
+    data = (
+        f"; the data is in {store.elasticsearch.index_prefix}-* at {store.elasticsearch.urls[0]}"
+        if store.kind == "elasticsearch"
+        else " and the data"
     )
+    click.echo(f"\nCtrl-C stops everything. {directory}/ has the configuration, the logs{data}:", err=True)
     click.echo(f"    {sys.argv[0]} --config {directory}/config.toml status", err=True)
     simulator = _PROGRAMS["simulator"].pid
     click.echo("To see a gap come into being, stop the simulator for three minutes:", err=True)
@@ -160,6 +188,39 @@ def _watch(directory: Path) -> NoReturn:
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
+
+
+def _parse_store(where: str, directory: Path) -> StoreSettings:
+    """The demo's store: in its directory, or on a server, under a prefix that no other directory has.
+
+    Raises:
+        UsageError: it is none of these.
+    """
+    if where == "sqlite":
+        return StoreSettings(kind="sqlite", path=Path("ps2.db"), elasticsearch=ElasticsearchSettings(urls=()))
+    address = USUAL_ADDRESS if where == "elasticsearch" else where
+    if not is_address(address):
+        raise UsageError(
+            f"--store: {where!r} is not accepted; accepted is sqlite, elasticsearch, or an address such as {USUAL_ADDRESS}"
+        )
+    prefix = f"ps2-demo-{crc32(str(directory.absolute()).encode()):08x}"
+    return parse_target(address, prefix, None, option="--store")
+
+
+def _remove(store: StoreSettings) -> None:
+    """Removes what an earlier demo left on the server."""
+    # Here, since the client takes long to load.
+    import trio
+
+    from ps2daemon.store.elasticsearch.keeping import remove_store
+
+    server = store.elasticsearch
+    try:
+        trio.run(remove_store, msgspec.structs.replace(server, timeout_seconds=ANSWER_SECONDS))
+    except StoreUnavailable as error:
+        raise UsageError(
+            f"{error}; the demo needs a server that runs, without a password: start one, or choose another --store (make demo STORE=…)"
+        ) from None
 
 
 def _check_port(port: int) -> None:

@@ -26,7 +26,6 @@ from ps2daemon.store.copying import Copied, copy_store
 SUFFIXES: Final = (".db", ".sqlite", ".sqlite3")
 """Of a file that may not be there yet: a server's address without its scheme would be a file's name, too."""
 ACCEPTED: Final = f"accepted is the path of a file that ends in {', '.join(SUFFIXES)}, or an address that begins with http:// or https://"
-
 AGAIN: Final = "What was copied so far stays, marked as unfinished; the same command goes on from there."
 
 
@@ -139,18 +138,21 @@ def _worker(settings: Settings) -> int | None:
     return pid
 
 
-def parse_target(to: str | None, prefix: str | None, config: Path | None) -> StoreSettings:
+def parse_target(
+    to: str | None, prefix: str | None, config: Path | None, option: str = "--to"
+) -> StoreSettings:
     """The settings of the store to copy to: `to` is a file or an address, or `config` says it.
 
     Args:
         prefix: of the indices, where `to` is an address; None for the configuration's default.
+        option: what said `to`.
 
     Raises:
         UsageError: not exactly one is given, or what is given is not accepted.
     """
     if (to is None) == (config is None):
         raise UsageError("say where to copy to: give --to or --to-config, and only one of them")
-    if prefix is not None and (to is None or not _is_address(to)):
+    if prefix is not None and (to is None or not is_address(to)):
         raise UsageError(
             "--to-prefix goes with an address after --to; a file has no prefix, and a configuration its own"
         )
@@ -158,8 +160,8 @@ def parse_target(to: str | None, prefix: str | None, config: Path | None) -> Sto
         # The environment says what the store to copy from is; it would make both the same.
         return load_settings(config, {}, secret=False).store
     assert to is not None
-    if _is_address(to):
-        url: tuple[str, ...] = _checked("--to", "url", [to])
+    if is_address(to):
+        url: tuple[str, ...] = _checked(option, "url", [to])
         chosen: str = _checked(
             "--to-prefix", "index_prefix", KEYS["store"]["index_prefix"].default if prefix is None else prefix
         )
@@ -176,7 +178,8 @@ def parse_target(to: str | None, prefix: str | None, config: Path | None) -> Sto
     return StoreSettings(kind="sqlite", path=path, elasticsearch=ElasticsearchSettings(urls=()))
 
 
-def _is_address(text: str) -> bool:
+def is_address(text: str) -> bool:
+    """Whether it is meant as the address of a server."""
     return re.match(r"https?://", text, re.IGNORECASE) is not None
 
 
