@@ -22,12 +22,17 @@ JSON: Final = "application/json"
 
 
 class Asked(NamedTuple):
-    """A request."""
+    """A request.
+
+    Attributes:
+        authorization: that header, or nothing.
+    """
 
     method: str
     path: str
     query: str
     body: bytes
+    authorization: str = ""
 
     @property
     def bulk(self) -> bool:
@@ -77,7 +82,13 @@ class Front:
 
     async def answer(self, request: Request) -> Response:
         """Does what the rule says."""
-        asked = Asked(request.method, request.url.path, request.url.query, await request.body())
+        asked = Asked(
+            request.method,
+            request.url.path,
+            request.url.query,
+            await request.body(),
+            request.headers.get("authorization", ""),
+        )
         self.asked.append(asked._replace(body=b""))
         answer = await self.rule(asked, self.ask)
         headers = {"x-elastic-product": "Elasticsearch"} if answer.elastic else {}
@@ -218,3 +229,5 @@ UNAUTHORIZED: Final = _error(
 )
 OPENSEARCH: Final = _root({"distribution": "opensearch", "number": "2.19.1"}, elastic=False)
 SEVEN: Final = _root({"number": "7.17.28", "build_flavor": "default"}, elastic=True)
+TEN: Final = _root({"number": "10.0.0", "build_flavor": "default"}, elastic=True)
+"""What does not exist yet."""

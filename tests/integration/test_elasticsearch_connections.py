@@ -26,8 +26,8 @@ CUTS = {
     "responses": (1, 60, 5_000, 250, 1_000, 15, 2_000, 700, 2, 3_000),
 }
 """Bytes from one cut to the next."""
-GROWTH_BYTES = 256 * 1024
-"""What caches and counters of a process may take that has nothing to do but to try again: a batch more would be 100 KB, 200 of them 20 MB."""
+GROWTH_BYTES = 1024 * 1024
+"""In 200 attempts. Trio keeps a thousand deadlines that are over, 400 KB; a bulk request of each attempt would be 10 MB."""
 
 
 def way(through: Proxy, name: str) -> Direction:
