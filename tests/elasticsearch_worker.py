@@ -26,6 +26,8 @@ from ps2daemon.stages.handover import WAITING
 from ps2daemon.store.elasticsearch import ElasticsearchStore
 from ps2daemon.store.ledger import Ledger
 from ps2daemon.web.health import health_app
+from tests.elasticsearch import Indices, address, indices
+from tests.front import Front, front
 from tests.records import T0
 from tests.stores import Calls, Content, FaultyStore, content, faulty_store
 from tests.worker import Scene
@@ -228,3 +230,31 @@ async def assert_whole(found: Worker, settings: ElasticsearchSettings) -> None:
     assert found.left == 0
     assert await found.reasons() == []
     assert found.value("stage_restarts_total", stage="writer") is None
+
+
+class Fronted:
+    """A worker, the front of its server, and what is on that."""
+
+    def __init__(self, ours: Indices, server: Front, each: Worker) -> None:
+        self.ours = ours
+        self.server = server
+        self.worker = each
+
+    async def content(self) -> Content:
+        """What is in the store, as another process sees it."""
+        return await in_elasticsearch(self.ours.settings())
+
+    async def assert_whole(self) -> None:
+        """See `assert_whole`."""
+        await assert_whole(self.worker, self.ours.settings())
+
+
+@asynccontextmanager
+async def fronted(major: int, what: Told | None = None, **settings: Any) -> AsyncIterator[Fronted]:
+    """A worker with a full queue, and a front without faults between it and the server."""
+    async with (
+        indices(address(major)) as ours,
+        front(ours.url) as server,
+        worker(ours.settings(urls=(server.url,), **settings), what or told()) as each,
+    ):
+        yield Fronted(ours, server, each)
