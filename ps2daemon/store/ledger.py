@@ -20,7 +20,7 @@ import trio
 from cachetools import LRUCache
 
 from ps2daemon.census.rest import Identity
-from ps2daemon.errors import StoreConflict, StoreError
+from ps2daemon.errors import StoreConflict, StoreError, StoreMismatch
 from ps2daemon.model.batch import Batch
 from ps2daemon.model.coverage import Gap, Span, WorldCoverage, coverage_by_world
 from ps2daemon.model.events import Login, Logout
@@ -153,6 +153,12 @@ class Ledger:
     async def _open(self) -> dict[int, WorldCoverage]:
         """What the ledger keeps in memory of the store, read again after anything that failed."""
         if self._coverage is None:
+            unfinished = await self._store.copying()
+            if unfinished is not None:
+                raise StoreMismatch(
+                    f"the store holds a part of a copy of {unfinished}, and what is recorded into it would be lost with the next part: "
+                    "complete the copy with `ps2daemon store copy` first"
+                )
             coverage = coverage_by_world(await self._store.stored_spans())
             self._until = await self._store.records_until() or 0
             self._coverage = coverage

@@ -11,8 +11,8 @@ character that changed, and decides again. What it writes late of a dropped time
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Final
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -26,6 +26,8 @@ from ps2daemon.store.base import CharacterDocument, Commit, Month, Store, Stored
 PAGE: Final = 500
 """Documents deleted with one commit: in SQLite some 20 ms in which nobody else can write."""
 CONFLICTS: Final = 20
+
+T = TypeVar("T")
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -106,14 +108,16 @@ async def prune(store: Store, before: Ms, tell: Callable[[int], None]) -> None:
 
     await store.refresh()
     months = [month.start for month in await store.months() if month.start < before]
-    await store.commit(Commit(pruned_until=await _until(store, before)))
+    until = Commit(pruned_until=await _until(store, before))
+    await _again(lambda: store.commit(until))
     await _characters(store, before, count)
     for start in months:
         await _world_events(store, start, next_month(start), count)
     gone = superseded(await store.stored_spans(), before - DAY)
     for first in range(0, len(gone), PAGE):
-        await store.commit(Commit(gone_spans=gone[first : first + PAGE]))
-    while dropped := await store.drop_sessions(before, PAGE):
+        spans = Commit(gone_spans=gone[first : first + PAGE])
+        await _again(lambda spans=spans: store.commit(spans))  # type: ignore[misc]
+    while dropped := await _again(lambda: store.drop_sessions(before, PAGE)):
         count(dropped)
     await store.refresh()
 
@@ -137,7 +141,8 @@ async def _characters(store: Store, before: Ms, count: Callable[[int], None]) ->
 
 async def _page_of_characters(store: Store, character_ids: Sequence[str], before: Ms) -> int:
     """Shortens or deletes them as they are now; returns how many that were."""
-    for attempt in range(CONFLICTS + 1):
+
+    async def attempt() -> int:
         changed: list[Stored] = []
         gone: dict[str, int] = {}
         for key, (document, version) in (await store.load_characters(character_ids)).items():
@@ -146,16 +151,21 @@ async def _page_of_characters(store: Store, character_ids: Sequence[str], before
                 gone[key] = version
             elif left is not document:
                 changed.append(Stored(left, version))
-        if not changed and not gone:
-            return 0
-        try:
+        if changed or gone:
             await store.commit(Commit(characters=changed, gone_characters=gone))
+        return len(changed) + len(gone)
+
+    return await _again(attempt)
+
+
+async def _again(attempt: Callable[[], Awaitable[T]]) -> T:
+    """What it returns once no other writer came in between."""
+    for _ in range(CONFLICTS):
+        try:
+            return await attempt()
         except StoreConflict:
-            if attempt == CONFLICTS:
-                raise
-        else:
-            return len(changed) + len(gone)
-    raise AssertionError
+            continue
+    return await attempt()
 
 
 async def _world_events(store: Store, start: Ms, end: Ms, count: Callable[[int], None]) -> None:
@@ -166,7 +176,7 @@ async def _world_events(store: Store, start: Ms, end: Ms, count: Callable[[int],
     locks = [lock.lock_id for lock in await store.locks(start, end, None)]
     for first in range(0, max(len(alerts), len(locks)), PAGE):
         commit = Commit(gone_alerts=alerts[first : first + PAGE], gone_locks=locks[first : first + PAGE])
-        await store.commit(commit)
+        await _again(lambda commit=commit: store.commit(commit))  # type: ignore[misc]
         count(len(commit.gone_alerts) + len(commit.gone_locks))
 
 

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 import trio
 
-from ps2daemon.errors import StoreConflict
+from ps2daemon.errors import StoreConflict, StoreMismatch
 from ps2daemon.model.alerts import derive
 from ps2daemon.model.coverage import Span
 from ps2daemon.model.events import ENDED, STARTED
@@ -14,6 +14,7 @@ from ps2daemon.model.records import DAY, HOUR, MINUTE, Ms
 from ps2daemon.model.sessions import MAX_SESSION, Session
 from ps2daemon.model.times import parse_iso
 from ps2daemon.store.base import Commit, Month, Stored
+from ps2daemon.store.ledger import Ledger
 from tests.contract.stores import (
     BACKENDS,
     T0,
@@ -229,3 +230,12 @@ async def test_the_mark_of_a_copy_stays_until_it_is_taken_away(backend: Backend)
         assert await store.copying() is None
         assert await exported(store) == ([], [])
         assert await store.records_until() is None
+
+
+async def test_nothing_is_recorded_into_a_part_of_a_copy(backend: Backend) -> None:
+    async with backend() as (store, _):
+        await store.mark_copying("sqlite /else/where.db")
+        with pytest.raises(StoreMismatch, match=r"sqlite /else/where\.db.*complete the copy"):
+            await Ledger(store, lambda: MAY).coverage()
+        await store.mark_copying(None)
+        assert await Ledger(store, lambda: MAY).coverage() == {}

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from typing import TypeVar
 
 import pytest
 import trio
+import trio.testing
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -19,7 +20,7 @@ from ps2daemon.model.records import DAY, HOUR, MINUTE, SECOND, CoverageRecord, E
 from ps2daemon.simulator.recording import HistorySettings, history
 from ps2daemon.simulator.settings import PopulationSettings
 from ps2daemon.store import ledger as ledger_module
-from ps2daemon.store.base import Commit, SessionDocument, session_documents
+from ps2daemon.store.base import Commit, Committed, SessionDocument, Stored, session_documents
 from ps2daemon.store.ledger import CONFLICTS, Applied, Ledger, Settled
 from tests.acceptance.comparison import compare_minutes, compare_sessions
 from tests.records import T0, change, covered, lock, login, logout
@@ -145,6 +146,8 @@ class Chaos:
             size = self.random.randint(1, 6)
             batch, told = make_batch(told[:size]), told[size:]
             some = {name: IDENTITIES[name] for name in CHARACTERS if self.random.random() < 0.2}
+            if told and self.random.random() < 0.5:
+                self.ledger.expect(make_batch(told[:6]))  # which need not be what comes
             await self.insist(lambda ledger, batch=batch, some=some: ledger.apply(batch, some))  # type: ignore[misc]
             if self.random.random() < 0.2:
                 await self.insist(lambda ledger: ledger.settle())
@@ -316,6 +319,36 @@ async def test_a_character_that_outgrew_the_cache_meets_no_conflict(monkeypatch:
             await apply(ledger, login("1", T0 + number * HOUR))
         assert ledger.conflicts == 0
         assert (await content(store)).counts["sessions"] == 10
+
+
+async def test_what_is_expected_is_loaded_while_the_batch_before_is_written(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with opened() as (store, ledger):
+        await apply(ledger, login("1", T0), login("2", T0))
+        ledger = new_ledger(store)
+        happened: list[object] = []
+        load, commit = store.load_characters, store.commit
+
+        async def load_and_tell(character_ids: Collection[str]) -> dict[str, Stored]:
+            happened.append(sorted(character_ids))
+            return await load(character_ids)
+
+        async def commit_and_tell(what: Commit) -> Committed:
+            await trio.testing.wait_all_tasks_blocked()
+            happened.append("written")
+            return await commit(what)
+
+        monkeypatch.setattr(store, "load_characters", load_and_tell)
+        monkeypatch.setattr(store, "commit", commit_and_tell)
+        following = make_batch([logout("1", T0 + HOUR), logout("2", T0 + HOUR), login("3", T0 + HOUR)])
+        ledger.expect(following)
+        await apply(ledger, login("1", T0 + MINUTE))
+        assert happened == [["1"], ["2", "3"], "written"]
+        await ledger.apply(following)
+        assert happened[3:] == ["written"]
+        assert ledger.conflicts == 0
+        assert (await content(store)).sessions[f"2-{T0}"].logout_ts == T0 + HOUR
 
 
 # Who characters are

@@ -54,6 +54,8 @@ SHOWN_SECONDS: Final = 1.0
 ENCODED: Final = 100
 """Documents encoded before anything else has its turn: some half a millisecond."""
 _GOT: Final = {"filter_path": "docs._id,docs.found,docs._seq_no,docs._primary_term,docs._source"}
+REPAIRS: Final = 20
+"""Tries, each in vain if another writer began a commit meanwhile."""
 MOST_REFUSED: Final = 20
 """Characters of one commit that may be refused, each for something of its own; more have another cause, which is waited out."""
 
@@ -275,7 +277,21 @@ class Writing:
             await self._show(self._dirty - {names.characters})  # nobody is counted by them
 
     async def repair(self) -> None:
-        """Makes whole what may have broken off; nothing where the last commit went through and `finish` said so."""
+        """Makes whole what may have broken off; nothing where the last commit went through and `finish` said so.
+
+        Raises:
+            StoreUnavailable: an outage, or another writer that leaves no moment for it.
+        """
+        for _ in range(REPAIRS):
+            try:
+                return await self._repair()
+            except StoreConflict:
+                continue
+        raise StoreUnavailable(
+            f"another program writes to {self._names.prefix}-* at {self._server.name}: stop one of them"
+        )
+
+    async def _repair(self) -> None:
         await self._schema.ensure([self._names.meta, self._names.characters])
         pending = await read_note(self._server, self._names, PENDING)
         self._number = max(self._number, pending.number) + 1
