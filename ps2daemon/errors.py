@@ -21,6 +21,7 @@
         ├── StoreUnavailable  an outage: wait and try again
         ├── StoreConflict     another writer changed what this commit was based on
         └── StoreMismatch     not a store of ours, or of a newer version
+            └── StoreMissing  there is no store in this place yet
 
 Foreign errors are mapped into this tree at one place, where the foreign library is called. Anything that is not in this
 tree is a defect of this program and propagates to the supervisor.
@@ -145,3 +146,7 @@ class StoreConflict(StoreError):
 
 class StoreMismatch(StoreError):
     """Not a store of this program, or one of a newer version."""
+
+
+class StoreMissing(StoreMismatch):
+    """There is no store in this place yet, and only a reader asked."""

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Final
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Final
 
 import click
 import trio
 
 from ps2daemon.cli import epilog, settings_of
-from ps2daemon.cli.options import reading
 from ps2daemon.clock import SystemClock
-from ps2daemon.config import Settings
+from ps2daemon.errors import StoreMissing
 from ps2daemon.supervisor import stop_on_signals
+
+if TYPE_CHECKING:
+    from ps2daemon.config import Settings, StoreSettings
+    from ps2daemon.store.base import StoreSource
 
 STORE_SECONDS: Final = 10.0
 """How long it waits for a store that is not there yet."""
+POLL_SECONDS: Final = 0.1
 
 
 @click.command(
@@ -40,11 +44,22 @@ def serve(ctx: click.Context, host: str | None, port: int | None) -> None:
     trio.run(_serve, settings, web.host if host is None else host, web.port if port is None else port, keys)
 
 
-async def _await_store(path: Path) -> None:
-    """Gives a daemon that was started a moment ago the time to make its store."""
-    with trio.move_on_after(STORE_SECONDS):
-        while not path.exists():  # noqa: ASYNC110, ASYNC240 (another process makes it)
-            await trio.sleep(0.1)
+async def _open(settings: StoreSettings) -> StoreSource:
+    """The store, once it is there: a daemon that was started a moment ago has the time to make it.
+
+    Raises:
+        StoreError: it can't be read, or there is none within `STORE_SECONDS`.
+    """
+    from ps2daemon.daemon import open_reader
+
+    deadline = trio.current_time() + STORE_SECONDS
+    while True:
+        try:
+            return await open_reader(settings)
+        except StoreMissing:
+            if trio.current_time() >= deadline:
+                raise
+        await trio.sleep(POLL_SECONDS)
 
 
 async def _serve(settings: Settings, host: str, port: int, keys: tuple[str, str]) -> None:
@@ -53,8 +68,7 @@ async def _serve(settings: Settings, host: str, port: int, keys: tuple[str, str]
 
     stopping = trio.Event()
     await check_bind(host, port, *keys)
-    await _await_store(settings.store.path)
-    async with reading(settings.store) as reader, trio.open_nursery() as nursery:
+    async with aclosing(await _open(settings.store)) as reader, trio.open_nursery() as nursery:
         nursery.start_soon(stop_on_signals, stopping)
         done = trio.Event()
 

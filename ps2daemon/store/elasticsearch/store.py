@@ -10,7 +10,7 @@ import msgspec
 import trio
 
 from ps2daemon.config import ElasticsearchSettings
-from ps2daemon.errors import StoreError, StoreMismatch, StoreUnavailable
+from ps2daemon.errors import StoreError, StoreMissing, StoreUnavailable
 from ps2daemon.model.alerts import Alert, Lock
 from ps2daemon.model.coverage import Span, after_pruning
 from ps2daemon.model.records import Ms
@@ -109,7 +109,7 @@ class ElasticsearchStore:
             if self._writing is not None:
                 await self._schema.install()
             elif not await self._schema.check():
-                raise StoreMismatch(
+                raise StoreMissing(
                     f"there is no store at {self._server.name} with store.index_prefix {self._names.prefix!r} yet: "
                     "start `ps2daemon run` first, or make it with `ps2daemon store init`, or set another one"
                 )

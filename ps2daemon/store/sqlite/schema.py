@@ -18,7 +18,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Final
 
-from ps2daemon.errors import StoreMismatch, StoreUnavailable
+from ps2daemon.errors import StoreMismatch, StoreMissing, StoreUnavailable
 from ps2daemon.store.sqlite.connection import (
     connect,
     create_file,
@@ -206,13 +206,13 @@ def check_reader(path: Path) -> None:
     try:
         path.stat()
     except (FileNotFoundError, NotADirectoryError):
-        raise StoreMismatch(_nothing_there(path)) from None
+        raise StoreMissing(_nothing_there(path)) from None
     except OSError as error:
         raise StoreUnavailable(f"the store {path} can't be read: {error.strerror}") from error
     with foreign_errors(path), closing(connect(path, read_only=True)) as connection:
         version = _version_alone(connection, path)
     if version == 0:
-        raise StoreMismatch(_nothing_there(path))
+        raise StoreMissing(_nothing_there(path))
     if version < VERSION:
         raise StoreMismatch(
             f"the store {path} is of version {version}, and this program reads version {VERSION}: "
