@@ -84,6 +84,8 @@ async def _store(settings: Settings) -> dict[str, Any]:
         return {"error": str(error)}
     try:
         return await _stored(store)
+    except StoreError as error:  # a server may go away at any time
+        return {"error": str(error)}
     finally:
         await store.aclose()
 

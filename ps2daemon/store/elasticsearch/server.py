@@ -11,7 +11,7 @@ from __future__ import annotations
 import ssl
 from base64 import b64encode
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Final, TypeVar
 
 import elastic_transport
@@ -263,7 +263,7 @@ class Server:
         except elastic_transport.SerializationError as error:
             raise self._strange_answer(trusted, "it does not answer in JSON") from error
         except elasticsearch.UnsupportedProductError as error:
-            raise self._strange_answer(trusted, "it does not say that it is one") from error
+            raise self._strange_answer(trusted, _product_of(error.body)) from error
         except elasticsearch.ApiError as error:
             raise self._refusal(error, trusted) from error
 
@@ -318,6 +318,15 @@ async def together(calls: Sequence[Callable[[], Awaitable[T]]]) -> list[T]:
 
 class _Denied(StoreUnavailable):
     """No or wrong credentials: an outage to one who had been let in, and a wrong setting to one who never was."""
+
+
+def _product_of(body: object) -> str:
+    """What a server is that does not say that it is an Elasticsearch, as far as it can be told."""
+    with suppress(msgspec.DecodeError):
+        if isinstance(body, bytes):
+            version = msgspec.json.decode(body, type=_RootBody).version
+            return f"{version.distribution} {version.number}"
+    return "it does not say that it is one"
 
 
 def reason_of(body: object) -> tuple[str, str]:
