@@ -15,6 +15,8 @@ from ps2daemon.store.elasticsearch import ElasticsearchStore
 
 PATIENCE: Final = 600.0
 """Seconds for one backlog of a million."""
+REQUESTS_PER_MINUTE: Final = 100
+"""What Census allows, and the default: the simulator would answer any number, and names would take a third of the time."""
 APPENDED: Final = "ps2_queue_appended_records_total"
 WRITTEN: Final = "ps2_writer_records_total"
 
@@ -33,7 +35,10 @@ def write(backlog: Path, settings: ElasticsearchSettings, events: int) -> Figure
     shutil.copytree(backlog, directory)
     try:
         with program(directory, *simulator(directory, "--scale", "0.1")):
-            port = configure(directory, store=store_section(settings)) + 1  # a worker's own
+            port = configure(
+                directory, store=store_section(settings), requests_per_minute=REQUESTS_PER_MINUTE
+            )
+            port += 1  # a worker's own
             with program(directory, "--config", "config.toml", "run", "worker") as worker:
                 first = _until(directory, port, WRITTEN, 1)
                 cpu, began = cpu_seconds(worker), time.monotonic()
