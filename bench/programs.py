@@ -21,7 +21,7 @@ CONFIG: Final = """\
 [census]
 service_id = "bench"
 rest_url = "http://127.0.0.1:{simulator}"
-requests_per_minute = 60000
+requests_per_minute = {requests}
 
 [[stream]]
 url = "ws://127.0.0.1:{simulator}/streaming"
@@ -43,15 +43,20 @@ metrics_port = {metrics}
 _open = build_opener(ProxyHandler({})).open
 
 
-def ps2daemon(directory: Path, *arguments: str) -> str:
-    """Runs `ps2daemon` to its end, which must be a good one; returns what it wrote to stdout."""
-    done = subprocess.run(
+def call(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Runs `ps2daemon` to its end, however that is."""
+    return subprocess.run(
         [sys.executable, "-m", "ps2daemon", *arguments],
         cwd=directory,
         capture_output=True,
         text=True,
         check=False,
     )
+
+
+def ps2daemon(directory: Path, *arguments: str) -> str:
+    """Runs `ps2daemon` to its end, which must be a good one; returns what it wrote to stdout."""
+    done = call(directory, *arguments)
     if done.returncode != 0:
         raise RuntimeError(f"ps2daemon {' '.join(arguments)} ended with {done.returncode}: {done.stderr}")
     return done.stdout
@@ -91,6 +96,7 @@ def configure(
     verify_seconds: float = 60.0,
     worlds: str = "1, 10, 40",
     store: str = 'path = "ps2.db"',
+    requests_per_minute: int = 60_000,
 ) -> int:
     """Writes a configuration for the simulator that was started; returns the port of the metrics."""
     file = directory / "simulator.port"
@@ -104,6 +110,7 @@ def configure(
         verify=verify_seconds,
         worlds=worlds,
         store=store,
+        requests=requests_per_minute,
     )
     (directory / "config.toml").write_text(text)
     return metrics
