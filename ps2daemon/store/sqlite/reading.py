@@ -140,8 +140,9 @@ SELECT {rows.CHARACTERS_TEXT} FROM (
 )
 """
 COUNTS: Final = """
-SELECT key, value FROM meta WHERE key IN ('characters', 'sessions')
+SELECT key, value FROM meta WHERE key = 'characters'
 UNION ALL SELECT 'unnamed', count(*) FROM characters INDEXED BY characters_unnamed WHERE enriched_at IS NULL
+UNION ALL SELECT key, value FROM meta WHERE key = 'sessions'
 UNION ALL SELECT 'open', count(*) FROM sessions INDEXED BY sessions_open WHERE logout_ts IS NULL
 UNION ALL SELECT 'alerts', count(*) FROM alerts
 UNION ALL SELECT 'locks', count(*) FROM locks
