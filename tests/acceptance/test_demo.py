@@ -9,12 +9,31 @@ import sys
 from pathlib import Path
 
 import httpx
+import pytest
+import trio
+
+from ps2daemon.config import load_settings
+from ps2daemon.store.elasticsearch.keeping import remove_store
+from tests.elasticsearch import MAJORS, needs, variable
 
 PATIENCE = 60.0
 
 
-def test_it_fills_records_serves_and_ends_cleanly(tmp_path: Path) -> None:
-    command = ["demo", "--days", "2", "--scale", "0.1", "--port", "0", "--directory", str(tmp_path / "demo")]
+STORES = [
+    "sqlite",
+    *(
+        pytest.param(variable(major), id=f"elasticsearch-{major}", marks=needs(variable(major)))
+        for major in MAJORS
+    ),
+]
+"""What `--store` says, or the variable that holds it."""
+
+
+@pytest.mark.parametrize("store", STORES)
+def test_it_fills_records_serves_and_ends_cleanly(store: str, tmp_path: Path) -> None:
+    where = os.environ.get(store, store)
+    command = ["demo", "--days", "2", "--scale", "0.1", "--port", "0", "--store", where]
+    command += ["--directory", str(tmp_path / "demo")]
     with (tmp_path / "stderr").open("wb") as stderr:
         demo = subprocess.Popen(
             [sys.executable, "-m", "ps2daemon", *command], stdout=subprocess.PIPE, stderr=stderr, text=True
@@ -33,6 +52,42 @@ def test_it_fills_records_serves_and_ends_cleanly(tmp_path: Path) -> None:
     demo.stdout.close()
     assert not any(tmp_path.name in working_folder(pid) for pid in running())
     assert "Traceback" not in "".join(log.read_text() for log in (tmp_path / "demo").glob("*.log"))
+    if where != store:
+        settings = load_settings(tmp_path / "demo" / "config.toml", {}, secret=False).store.elasticsearch
+        names = f"{where}/{settings.index_prefix}-*/_alias"
+        assert len(httpx.get(names, trust_env=False).json()) >= 7
+        trio.run(remove_store, settings)
+        assert httpx.get(names, trust_env=False).json() == {}
+
+
+@pytest.mark.parametrize(
+    ("where", "words"),
+    [
+        ("postgres", "accepted is sqlite, elasticsearch, or an address such as http://127.0.0.1:9200"),
+        ("http://127.0.0.1:9", "the demo needs a server that runs"),
+    ],
+)
+def test_a_store_that_can_not_be_used_is_one_clear_line(where: str, words: str, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "ps2daemon",
+            "demo",
+            "--port",
+            "0",
+            "--store",
+            where,
+            "--directory",
+            str(tmp_path / "demo"),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    (line,) = (line for line in done.stderr.splitlines() if not line.startswith("{"))
+    assert words in line
 
 
 def running() -> list[int]:
