@@ -305,6 +305,7 @@ async def test_a_server_that_comes_later_gets_everything(major: int, tmp_path: P
                 assert re.search(r"^queue +[1-9][0-9,]* records wait", status.stdout, re.MULTILINE)
                 assert re.search(rf"^store +{re.escape(away)}", status.stdout, re.MULTILINE)
                 await through.accept()
+                await until(lambda: metric(port, "ps2_writer_records_total") > 20 * RATE)
                 await until(lambda: ready(port))
                 status = await trio.to_thread.run_sync(call, tmp_path, *CONFIGURED, "status")
                 assert (status.returncode, status.stderr) == (0, "")
