@@ -215,7 +215,9 @@ class ElasticsearchStore:
         return sorted((alert.world_id, alert.first_change) for alert in found)
 
     async def unnamed(self, after: str, limit: int) -> list[str]:
-        await self._whole()
+        writing = await self._whole()
+        if writing is not None:
+            await writing.refresh(self._names.characters)
         query = both(term("named", False), between("character_id", gt=after))
         return await searching.characters_with(self._server, self._names.characters, query, limit)
 
