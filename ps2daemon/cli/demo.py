@@ -7,6 +7,7 @@ simulator's. What it makes is in one directory, and is made anew at each start.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import socket
@@ -27,7 +28,7 @@ from ps2daemon.analysis.asking import parse_worlds
 from ps2daemon.cli import epilog
 from ps2daemon.cli.store_copy import configuration_of, is_address, parse_target
 from ps2daemon.config import ElasticsearchSettings, StoreSettings
-from ps2daemon.errors import Ps2Error, StoreUnavailable, UsageError
+from ps2daemon.errors import Ps2Error, StoreError, UsageError
 from ps2daemon.model.records import DAY, SECOND, Ms
 from ps2daemon.model.times import iso
 
@@ -38,6 +39,8 @@ ANSWER_SECONDS: Final = 20.0
 """To remove an earlier demo: each of its indices takes some tenths of a second."""
 USUAL_ADDRESS: Final = "http://127.0.0.1:9200"
 PORT_FILE: Final = "simulator.port"
+_FOR_A_CONFIGURATION: Final = re.compile(r": (set|check) store\..*")
+"""What an error of the store advises; the demo's configuration is not a person's to change."""
 MARK: Final = ".ps2daemon-demo"
 """The file that says that a directory is a demo's and may be emptied."""
 
@@ -217,9 +220,10 @@ def _remove(store: StoreSettings) -> None:
     server = store.elasticsearch
     try:
         trio.run(remove_store, msgspec.structs.replace(server, timeout_seconds=ANSWER_SECONDS))
-    except StoreUnavailable as error:
+    except StoreError as error:
+        what = _FOR_A_CONFIGURATION.sub("", str(error))
         raise UsageError(
-            f"{error}; the demo needs a server that runs, without a password: start one, or choose another --store (make demo STORE=…)"
+            f"{what}; the demo needs a server that runs, without a password: start one, or choose another --store (make demo STORE=…)"
         ) from None
 
 
