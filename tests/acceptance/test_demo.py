@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -15,6 +16,7 @@ import trio
 from ps2daemon.config import load_settings
 from ps2daemon.store.elasticsearch.keeping import remove_store
 from tests.elasticsearch import MAJORS, needs, variable
+from tests.front import LOGIN_PAGE, OPENSEARCH, UNAUTHORIZED, Answer, answering, front
 
 PATIENCE = 60.0
 
@@ -52,6 +54,9 @@ def test_it_fills_records_serves_and_ends_cleanly(store: str, tmp_path: Path) ->
     demo.stdout.close()
     assert not any(tmp_path.name in working_folder(pid) for pid in running())
     assert "Traceback" not in "".join(log.read_text() for log in (tmp_path / "demo").glob("*.log"))
+    again = [*command, "--days", "1", "--worlds", "10", "--once"]
+    subprocess.run([sys.executable, "-m", "ps2daemon", *again], check=True, capture_output=True)
+    assert recorded(tmp_path / "demo") == [10]
     if where != store:
         settings = load_settings(tmp_path / "demo" / "config.toml", {}, secret=False).store.elasticsearch
         names = f"{where}/{settings.index_prefix}-*/_alias"
@@ -86,8 +91,45 @@ def test_a_store_that_can_not_be_used_is_one_clear_line(where: str, words: str, 
         check=False,
     )
     assert (done.returncode, done.stdout) == (2, "")
-    (line,) = (line for line in done.stderr.splitlines() if not line.startswith("{"))
+    (line,) = done.stderr.splitlines()
     assert words in line
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        pytest.param(OPENSEARCH, "is no Elasticsearch 8 or 9 (opensearch 2.19.1)", id="another product"),
+        pytest.param(LOGIN_PAGE, "is no Elasticsearch 8 or 9", id="a page"),
+        pytest.param(UNAUTHORIZED, "does not let this user do that", id="a password"),
+    ],
+)
+async def test_a_server_that_is_none_for_it_is_one_clear_line(
+    answer: Answer, words: str, tmp_path: Path
+) -> None:
+    async with front() as found:
+        found.rule = answering(answer, lambda asked: True)
+        command = ["demo", "--port", "0", "--store", found.url, "--directory", str(tmp_path / "demo")]
+        done = await trio.run_process(
+            [sys.executable, "-m", "ps2daemon", *command],
+            capture_stdout=True,
+            capture_stderr=True,
+            check=False,
+        )
+    assert (done.returncode, done.stdout) == (2, b"")
+    (line,) = done.stderr.decode().splitlines()
+    assert found.url in line
+    assert words in line
+    assert "the demo needs a server that runs" in line
+    assert "store.url" not in line  # there is no configuration that a person could change
+
+
+def recorded(directory: Path) -> list[int]:
+    """The worlds that the store of the demo there has anything of."""
+    command = ["--config", str(directory / "config.toml"), "store", "stats", "--json"]
+    done = subprocess.run(
+        [sys.executable, "-m", "ps2daemon", *command], check=True, capture_output=True, text=True
+    )
+    return [world["world_id"] for world in json.loads(done.stdout)["worlds"]]
 
 
 def running() -> list[int]:
