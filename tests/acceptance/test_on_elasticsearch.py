@@ -287,7 +287,7 @@ async def test_a_server_that_comes_later_gets_everything(major: int, tmp_path: P
     async with indices(address(major)) as ours, proxy(address(major)) as through:
         await through.refuse()
         away = f"can't reach Elasticsearch at {through.url}: "
-        with started(tmp_path, *simulator(tmp_path, "--busy", str(RATE), "--truth", "truth")) as census:
+        with started(tmp_path, *simulator(tmp_path, "--busy", str(3 * RATE), "--truth", "truth")) as census:
             port = configure(
                 tmp_path, verify_seconds=2.0, store=store_section(ours.settings(urls=(through.url,)))
             )
@@ -305,7 +305,7 @@ async def test_a_server_that_comes_later_gets_everything(major: int, tmp_path: P
                 assert re.search(r"^queue +[1-9][0-9,]* records wait", status.stdout, re.MULTILINE)
                 assert re.search(rf"^store +{re.escape(away)}", status.stdout, re.MULTILINE)
                 await through.accept()
-                await until(lambda: metric(port, "ps2_writer_records_total") > 20 * RATE)
+                await until(lambda: metric(port, "ps2_writer_records_total") > 30 * RATE)
                 await until(lambda: ready(port))
                 status = await trio.to_thread.run_sync(call, tmp_path, *CONFIGURED, "status")
                 assert (status.returncode, status.stderr) == (0, "")
