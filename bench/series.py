@@ -23,10 +23,10 @@ from ps2daemon.config import ElasticsearchSettings
 from ps2daemon.model.coverage import Span
 from ps2daemon.model.records import DAY, HOUR, MINUTE, Ms
 from ps2daemon.model.sessions import CAP, MEAN_SESSION
-from ps2daemon.store.base import Commit, SessionDocument
+from ps2daemon.store.base import Commit, SessionDocument, first_known
 from ps2daemon.store.elasticsearch import ElasticsearchStore
 from ps2daemon.store.elasticsearch.bulk import send
-from ps2daemon.store.elasticsearch.documents import Line, first_known, index_line, session_source
+from ps2daemon.store.elasticsearch.documents import Line, index_line, session_source
 from ps2daemon.store.elasticsearch.schema import Names, Schema
 from ps2daemon.store.elasticsearch.server import Server
 

@@ -68,12 +68,7 @@ async def open_reader(settings: StoreSettings) -> StoreSource:
     Raises:
         StoreError: there is none yet, or it can't be read.
     """
-    if settings.kind == "elasticsearch":
-        # Here, since its client takes as long to load as everything else together.
-        from ps2daemon.store.elasticsearch import ElasticsearchStore
-
-        return await ElasticsearchStore.open(settings.elasticsearch, read_only=True)
-    return await SqliteStore.open(settings.path, read_only=True)
+    return await _open(settings, read_only=True)
 
 
 async def open_store(settings: StoreSettings) -> Store:
@@ -82,12 +77,16 @@ async def open_store(settings: StoreSettings) -> Store:
     Raises:
         StoreError: it is not this program's, or can't be written.
     """
+    return await _open(settings, read_only=False)
+
+
+async def _open(settings: StoreSettings, *, read_only: bool) -> Store:
     if settings.kind == "elasticsearch":
         # Here, since its client takes as long to load as everything else together.
         from ps2daemon.store.elasticsearch import ElasticsearchStore
 
-        return await ElasticsearchStore.open(settings.elasticsearch)
-    return await SqliteStore.open(settings.path)
+        return await ElasticsearchStore.open(settings.elasticsearch, read_only=read_only)
+    return await SqliteStore.open(settings.path, read_only=read_only)
 
 
 async def open_producer(settings: Settings) -> Producer:

@@ -23,6 +23,7 @@ from zlib import crc32
 
 import click
 import msgspec
+import trio
 
 from ps2daemon.analysis.asking import parse_worlds
 from ps2daemon.cli import epilog
@@ -213,8 +214,6 @@ def _parse_store(where: str, directory: Path) -> StoreSettings:
 def _remove(store: StoreSettings) -> None:
     """Removes what an earlier demo left on the server."""
     # Here, since the client takes long to load.
-    import trio
-
     from ps2daemon.store.elasticsearch.keeping import remove_store
 
     server = store.elasticsearch

@@ -342,6 +342,13 @@ def session_id(character_id: str, session: Session) -> str:
     return f"{character_id}-{session.logout_ts}-out"
 
 
+def first_known(document: SessionDocument) -> Ms:
+    """The first known time of a session: its login, or else its logout."""
+    at = document.login_ts if document.login_ts is not None else document.logout_ts
+    assert at is not None
+    return at
+
+
 def session_documents(document: CharacterDocument) -> dict[str, SessionDocument]:
     """The session documents that a character's state says, by id."""
     documents = {}

@@ -32,6 +32,7 @@ from ps2daemon.store.base import (
     Stored,
     StoreDescription,
     StoreSource,
+    first_known,
 )
 
 PAGE: Final = 2000
@@ -136,7 +137,7 @@ class _Copying:
         async with (
             _closing(self._source.all_sessions(None, None, None)) as wanted,
             _closing(self._target.all_sessions(None, None, None)) as present,
-            _closing(_side_by_side(wanted, present, _first_known)) as pairs,
+            _closing(_side_by_side(wanted, present, first_known)) as pairs,
         ):
             async for want, have in pairs:
                 if want == have:
@@ -302,12 +303,6 @@ async def _same(source: StoreSource, target: Store) -> bool:
 
 def _listed(counts: dict[str, int]) -> str:
     return ", ".join(f"{number:,} {name}" for name, number in counts.items() if number) or "pruned before"
-
-
-def _first_known(document: SessionDocument) -> Ms:
-    at = document.login_ts if document.login_ts is not None else document.logout_ts
-    assert at is not None
-    return at
 
 
 async def _patiently(attempt: Callable[[], Awaitable[T]]) -> T:

@@ -25,6 +25,7 @@ from ps2daemon.store.base import (
     Store,
     Stored,
     StoreReader,
+    first_known,
     session_documents,
 )
 from ps2daemon.store.elasticsearch import ElasticsearchStore
@@ -159,12 +160,6 @@ def all_of(*documents: CharacterDocument, version: int = 0) -> Commit:
 def sessions_of(*documents: CharacterDocument) -> list[SessionDocument]:
     found = [found for document in documents for found in session_documents(document).values()]
     return sorted(found, key=lambda found: (first_known(found), found.session_id))
-
-
-def first_known(document: SessionDocument) -> Ms:
-    at = document.login_ts if document.login_ts is not None else document.logout_ts
-    assert at is not None
-    return at
 
 
 def change(at: Ms, state: int, instance_id: int = 1, world_id: int = 10) -> Metagame:

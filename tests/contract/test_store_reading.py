@@ -25,6 +25,7 @@ from ps2daemon.store.base import (
     Stored,
     StoreReader,
     UnknownStart,
+    first_known,
     session_documents,
 )
 from tests.contract.histories import GRID, WORLDS, History, finals, folded, histories, moments
@@ -35,7 +36,6 @@ from tests.contract.stores import (
     all_of,
     character,
     exported,
-    first_known,
     session,
     sessions_of,
 )

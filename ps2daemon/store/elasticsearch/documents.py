@@ -12,12 +12,11 @@ from typing import Any, Final, Literal, TypeAlias
 import msgspec
 
 from ps2daemon.model import tables
-from ps2daemon.model.alerts import Alert, AlertEnd, Territory
+from ps2daemon.model.alerts import Alert
 from ps2daemon.model.coverage import Reason, Span
-from ps2daemon.model.events import Metagame
 from ps2daemon.model.records import Ms
 from ps2daemon.model.sessions import Character, EndedBy, Session, StartedBy
-from ps2daemon.store.base import CharacterDocument, SessionDocument, Stored
+from ps2daemon.store.base import CharacterDocument, SessionDocument, Stored, first_known
 
 OPEN: Final = "open"
 """What an open session is found by as `ended_by`."""
@@ -68,25 +67,9 @@ class CharacterSource(msgspec.Struct, gc=False):
     last_ts: Ms | None
 
 
-class AlertSource(msgspec.Struct):
+class AlertSource(Alert, frozen=True):
     """An alert as kept. `changes` say everything; the rest is what is searched for."""
 
-    alert_id: str
-    world_id: int
-    instance_id: int
-    metagame_event_id: int
-    name: str
-    type: int | None
-    zone_id: int | None
-    start: Ms | None
-    end: Ms | None
-    ended_by: AlertEnd | None
-    canceled: bool
-    territory_start: Territory | None
-    territory_end: Territory | None
-    winner: int | None
-    lock_id: str | None
-    changes: tuple[Metagame, ...]
     first_change: Ms
 
 
@@ -112,13 +95,6 @@ def sequence_and_term(version: int) -> tuple[int, int]:
 def is_version(version: int) -> bool:
     """Whether `version_of` can have made it, or it stands for a new document."""
     return version == 0 or version >> _TERM_BITS > 0
-
-
-def first_known(document: SessionDocument) -> Ms:
-    """The time that decides where a session is kept: its login, or else its logout."""
-    at = document.login_ts if document.login_ts is not None else document.logout_ts
-    assert at is not None
-    return at
 
 
 def session_time(session_id: str) -> Ms:

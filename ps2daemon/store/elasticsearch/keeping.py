@@ -118,21 +118,7 @@ async def _unwritable(server: Server, names: Names) -> str | None:
 async def months(server: Server, names: Names) -> list[Month]:
     """See `StoreSource.months`."""
     fields = ((names.sessions, "first_ts"), (names.alerts, "first_change"), (names.locks, "at"))
-    searches = [
-        (
-            index,
-            {
-                "size": 0,
-                "track_total_hits": False,
-                "aggs": {
-                    "months": {
-                        "date_histogram": {"field": field, "calendar_interval": "month", "min_doc_count": 1}
-                    }
-                },
-            },
-        )
-        for index, field in fields
-    ]
+    searches = [(index, searching.counting(_by_month(field))) for index, field in fields]
     sessions, alerts, locks = (
         Counter({bucket.key: bucket.doc_count for bucket in answer.aggregations.months.buckets})
         for answer in await searching.many(server, searches, _Answer)
@@ -143,19 +129,15 @@ async def months(server: Server, names: Names) -> list[Month]:
     ]
 
 
+def _by_month(field: str) -> dict[str, Any]:
+    return {"months": {"date_histogram": {"field": field, "calendar_interval": "month", "min_doc_count": 1}}}
+
+
 async def latest_end(server: Server, names: Names, before: Ms) -> Ms | None:
     """See `StoreSource.latest_end`."""
     earlier = between("first_ts", lt=before)
     searches = [
-        (
-            names.sessions,
-            {
-                "query": query,
-                "size": 0,
-                "track_total_hits": False,
-                "aggs": {"latest": {"max": {"field": field}}},
-            },
-        )
+        (names.sessions, searching.counting({"latest": {"max": {"field": field}}}, query))
         for query, field in ((earlier, "logout_ts"), (both(earlier, is_open()), "login_ts"))
     ]
     ended, begun = (

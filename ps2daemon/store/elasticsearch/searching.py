@@ -174,6 +174,12 @@ async def count(server: Server, questions: Sequence[tuple[str, Query]]) -> list[
     return [each.hits.total.value for each in await many(server, searches, _Counted)]
 
 
+def counting(aggs: dict[str, Any], query: Query | None = None) -> dict[str, Any]:
+    """The body of a search that wants aggregations alone: of everything, or of what a query finds."""
+    body = {"size": 0, "track_total_hits": False, "aggs": aggs}
+    return body if query is None else {"query": query, **body}
+
+
 A = TypeVar("A", bound=Answer)
 
 

@@ -63,12 +63,8 @@ class _Answer(searching.Answer, kw_only=True):
 
 async def online_at(server: Server, index: str, at: Ms, worlds: Collection[int]) -> list[Count]:
     """See `Store.online_at`."""
-    body = {
-        "query": both(terms("world_id", sorted(set(worlds))), searching.online(at)),
-        "size": 0,
-        "track_total_hits": False,
-        "aggs": _by_world_and_faction(len(worlds), None),
-    }
+    query = both(terms("world_id", sorted(set(worlds))), searching.online(at))
+    body = searching.counting(_by_world_and_faction(len(worlds), None), query)
     answer = await server.ask(
         "POST", f"/{index}/_search", body, params={**searching.SOME, **searching.COMPLETE}, type=_Answer
     )
@@ -81,11 +77,7 @@ async def online_at(server: Server, index: str, at: Ms, worlds: Collection[int])
 
 async def worlds_with(server: Server, index: str) -> set[int]:
     """Every world with a document in the index."""
-    body = {
-        "size": 0,
-        "track_total_hits": False,
-        "aggs": {"worlds": {"terms": {"field": "world_id", "size": MAX_WORLDS}}},
-    }
+    body = searching.counting({"worlds": {"terms": {"field": "world_id", "size": MAX_WORLDS}}})
     answer = await server.ask(
         "POST", f"/{index}/_search", body, params={**searching.SOME, **searching.COMPLETE}, type=_Answer
     )
@@ -135,12 +127,7 @@ def _histogram(field: str, first: Ms, last: Ms, step: Ms, worlds: list[int]) -> 
             "min_doc_count": 1,
         }
     }
-    return {
-        "query": both(*filters),
-        "size": 0,
-        "track_total_hits": False,
-        "aggs": _by_world_and_faction(len(worlds), times),
-    }
+    return searching.counting(_by_world_and_faction(len(worlds), times), both(*filters))
 
 
 def _by_world_and_faction(worlds: int, times: dict[str, Any] | None) -> dict[str, Any]:

@@ -23,7 +23,6 @@ import msgspec
 import trio
 
 from ps2daemon.errors import StoreConflict, StoreMismatch, StoreUnavailable
-from ps2daemon.model.records import Ms
 from ps2daemon.model.sessions import Character
 from ps2daemon.store.base import (
     CharacterDocument,
@@ -31,6 +30,7 @@ from ps2daemon.store.base import (
     Committed,
     SessionDocument,
     Stored,
+    first_known,
     session_documents,
 )
 from ps2daemon.store.elasticsearch import documents, searching
@@ -141,7 +141,7 @@ class Writing:
         self._late = True
         try:
             if commit.pruned_until is not None:
-                await self._grown(PRUNED, commit.pruned_until)
+                await self._insist([documents.reach_line(self._names.meta, PRUNED, commit.pruned_until)])
             sessions: list[Line] = []
             characters: list[Line] = []
             refused: dict[str, str] = {}
@@ -167,15 +167,7 @@ class Writing:
 
     async def mark_copying(self, place: str | None) -> None:
         """See `Store.mark_copying`."""
-        await self._explained(
-            (await self._send([index_line(self._names.meta, COPYING, COPYING, Note(place=place))])).refused,
-            (),
-        )
-
-    async def _grown(self, key: str, at: Ms) -> None:
-        await self._explained(
-            (await self._send([documents.reach_line(self._names.meta, key, at)])).refused, ()
-        )
+        await self._insist([index_line(self._names.meta, COPYING, COPYING, Note(place=place))])
 
     async def _announce(self, commit: Commit) -> None:
         characters = {stored.document.character_id: stored.document for stored in commit.characters}
@@ -192,10 +184,7 @@ class Writing:
     async def _pending(self, pending: Note) -> None:
         # The number must be greater than the last: of two writers that both know that one, one must see that it is not alone.
         line = index_line(self._names.meta, PENDING, PENDING, pending, pending.number, "external")
-        sent = await self._send([line])
-        if sent.conflicts:
-            raise StoreConflict("another writer was faster")
-        await self._explained(sent.refused, ())
+        await self._insist([line])
 
     async def _encode_sessions(self, commit: Commit, lines: list[Line]) -> None:
         """Adds those to be written and those to be deleted."""
@@ -272,7 +261,7 @@ class Writing:
             lines.append(documents.reach_line(names.meta, RECORDS, commit.records_until))
         await self._schema.ensure({line.index for line in lines})
         async with self._showing:  # nobody makes coverage visible between what it vouches for and itself
-            await self._explained((await self._send(lines)).refused, ())
+            await self._insist(lines)
         if names.coverage in self._dirty and trio.current_time() - self._shown >= SHOWN_SECONDS:
             await self._show(self._dirty - {names.characters})  # nobody is counted by them
 
@@ -308,10 +297,7 @@ class Writing:
         lines = self._session_lines([wanted[key] for key in pending.sessions if key in wanted])
         lines += self._gone_lines(gone)
         await self._schema.ensure({line.index for line in lines})
-        sent = await self._send(lines)
-        if sent.conflicts:
-            raise StoreConflict("another writer was faster")
-        await self._explained(sent.refused, set(pending.characters))
+        await self._insist(lines, pending.characters)
         self.broken = False
 
     async def finish(self) -> None:
@@ -338,7 +324,7 @@ class Writing:
     def _session_lines(self, sessions: Iterable[SessionDocument]) -> list[Line]:
         return [
             index_line(
-                self._names.month(documents.first_known(session)),
+                self._names.month(first_known(session)),
                 session.session_id,
                 session.character_id,
                 documents.session_source(session),
@@ -362,6 +348,17 @@ class Writing:
             return await send(self._server, lines)
         finally:
             self._dirty |= indices  # what was refreshed meanwhile need not have had all of it
+
+    async def _insist(self, lines: Sequence[Line], characters: Collection[str] = ()) -> None:
+        """Sends what the server has no reason to refuse, but for what it won't take of these characters.
+
+        Raises:
+            StoreConflict: another writer was faster.
+        """
+        sent = await self._send(lines)
+        if sent.conflicts:
+            raise StoreConflict("another writer was faster")
+        await self._explained(sent.refused, characters)
 
     async def _explained(self, refused: Mapping[str, Refusal], characters: Collection[str]) -> dict[str, str]:
         """Characters that the server won't take as they are.
