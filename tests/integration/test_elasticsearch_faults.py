@@ -78,6 +78,27 @@ async def test_an_answer_that_passes_is_waited_out(major: int, answer: Answer, w
         await found.assert_whole()
 
 
+async def test_a_document_that_can_not_be_looked_up_is_not_taken_for_absent(major: int) -> None:
+    """As while an index comes back: the answer as a whole is none of an outage."""
+
+    async def missing(asked: Asked, upstream: Upstream) -> Answer:
+        if not asked.path.endswith("/_mget"):
+            return await upstream(asked)
+        ids = msgspec.json.decode(asked.body)["ids"]
+        cause = {"type": "no_shard_available_action_exception", "reason": "it is starting"}
+        docs = [{"_index": "some", "_id": key, "error": {**cause, "root_cause": [cause]}} for key in ids]
+        return Answer(200, msgspec.json.encode({"docs": docs}))
+
+    async with fronted(major) as found:
+        async with found.worker.draining():
+            await found.worker.until_left(HALF)
+            found.server.rule = missing
+            await found.worker.says("it is starting")
+            await found.worker.holds()
+            found.server.rule = honestly
+        await found.assert_whole()
+
+
 async def test_a_server_that_rejects_single_documents_is_waited_out(major: int) -> None:
     async with fronted(major) as found:
         async with found.worker.draining():

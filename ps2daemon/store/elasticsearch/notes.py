@@ -7,6 +7,7 @@ from typing import Final
 import msgspec
 
 from ps2daemon.model.records import Ms
+from ps2daemon.store.elasticsearch import searching
 from ps2daemon.store.elasticsearch.schema import Names
 from ps2daemon.store.elasticsearch.server import Server
 
@@ -34,15 +35,7 @@ class Note(msgspec.Struct, omit_defaults=True):
     place: str | None = None
 
 
-class _Got(msgspec.Struct):
-    source: Note = msgspec.field(name="_source", default_factory=Note)
-
-
-class _GotAll(msgspec.Struct):
-    docs: list[_Got]
-
-
 async def read_note(server: Server, names: Names, key: str) -> Note:
     """A note as it is now; one that says nothing if there is none."""
-    answer = await server.ask("POST", f"/{names.meta}/_mget", {"ids": [key]}, type=_GotAll)
-    return answer.docs[0].source
+    (got,) = await searching.get(server, f"/{names.meta}", {"ids": [key]}, Note)
+    return got.source or Note()

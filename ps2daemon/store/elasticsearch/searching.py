@@ -32,6 +32,9 @@ COMPLETE: Final = {"allow_partial_search_results": "false"}
 SOME: Final = {"ignore_unavailable": "true", "allow_no_indices": "true"}
 _HITS: Final = {"filter_path": "hits.hits._id,hits.hits._source,hits.hits.sort,hits.hits.fields"}
 _NO_TEXTS: Final = {"filter_path": "responses.*,-responses.aggregations.**.key_as_string"}
+_GOT: Final = {"filter_path": "docs._id,docs.found,docs._seq_no,docs._primary_term,docs._source,docs.error"}
+_NO_INDEX: Final = "index_not_found_exception"
+_UNAVAILABLE: Final = 503
 _FEW: Final = ("next_login", "offline_check", "cap", OPEN)
 """How sessions ended, or did not, that no logout ended."""
 
@@ -42,6 +45,25 @@ class Hit(msgspec.Struct, Generic[T]):
     source: T = msgspec.field(name="_source")
     id: str = msgspec.field(name="_id", default="")
     sort: list[Any] = []
+
+
+class Got(msgspec.Struct, Generic[T], gc=False):
+    """A document that was asked for by its id: as it is now, whether searches see it or not.
+
+    Attributes:
+        sequence, term: the two numbers by which the server knows its state.
+    """
+
+    id: str = msgspec.field(name="_id")
+    found: bool = False
+    sequence: int = msgspec.field(name="_seq_no", default=0)
+    term: int = msgspec.field(name="_primary_term", default=0)
+    source: T | None = msgspec.field(name="_source", default=None)
+    error: Cause | None = None
+
+
+class _GotAll(msgspec.Struct, Generic[T]):
+    docs: list[Got[T]]
 
 
 class _Hits(msgspec.Struct, Generic[T]):
@@ -81,6 +103,23 @@ class _Counted(Answer, kw_only=True):
 
 class _Answers(msgspec.Struct, Generic[T]):
     responses: list[T]
+
+
+async def get(server: Server, path: str, wanted: object, kind: type[T]) -> list[Got[T]]:
+    """Documents by their ids, in the order in which they were asked for. What has no index yet is not there.
+
+    Args:
+        wanted: the body of a request for several documents.
+
+    Raises:
+        StoreUnavailable: an outage, also of some of them, which the server says in the middle of an answer that is none otherwise.
+    """
+    answer = await server.ask("POST", f"{path}/_mget", wanted, params=_GOT, type=_GotAll[kind])  # type: ignore[valid-type]
+    for each in answer.docs:
+        if each.error is not None and each.error.type != _NO_INDEX:
+            name, reason = cause_of(each.error)
+            raise StoreUnavailable(f"Elasticsearch at {server.name}: {outage(_UNAVAILABLE, name, reason)}")
+    return list(answer.docs)
 
 
 async def search(

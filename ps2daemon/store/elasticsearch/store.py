@@ -6,7 +6,6 @@ from collections.abc import AsyncGenerator, AsyncIterator, Collection
 from contextlib import aclosing, suppress
 from typing import Final, TypeVar
 
-import msgspec
 import trio
 
 from ps2daemon.config import ElasticsearchSettings
@@ -49,15 +48,6 @@ EDGES: Final = 500
 """Edges looked up with one request."""
 
 T = TypeVar("T")
-
-
-class _There(msgspec.Struct):
-    id: str = msgspec.field(name="_id")
-    found: bool = False
-
-
-class _AllThere(msgspec.Struct):
-    docs: list[_There]
 
 
 class ElasticsearchStore:
@@ -161,8 +151,11 @@ class ElasticsearchStore:
             {"_index": self._names.month(edge.at), "_id": key, "_source": False}
             for key, edge in by_id.items()
         ]
-        answer = await self._server.ask("POST", "/_mget", {"docs": wanted}, type=_AllThere)
-        found = {by_id[each.id] for each in answer.docs if each.found}
+        found = {
+            by_id[each.id]
+            for each in await searching.get(self._server, "", {"docs": wanted}, SessionSource)
+            if each.found
+        }
         logouts = {edge for edge in edges if not edge.login} - found
         if logouts:
             async for hits in self._pages(

@@ -53,23 +53,10 @@ SHOWN_SECONDS: Final = 1.0
 """Between two times that coverage becomes visible: each costs as much as writing some hundred documents."""
 ENCODED: Final = 100
 """Documents encoded before anything else has its turn: some half a millisecond."""
-_GOT: Final = {"filter_path": "docs._id,docs.found,docs._seq_no,docs._primary_term,docs._source"}
 REPAIRS: Final = 20
 """Tries, each in vain if another writer began a commit meanwhile."""
 MOST_REFUSED: Final = 20
 """Characters of one commit that may be refused, each for something of its own; more have another cause, which is waited out."""
-
-
-class _Got(msgspec.Struct, gc=False):
-    id: str = msgspec.field(name="_id")
-    found: bool = False
-    sequence: int = msgspec.field(name="_seq_no", default=0)
-    term: int = msgspec.field(name="_primary_term", default=0)
-    source: CharacterSource | None = msgspec.field(name="_source", default=None)
-
-
-class _GotAll(msgspec.Struct):
-    docs: list[_Got]
 
 
 class Writing:
@@ -96,15 +83,11 @@ class Writing:
         ids = list(character_ids)
         found: dict[str, Stored] = {}
         for first in range(0, len(ids), LOADED):
-            answer = await self._server.ask(
-                "POST",
-                f"/{self._names.characters}/_mget",
-                {"ids": ids[first : first + LOADED]},
-                params=_GOT,
-                type=_GotAll,
-            )
-            for each in answer.docs:
-                if each.found and each.source is not None:
+            part = {"ids": ids[first : first + LOADED]}
+            for each in await searching.get(
+                self._server, f"/{self._names.characters}", part, CharacterSource
+            ):
+                if each.source is not None:
                     version = documents.version_of(each.sequence, each.term)
                     found[each.id] = Stored(documents.character_of(each.source), version)
         return found
