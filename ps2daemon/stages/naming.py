@@ -8,6 +8,7 @@ needs no hand.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Final, Protocol
 
 import trio
@@ -101,13 +102,18 @@ class Naming:
             self._waiting.pop(character_id, None)
 
     async def _sweep(self, control: StageControl) -> None:
+        """Finds those in the store, page by page while more can wait, and goes on later where it was."""
+        after = ""
         while True:
-            after = ""
-            while page := await patiently(
-                lambda after=after: self._store.unnamed(after, LOOKED_UP),  # type: ignore[misc]
-                control=control,
-                events=self._events,
-            ):
+            while (room := WAITING - self.left) > 0:
+                page = await patiently(
+                    partial(self._store.unnamed, after, min(room, LOOKED_UP)),
+                    control=control,
+                    events=self._events,
+                )
+                if not page:
+                    after = ""
+                    break
                 self.ask(character for character in page if self._source.ask_in(character) <= 0)
                 after = page[-1]
             await trio.sleep(SWEEP_SECONDS)

@@ -14,6 +14,7 @@ from ps2daemon.stages import naming as naming_module
 from ps2daemon.stages.enricher import FRAMES
 from ps2daemon.stages.handover import WAITING, Handed, Handover
 from ps2daemon.stages.naming import SWEEP_SECONDS
+from ps2daemon.supervisor import StageControl
 from tests.records import T0, covered, login, logout
 from tests.stores import Calls, content, without_threads
 from tests.worker import Scene, scene
@@ -252,6 +253,31 @@ async def test_more_than_can_wait_is_found_in_the_store(
         assert len(await worker.store.unnamed("", 1_000)) > 50
         await trio.sleep(12 * SWEEP_SECONDS)
         assert await worker.store.unnamed("", 10) == []
+
+
+async def test_the_store_is_not_searched_for_more_than_can_wait(
+    autojump_clock: trio.abc.Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(naming_module, "WAITING", 10)
+    async with scene() as worker, worker.running():  # Census knows nobody, and answers only later
+        searched: list[tuple[str, int]] = []
+        unnamed = worker.store.unnamed
+
+        async def counted(after: str, limit: int) -> list[str]:
+            searched.append((after, limit))
+            return await unnamed(after, limit)
+
+        async def asleep(control: StageControl) -> None:
+            await trio.sleep_forever()
+
+        monkeypatch.setattr(worker.store, "unnamed", counted)
+        monkeypatch.setattr(worker.worker.naming, "_name", asleep)
+        await worker.queue_up([login(str(number), T0) for number in range(1, 101)])
+        await trio.sleep(1)
+        assert searched == [("", 10)]  # before anything was there
+        await trio.sleep(3 * SWEEP_SECONDS)
+        assert worker.worker.naming.left == 10
+        assert len(searched) == 1
 
 
 @pytest.mark.logs_errors

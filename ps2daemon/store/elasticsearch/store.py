@@ -209,7 +209,7 @@ class ElasticsearchStore:
 
     async def unnamed(self, after: str, limit: int) -> list[str]:
         writing = await self._whole()
-        if writing is not None:
+        if writing is not None and not after:  # once a round; what comes later is the next round's
             await writing.refresh(self._names.characters)
         query = both(term("named", False), between("character_id", gt=after))
         return await searching.characters_with(self._server, self._names.characters, query, limit)
