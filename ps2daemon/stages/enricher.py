@@ -22,10 +22,10 @@ from ps2daemon.stages.handover import Broken, Handed, Handover
 from ps2daemon.stages.naming import Naming
 from ps2daemon.supervisor import StageControl
 
-FRAMES: Final = 16
-"""Read at once: live frames hold a few records each, full ones are 1 MB together."""
-RECORDS: Final = 2_000
-"""A batch has no more than this and one frame: a commit serves all of them, and a larger one saves little."""
+FRAMES: Final = 24
+"""Read at once: live frames hold a few records each, full ones are 1.5 MB together."""
+RECORDS: Final = 3_000
+"""A batch has no more than this and one frame: a commit serves all of them, and a larger one saves little but takes memory (5 MB with 1,000 more)."""
 POLL_SECONDS: Final = 0.05
 LINGER_SECONDS: Final = 0.1
 NAMING_SECONDS: Final = 5.0

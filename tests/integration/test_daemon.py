@@ -207,7 +207,7 @@ async def test_a_queue_is_drained_into_what_really_happened(tmp_path: Path) -> N
 async def test_a_drain_that_is_stopped_goes_on_later(tmp_path: Path) -> None:
     simulator = Simulator(QuietSource(), worlds=WORLDS)
     start = 1_772_366_400_000
-    population = PopulationSettings(seed=2, worlds=WORLDS, scale=0.1)
+    population = PopulationSettings(seed=2, worlds=WORLDS, scale=0.3)  # more than is in hand
     records, truth = history(HistorySettings(population=population, start=start, end=start + DAY, gaps=()))
     async with scene(tmp_path, simulator) as census:
         producer = await SqliteProducer.open(census.settings.queue.directory, max_bytes=QUEUE_BYTES)
