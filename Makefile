@@ -1,6 +1,6 @@
 # make demo    see it work on this machine, without Census; PORT=8030 serves the page there,
 #              STORE=elasticsearch keeps it in one that runs already, at http://127.0.0.1:9200 or where STORE=http://... says
-# make test    everything that can be checked
+# make test    everything that can be checked; PYTEST_ARGS='-k coverage' makes it a part
 # make bench   how fast it is
 # make venv    .venv with the pinned dependencies, which the others make by themselves
 # make clean   remove all of it again
@@ -13,7 +13,7 @@ STAMP := $(VENV)/installed
 BIN := $(VENV)/bin
 PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
-PYTEST_ARGS ?=
+PYTEST_ARGS ?= -n auto --maxprocesses 4 --dist worksteal
 PORT ?= 8020
 STORE ?= sqlite
 
