@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import ssl
 from base64 import b64encode
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from functools import partial
+from pathlib import Path
 
 import pytest
+import trio
+import trustme
 
 from ps2daemon.config import ElasticsearchSettings
-from ps2daemon.errors import StoreMismatch
+from ps2daemon.errors import StoreMismatch, StoreUnavailable
 from ps2daemon.secret import Secret
 from ps2daemon.store.elasticsearch import ElasticsearchStore
+from ps2daemon.store.elasticsearch.server import Server
 from tests.front import (
     LOGIN_PAGE,
     OPENSEARCH,
@@ -76,3 +84,58 @@ async def test_an_api_key_arrives() -> None:
         with pytest.raises(StoreMismatch):
             await ElasticsearchStore.open(settings)
         assert [each.authorization for each in server.asked] == ["ApiKey a2V5OnNlY3JldA=="]
+
+
+@asynccontextmanager
+async def tls(authority: trustme.CA | None) -> AsyncIterator[str]:
+    """The URL of an Elasticsearch 7 with a certificate by `authority`, or of what speaks no TLS there."""
+    body = SEVEN.body
+    head = f"HTTP/1.1 200 OK\r\ncontent-type: {SEVEN.content_type}\r\nconnection: close\r\ncontent-length: {len(body)}\r\n\r\n"
+
+    async def talk(stream: trio.abc.Stream) -> None:
+        with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+            await stream.receive_some()
+            await stream.send_all(head.encode() + body)
+            await stream.aclose()
+
+    async with trio.open_nursery() as nursery:
+        [listener] = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        found: trio.abc.Listener[trio.abc.Stream] = listener
+        if authority is not None:
+            context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+            authority.issue_cert("127.0.0.1").configure_cert(context)
+            found = trio.SSLListener(listener, context)
+        nursery.start_soon(partial(trio.serve_listeners, talk, [found]))
+        yield f"https://127.0.0.1:{listener.socket.getsockname()[1]}"
+        nursery.cancel_scope.cancel()
+
+
+async def version(url: str, ca_file: Path | None = None) -> str:
+    """What the store says to a server before anything else."""
+    server = Server(ElasticsearchSettings(urls=(url,), ca_file=ca_file))
+    try:
+        return await server.version()
+    finally:
+        await server.aclose()
+
+
+async def test_a_certificate_that_nobody_knows_is_told_as_such(tmp_path: Path) -> None:
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.crt"))
+    async with tls(authority) as url:
+        with pytest.raises(StoreUnavailable) as caught:
+            await version(url)
+        assert str(caught.value) == (
+            f"Elasticsearch at {url} has a certificate that is not trusted (unable to get local issuer certificate): "
+            "set store.ca_file to the certificates of who signed it"
+        )
+        with pytest.raises(StoreMismatch, match=r"elasticsearch 7\.17\.28"):
+            await version(url, tmp_path / "ca.crt")
+
+
+async def test_what_speaks_no_tls_is_told_as_such() -> None:
+    async with tls(None) as url:
+        with pytest.raises(StoreUnavailable) as caught:
+            await version(url)
+        assert str(caught.value).startswith(f"what is at {url} does not speak TLS as it should (")
+        assert str(caught.value).endswith("): check store.url")

@@ -251,21 +251,25 @@ class Server:
             raise StoreUnavailable(
                 f"Elasticsearch at {self.name} did not answer within {self._timeout:g} s"
             ) from error
-        except elastic_transport.TlsError as error:
-            raise StoreUnavailable(
-                f"Elasticsearch at {self.name} has a certificate that is not trusted ({_short(error.message)}): "
-                "set store.ca_file to the certificates of who signed it"
-            ) from error
         except elastic_transport.ConnectionError as error:
-            raise StoreUnavailable(
-                f"can't reach Elasticsearch at {self.name}: {_short(error.message)}"
-            ) from error
+            raise StoreUnavailable(self._unreachable(error)) from error
         except elastic_transport.SerializationError as error:
             raise self._strange_answer(trusted, "it does not answer in JSON") from error
         except elasticsearch.UnsupportedProductError as error:
             raise self._strange_answer(trusted, _product_of(error.body)) from error
         except elasticsearch.ApiError as error:
             raise self._refusal(error, trusted) from error
+
+    def _unreachable(self, error: elastic_transport.ConnectionError) -> str:
+        failed = _tls_error(error)
+        if failed is None:
+            return f"can't reach Elasticsearch at {self.name}: {_short(error.message)}"
+        if isinstance(failed, ssl.SSLCertVerificationError):
+            return (
+                f"Elasticsearch at {self.name} has a certificate that is not trusted ({_short(failed.verify_message)}): "
+                "set store.ca_file to the certificates of who signed it"
+            )
+        return f"what is at {self.name} does not speak TLS as it should ({_short(str(failed.reason or failed))}): check store.url"
 
     def _strange_answer(self, trusted: bool, found: str) -> StoreMismatch | StoreUnavailable:
         if trusted:
@@ -314,6 +318,14 @@ async def together(calls: Sequence[Callable[[], Awaitable[T]]]) -> list[T]:
     if failed:
         raise failed[0]
     return [found[place] for place in range(len(calls))]
+
+
+def _tls_error(error: BaseException) -> ssl.SSLError | None:
+    """What went wrong with TLS, if that is behind an error: the client says only that there was no connection."""
+    at: BaseException | None = error
+    while at is not None and not isinstance(at, ssl.SSLError):
+        at = at.__cause__ or at.__context__
+    return at
 
 
 class _Denied(StoreUnavailable):
