@@ -184,6 +184,19 @@ async def test_many_documents_that_the_server_refuses_are_waited_out(major: int)
         await found.assert_whole()
 
 
+async def test_few_documents_that_are_all_refused_are_waited_out(major: int) -> None:
+    """By a pipeline, say, that somebody gave to the index."""
+    async with fronted(major) as found:
+        found.server.rule = poisoning(lambda item: item.folder.endswith("-characters"))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(enricher, "RECORDS", 1)  # a frame a batch
+            async with found.worker.draining():
+                await found.worker.says("refuses", "documents for", "failed to parse")
+                assert await found.worker.letters.count() == 0
+                found.server.rule = honestly
+        await found.assert_whole()
+
+
 async def test_a_read_only_index_is_waited_out(major: int) -> None:
     async with fronted(major) as found:
         path = f"/{found.ours.prefix}-*/_settings"
@@ -209,6 +222,9 @@ async def test_a_read_only_index_is_waited_out(major: int) -> None:
         ),
         pytest.param({"_meta": {"owner": "somebody"}}, "is not this program's", id="an owner"),
         pytest.param({"_meta": {"version": 9}}, "is of version 9", id="a version"),
+        pytest.param(
+            {"_meta": {"owner": "ps2daemon"}, "dynamic": "strict"}, "set its dynamic to false", id="strict"
+        ),
     ],
 )
 async def test_an_index_made_by_hand_is_waited_out(major: int, mapping: dict[str, Any], words: str) -> None:

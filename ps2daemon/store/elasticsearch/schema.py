@@ -131,6 +131,7 @@ class _Field(msgspec.Struct):
 
 class _Mapping(msgspec.Struct):
     meta: _Meta = msgspec.field(name="_meta", default_factory=_Meta)
+    dynamic: bool | str = False
     properties: dict[str, _Field] = {}
 
 
@@ -309,6 +310,11 @@ class Schema:
                 raise StoreMismatch(
                     f"the index {index} at {self._server.name} is of version {mapping.meta.version}, and this program knows up to "
                     f"{VERSION}: use the newer program that wrote it"
+                )
+            if mapping.dynamic == "strict":
+                raise StoreMismatch(
+                    f"the index {index} at {self._server.name} refuses fields that it does not map (dynamic: strict), and this program writes "
+                    "some: set its dynamic to false"
                 )
             for name, wanted in PROPERTIES[kind].items():
                 field = mapping.properties.get(name)

@@ -56,7 +56,7 @@ ENCODED: Final = 100
 REPAIRS: Final = 20
 """Tries, each in vain if another writer began a commit meanwhile."""
 MOST_REFUSED: Final = 20
-"""Characters of one commit that may be refused, each for something of its own; more have another cause, which is waited out."""
+"""Characters of one commit that may be refused, each for something of its own; more, or all of several, have another cause, which is waited out."""
 
 
 class Writing:
@@ -355,7 +355,7 @@ class Writing:
         self._schema.forget()
         await self._schema.ensure({refusal.index for refusal in refused.values()})
         some = next(iter(refused.values()))
-        if len(refused) > MOST_REFUSED:
+        if len(refused) > MOST_REFUSED or len(refused) == len(characters) > 1:
             raise StoreUnavailable(
                 f"Elasticsearch at {self._server.name} refuses {len(refused)} documents for {some.index}: {some.reason}"
             )
