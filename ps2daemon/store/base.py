@@ -246,7 +246,7 @@ class StoreReader(Protocol):
     def all_sessions(
         self, start: Ms | None, end: Ms | None, worlds: Collection[int] | None
     ) -> AsyncIterator[SessionDocument]:
-        """Sessions whose first known time lies in the window, by that time; memory stays flat."""
+        """Sessions whose first known time lies in the window, by that time, and of the same time by character; memory stays flat."""
 
     def all_characters(self) -> AsyncIterator[CharacterDocument]:
         """Every character, by id; memory stays flat."""

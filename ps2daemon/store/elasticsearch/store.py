@@ -334,7 +334,11 @@ class ElasticsearchStore:
     ) -> AsyncIterator[SessionDocument]:
         await self._whole()
         query = both(between("first_ts", gte=start, lt=end), *_of_worlds(worlds))
-        async with aclosing(self._pages(self._names.sessions, SessionSource, query, "first_ts")) as pages:
+        # "login" comes before "unknown".
+        found = self._pages(
+            self._names.sessions, SessionSource, query, "first_ts", "character_id", "started_by"
+        )
+        async with aclosing(found) as pages:
             async for hits in pages:
                 for hit in hits:
                     yield documents.session_of(hit.id, hit.source)
