@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from random import SystemRandom
 from typing import Final
 from urllib.error import URLError
 from urllib.request import ProxyHandler, build_opener
@@ -40,6 +41,7 @@ directory = "queue"
 port = 0
 metrics_port = {metrics}
 """
+_random = SystemRandom()
 _open = build_opener(ProxyHandler({})).open
 
 
@@ -103,7 +105,7 @@ def configure(
     deadline = time.monotonic() + START_SECONDS
     while not file.exists() and time.monotonic() < deadline:
         time.sleep(0.02)
-    metrics = free_port()
+    metrics = free_port(1)  # the next is a worker's own
     text = CONFIG.format(
         simulator=file.read_text().strip(),
         metrics=metrics,
@@ -116,10 +118,21 @@ def configure(
     return metrics
 
 
-def free_port() -> int:
+def free_port(*further: int) -> int:
+    """A port that nobody uses, as are those so much further; none of those that the system gives to whoever asks for any."""
+    while True:
+        port = _random.randrange(20_000, 32_000)
+        if all(_is_free(port + more) for more in (0, *further)):
+            return port
+
+
+def _is_free(port: int) -> bool:
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
 
 
 def metric(port: int, name: str) -> float:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -21,6 +20,7 @@ import httpx
 import pytest
 import trio
 
+from bench.programs import free_port
 from ps2daemon.config import ElasticsearchSettings
 
 MAJORS: Final = (9, 8)
@@ -130,7 +130,7 @@ class PrivateServer:
     def __init__(self, tool: str, major: int) -> None:
         self._tool = tool
         self._major = major
-        self._port = _free_port()
+        self._port = free_port(100)  # others of its cluster would look for it there
         self._pid: int | None = None
         self._folder: Path | None = None
         self.url = f"http://127.0.0.1:{self._port}"
@@ -206,19 +206,6 @@ def private_server(major: int) -> Iterator[PrivateServer]:
         yield server
     finally:
         server.remove()
-
-
-def _free_port() -> int:
-    """A port that is free, as is the one 100 above, which other nodes would use."""
-    while True:
-        with socket.socket() as probe, socket.socket() as above:
-            probe.bind(("127.0.0.1", 0))
-            port = int(probe.getsockname()[1])
-            try:
-                above.bind(("127.0.0.1", port + 100))
-            except (OSError, OverflowError):
-                continue
-            return port
 
 
 def _runs(pid: int) -> bool:

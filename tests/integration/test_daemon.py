@@ -13,6 +13,7 @@ import pytest
 import trio
 from prometheus_client import CollectorRegistry
 
+from bench.programs import free_port
 from ps2daemon import daemon
 from ps2daemon.clock import SystemClock
 from ps2daemon.config import Settings, load_settings
@@ -57,19 +58,13 @@ metrics_port = {port}
 """
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 class Scene:
     """A simulator that serves, and the settings of a daemon that uses it."""
 
     def __init__(self, folder: Path, simulator: Simulator, address: Address) -> None:
         self.folder = folder
         self.simulator = simulator
-        self.port = free_port()
+        self.port = free_port(1)
         text = CONFIG.format(rest=address.rest_url, stream=address.stream_url, port=self.port)
         (folder / "config.toml").write_text(text)
         self.settings: Settings = load_settings(folder / "config.toml", {})
