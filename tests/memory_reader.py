@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from ps2daemon.model.alerts import Alert, Lock
 from ps2daemon.model.coverage import Span
 from ps2daemon.model.records import Ms
-from ps2daemon.store.base import Change, CharacterDocument, Count, SessionDocument, UnknownStart
+from ps2daemon.store.base import Change, CharacterDocument, Count, SessionDocument, Sitting, UnknownStart
 
 
 def session(
@@ -75,6 +75,17 @@ class MemoryReader:
                     if at is not None and start < at <= last:
                         sums[each.world_id, each.faction_id, -((start - at) // step)] += by
         return [Change(*key, difference) for key, difference in sums.items() if difference]
+
+    async def sittings(self, start: Ms, end: Ms, worlds: Collection[int]) -> list[Sitting]:
+        return [
+            Sitting(each.world_id, each.faction_id, each.login_ts, each.logout_ts)
+            for each in self.sessions
+            if each.login_ts is not None
+            and each.login_ts < end
+            and each.ended_by in (None, "logout")
+            and (each.logout_ts is None or each.logout_ts > start)
+            and each.world_id in worlds
+        ]
 
     async def unknown_starts(self, start: Ms, end: Ms, worlds: Collection[int]) -> list[UnknownStart]:
         return [

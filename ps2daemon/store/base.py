@@ -160,6 +160,15 @@ class Change(NamedTuple):
     difference: int
 
 
+class Sitting(NamedTuple):
+    """A session whose login was seen and whose end is known; `logout` is None while it goes on."""
+
+    world_id: int
+    faction_id: int
+    login: Ms
+    logout: Ms | None
+
+
 class UnknownStart(NamedTuple):
     """A session of which only the logout was seen."""
 
@@ -219,6 +228,9 @@ class StoreReader(Protocol):
         Bucket `i` is the instant `start + i * step`; an event counts in the first bucket that is not before it. Only events later than
         `start` and not later than the last bucket before `end` count, buckets whose sum is zero may be left out. Sessions without a login don't count here.
         """
+
+    async def sittings(self, start: Ms, end: Ms, worlds: Collection[int]) -> list[Sitting]:
+        """Sessions that were online at any time in `[start, end)` and whose end is known, in no order."""
 
     async def unknown_starts(self, start: Ms, end: Ms, worlds: Collection[int]) -> list[UnknownStart]:
         """Sessions without a login whose logout lies in `(start, end]`."""

@@ -21,6 +21,7 @@ from ps2daemon.store.base import (
     Count,
     Edge,
     SessionDocument,
+    Sitting,
     Store,
     Stored,
     StoreReader,
@@ -241,6 +242,16 @@ async def check_population(reader: StoreReader, sessions: list[SessionDocument],
     for step in (HOUR + MINUTE, GRID, 3 * DAY):
         start, end = data.draw(starts, label="start"), data.draw(starts, label="end")
         await check_changes(reader, of_worlds, worlds, start, end + data.draw(st.integers(0, 1)), step)
+        sittings = await reader.sittings(start, end, worlds)
+        assert sorted(sittings, key=repr) == sorted(
+            (
+                Sitting(each.world_id, each.faction_id, each.login_ts, each.logout_ts)
+                for each in of_worlds
+                if each.login_ts is not None and each.login_ts < end and each.ended_by in (None, "logout")
+                if each.logout_ts is None or each.logout_ts > start
+            ),
+            key=repr,
+        )
         unknown = await reader.unknown_starts(start, end, worlds)
         assert sorted(unknown, key=repr) == sorted(
             (

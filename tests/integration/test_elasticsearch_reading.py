@@ -314,6 +314,8 @@ async def test_spans_alerts_locks_and_starts_that_were_not_seen(pair: Pair) -> N
             assert _by_id(await elastic.locks(start, end, worlds)) == _by_id(
                 await sqlite.locks(start, end, worlds)
             )
+            sittings = await elastic.sittings(start, end, worlds)
+            assert sorted(sittings, key=repr) == sorted(await sqlite.sittings(start, end, worlds), key=repr)
             found = await elastic.unknown_starts(start, end, worlds)
             assert sorted(found, key=repr) == sorted(
                 await sqlite.unknown_starts(start, end, worlds), key=repr

@@ -50,6 +50,15 @@ class SessionSource(msgspec.Struct, gc=False):
     online: Range | None
 
 
+class SittingSource(msgspec.Struct, gc=False):
+    """What is read of a session for `Sitting`."""
+
+    world_id: int
+    faction_id: int
+    login_ts: Ms
+    logout_ts: Ms | None
+
+
 class CharacterSource(msgspec.Struct, gc=False):
     """A character as kept; the sessions are not searched for here."""
 

@@ -13,9 +13,10 @@ from typing import Any, Final
 import msgspec
 
 from ps2daemon.model.records import Ms
-from ps2daemon.store.base import Change, Count
+from ps2daemon.store.base import Change, Count, Sitting
 from ps2daemon.store.elasticsearch import searching
-from ps2daemon.store.elasticsearch.searching import Query, between, both, exists, terms
+from ps2daemon.store.elasticsearch.documents import SittingSource
+from ps2daemon.store.elasticsearch.searching import Query, between, both, either, exists, term, terms
 from ps2daemon.store.elasticsearch.server import Server
 
 MAX_BUCKETS: Final = 65_536
@@ -72,6 +73,21 @@ async def online_at(server: Server, index: str, at: Ms, worlds: Collection[int])
         Count(int(world.key), int(faction.key), faction.doc_count)
         for world in answer.aggregations.worlds.buckets
         for faction in world.factions.buckets
+    ]
+
+
+async def sittings(server: Server, index: str, start: Ms, end: Ms, worlds: Collection[int]) -> list[Sitting]:
+    """See `Store.sittings`."""
+    ended = both(term("ended_by", "logout"), between("logout_ts", gt=start))
+    query = both(
+        terms("world_id", sorted(set(worlds))),
+        between("login_ts", lt=end),
+        either(ended, searching.is_open()),
+    )
+    return [
+        Sitting(hit.source.world_id, hit.source.faction_id, hit.source.login_ts, hit.source.logout_ts)
+        async for hits in searching.pages(server, index, SittingSource, query=query, sort=())
+        for hit in hits
     ]
 
 

@@ -22,6 +22,7 @@ from ps2daemon.store.base import (
     Edge,
     Month,
     SessionDocument,
+    Sitting,
     Stored,
     StoreDescription,
     UnknownStart,
@@ -257,6 +258,10 @@ class ElasticsearchStore:
     async def changes(self, start: Ms, end: Ms, step: Ms, worlds: Collection[int]) -> list[Change]:
         await self._whole()
         return await series.changes(self._server, self._names.sessions, start, end, step, worlds)
+
+    async def sittings(self, start: Ms, end: Ms, worlds: Collection[int]) -> list[Sitting]:
+        await self._whole()
+        return await series.sittings(self._server, self._names.sessions, start, end, worlds)
 
     async def unknown_starts(self, start: Ms, end: Ms, worlds: Collection[int]) -> list[UnknownStart]:
         await self._whole()

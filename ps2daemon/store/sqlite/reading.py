@@ -10,6 +10,8 @@ import sqlite3
 from collections.abc import Iterable
 from typing import Any, Final
 
+import msgspec
+
 from ps2daemon.model.alerts import Alert, Lock
 from ps2daemon.model.coverage import Span
 from ps2daemon.model.records import DAY, Ms
@@ -19,6 +21,7 @@ from ps2daemon.store.base import (
     Count,
     Edge,
     SessionDocument,
+    Sitting,
     Stored,
     UnknownStart,
     Unsettled,
@@ -37,6 +40,19 @@ SELECT faction_id, count(*) FROM (
     SELECT faction_id FROM sessions INDEXED BY sessions_long
     WHERE logout_ts - login_ts > {DAY} AND world_id = :world AND login_ts < :at - {DAY} AND logout_ts > :at
 ) GROUP BY faction_id
+"""
+SITTINGS: Final = f"""
+SELECT json_group_array(json_array(faction_id, login_ts, logout_ts)) FROM (
+    SELECT faction_id, login_ts, logout_ts FROM sessions INDEXED BY sessions_by_login
+    WHERE world_id = :world AND login_ts > :start - {DAY} AND login_ts < :end AND logout_ts > :start AND ended_by = 'logout'
+    UNION ALL
+    SELECT faction_id, login_ts, logout_ts FROM sessions INDEXED BY sessions_open
+    WHERE logout_ts IS NULL AND world_id = :world AND login_ts < :end
+    UNION ALL
+    SELECT faction_id, login_ts, logout_ts FROM sessions INDEXED BY sessions_long
+    WHERE logout_ts - login_ts > {DAY} AND world_id = :world AND login_ts <= :start - {DAY} AND login_ts < :end
+        AND logout_ts > :start AND ended_by = 'logout'
+)
 """
 LOGINS: Final = """
 SELECT json_group_array(json_array(faction_id, bucket, number)) FROM (
@@ -169,6 +185,13 @@ def changes(
             key = (faction_id, bucket)
             found[key] = found.get(key, 0) + number
     return found
+
+
+def sittings(connection: sqlite3.Connection, start: Ms, end: Ms, world_id: int) -> list[Sitting]:
+    """One world's part of `StoreReader.sittings`."""
+    parameters = {"world": world_id, "start": start, "end": end}
+    found = msgspec.json.decode(_one(connection, SITTINGS, parameters), type=list[tuple[int, Ms, Ms | None]])
+    return [Sitting(world_id, *row) for row in found]
 
 
 def unknown_starts(connection: sqlite3.Connection, start: Ms, end: Ms, world_id: int) -> list[UnknownStart]:

@@ -22,6 +22,7 @@ from ps2daemon.store.base import (
     Edge,
     Month,
     SessionDocument,
+    Sitting,
     Stored,
     StoreDescription,
     UnknownStart,
@@ -184,6 +185,9 @@ class SqliteStore:
             ]
 
         return await self._each(worlds, of_world)
+
+    async def sittings(self, start: Ms, end: Ms, worlds: Collection[int]) -> list[Sitting]:
+        return await self._each(worlds, lambda c, world_id: reading.sittings(c, start, end, world_id))
 
     async def unknown_starts(self, start: Ms, end: Ms, worlds: Collection[int]) -> list[UnknownStart]:
         return await self._each(worlds, lambda c, world_id: reading.unknown_starts(c, start, end, world_id))
