@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import elasticsearch
+from bench import effect, elasticsearch
 from bench.figures import Figures, show
 from bench.programs import configure, cpu_seconds, metric, peak_megabytes, program, ready, simulator
 
@@ -81,6 +81,11 @@ def main() -> None:
     )
     elasticsearch.add_arguments(other)
     other.set_defaults(measure=elasticsearch.main)
+    other = others.add_parser(
+        "effect", help="how often what is said about leaving is true", description=effect.__doc__
+    )
+    effect.add_arguments(other)
+    other.set_defaults(measure=effect.main)
     arguments = parser.parse_args()
     arguments.measure(arguments)
 

@@ -1,0 +1,143 @@
+"""The question whether people log off, from the store to the answer: `gather` reads what it takes, `effect` answers (see `effect` for what is meant).
+
+Reading waits for the store and answering takes the processor, half a second for a month of three worlds; they are two so that a server can do
+the second in a thread.
+"""
+
+from __future__ import annotations
+
+from datetime import tzinfo
+from typing import Final, Literal, TypeAlias
+
+import msgspec
+
+from ps2daemon.analysis.effect import Found, measure
+from ps2daemon.analysis.matching import (
+    AFTER,
+    BEFORE,
+    REACH,
+    Event,
+    Matched,
+    disturbances_of,
+    events_of,
+    match,
+)
+from ps2daemon.analysis.population import estimated_start, spans_by_world
+from ps2daemon.analysis.sittings import Crowds
+from ps2daemon.errors import UsageError
+from ps2daemon.model import tables
+from ps2daemon.model.alerts import Alert, Lock
+from ps2daemon.model.coverage import WorldCoverage
+from ps2daemon.model.records import DAY, Ms
+from ps2daemon.model.times import iso
+from ps2daemon.store.base import Sitting, StoreReader
+
+By: TypeAlias = Literal["world", "alert", "length", "ended"]
+"""What events may be told apart by: `length` is how long their alert was to last, `ended` whether it ended before that."""
+BYS: Final[tuple[By, ...]] = ("world", "alert", "length", "ended")
+EFFECT_START: Final = "-28d"
+"""Where a window begins of which that is not said."""
+MAX_DAYS: Final = 400
+"""The longest window that is answered at once."""
+
+
+class EffectQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """What is asked: the events in `[start, end)` on these worlds.
+
+    Attributes:
+        zone: whose clock decides what the same time of another week is.
+        by: what to tell the events apart by as well, if by anything.
+    """
+
+    start: Ms
+    end: Ms
+    worlds: tuple[int, ...]
+    zone: tzinfo
+    by: By | None = None
+
+    def check(self) -> None:
+        """Refuses what can't be answered.
+
+        Raises:
+            UsageError: the window is empty, reversed or too long.
+        """
+        if self.end <= self.start:
+            what = "empty" if self.end == self.start else "reversed"
+            raise UsageError(
+                f"the window is {what}: it begins at {iso(self.start)} and ends at {iso(self.end)}"
+            )
+        if self.end - self.start > MAX_DAYS * DAY:
+            raise UsageError(
+                f"the window is too long: at most {MAX_DAYS} days of events are looked at at once"
+            )
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """The answer.
+
+    Attributes:
+        whole: of all events.
+        parts: of those that have in common what they are told apart by, by its name.
+    """
+
+    whole: Found
+    parts: dict[str, Found]
+
+
+class Facts(msgspec.Struct, frozen=True):
+    """What the store says around the events of a query."""
+
+    alerts: list[Alert]
+    locks: list[Lock]
+    sittings: list[Sitting]
+    coverage: dict[int, WorldCoverage]
+
+
+async def gather(reader: StoreReader, query: EffectQuery) -> Facts:
+    """Reads what `effect` takes.
+
+    Raises:
+        UsageError: see `EffectQuery.check`.
+        StoreError: the store refuses.
+    """
+    query.check()
+    worlds = sorted(set(query.worlds))
+    start, end = query.start - REACH - BEFORE, query.end + REACH + AFTER
+    # Coverage first: what it vouches for was in the store before it.
+    spans = spans_by_world(await reader.spans(worlds, start), worlds)
+    coverage = {world: WorldCoverage(found) for world, found in spans.items()}
+    alerts = await reader.alerts(start, end, worlds)
+    locks = await reader.locks(start, end, worlds)
+    sittings = await reader.sittings(start, end, worlds)
+    for unseen in await reader.unknown_starts(start, end + DAY, worlds):
+        login = estimated_start(unseen, coverage[unseen.world_id])
+        sittings.append(Sitting(unseen.world_id, unseen.faction_id, login, unseen.logout_ts))
+    return Facts(alerts, locks, sittings, coverage)
+
+
+def effect(query: EffectQuery, facts: Facts) -> Answer:
+    """Answers `query`."""
+    events = events_of(facts.alerts, facts.locks, query.start, query.end)
+    matched = match(events, disturbances_of(facts.alerts, facts.locks), facts.coverage, query.zone)
+    crowds = Crowds(facts.sittings)
+    parts: dict[str, list[Matched]] = {}
+    if query.by is not None:
+        for each in matched:
+            parts.setdefault(_part(query.by, each.event), []).append(each)
+    return Answer(
+        measure(matched, crowds, query.zone),
+        {name: measure(parts[name], crowds, query.zone) for name in sorted(parts)},
+    )
+
+
+def _part(by: By, event: Event) -> str:
+    """What an event is told apart by."""
+    if by == "world":
+        return tables.world_name(event.world_id)
+    if event.alert_id is None:
+        return "no alert"
+    if by == "alert":
+        return event.name or "unknown"
+    if by == "length":
+        return "unknown" if event.minutes is None else f"{event.minutes} minutes"
+    return "unknown" if event.dominated is None else "domination" if event.dominated else "time"

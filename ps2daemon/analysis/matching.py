@@ -1,0 +1,204 @@
+"""Ends of alerts and continent locks as events, and the instants that each is compared with.
+
+- An event is the end of an alert that was not called off, a continent lock, or both, where an alert ended with it: at the earlier of the two
+  instants. An alert of which neither start nor end was seen is none: when it ended is not known.
+- A control of an event is the same wall-clock time of the same weekday `WEEKS` weeks before to after, on the same world; or the nearest instant
+  within `SLACK` of it. Nothing ended or locked there from `QUIET` before to `QUIET` after, and coverage is whole from `BEFORE` before to `AFTER` after.
+- An event that is as near to another one, or to a gap, is left out, and so is one without a control; each with the first of these reasons.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta, tzinfo
+from typing import Final, Literal, NamedTuple, TypeAlias
+
+import numpy as np
+
+from ps2daemon.analysis.sittings import Times
+from ps2daemon.model import tables
+from ps2daemon.model.alerts import Alert, Lock
+from ps2daemon.model.coverage import WorldCoverage
+from ps2daemon.model.records import HOUR, MINUTE, Ms
+from ps2daemon.model.times import from_ms, to_ms
+
+WEEKS: Final = 4
+SLACK: Final = tuple(minutes * MINUTE for minutes in (0, 5, -5, 10, -10, 15, -15))
+"""In the order of preference."""
+QUIET: Final = 30 * MINUTE
+BEFORE: Final = 30 * MINUTE
+AFTER: Final = HOUR
+REACH: Final = WEEKS * 7 * 24 * HOUR + 2 * HOUR
+"""How far from the window of its events anything is looked at; an hour is for changes of the clock."""
+EARLY: Final = MINUTE
+"""An alert that ends so much before its time was won by domination."""
+
+Kind: TypeAlias = Literal["alert_end", "alert_end_and_lock", "lock"]
+KINDS: Final[tuple[Kind, ...]] = ("alert_end", "alert_end_and_lock", "lock")
+Reason: TypeAlias = Literal["overlapping", "gap", "no control"]
+
+
+class Event(NamedTuple):
+    """Something that people may leave because of.
+
+    Attributes:
+        at: its instant; `also` is that of the lock, or of the alert's end, that comes with it.
+        winner: a faction id; 0 where there is none.
+        minutes: how long the alert was to last; None where that is not known, or without an alert.
+        dominated: it ended before that; None likewise.
+        alert_id, lock_id: which they were.
+    """
+
+    kind: Kind
+    world_id: int
+    at: Ms
+    also: Ms
+    winner: int
+    name: str | None = None
+    minutes: int | None = None
+    dominated: bool | None = None
+    zone_id: int | None = None
+    alert_id: str | None = None
+    lock_id: str | None = None
+
+
+class Matched(NamedTuple):
+    """An event with its controls; or without any, and why it is left out."""
+
+    event: Event
+    controls: tuple[Ms, ...] = ()
+    left_out: Reason | None = None
+
+
+def events_of(alerts: Iterable[Alert], locks: Iterable[Lock], start: Ms, end: Ms) -> list[Event]:
+    """The events in `[start, end)`, in order."""
+    by_id = {lock.lock_id: lock for lock in locks}
+    events = []
+    ended_with = set()
+    for alert in alerts:
+        known = alert.end is not None and (alert.start is not None or alert.ended_by != "duration")
+        if alert.canceled or alert.end is None or not known:
+            continue
+        lock = by_id.get(alert.lock_id) if alert.lock_id is not None else None
+        if lock is not None:
+            ended_with.add(lock.lock_id)
+        events.append(_alert_event(alert, alert.end, lock))
+    events += [
+        Event(
+            "lock", lock.world_id, lock.at, lock.at, lock.winner, zone_id=lock.zone_id, lock_id=lock.lock_id
+        )
+        for lock in by_id.values()
+        if lock.lock_id not in ended_with
+    ]
+    return sorted(
+        (event for event in events if start <= event.at < end), key=lambda event: (event.at, event.world_id)
+    )
+
+
+def _alert_event(alert: Alert, end: Ms, lock: Lock | None) -> Event:
+    kind = tables.metagame_events().get(alert.metagame_event_id)
+    minutes = dominated = None
+    if kind is not None and alert.start is not None:
+        length = kind.duration(alert.start)
+        minutes = length // MINUTE
+        dominated = end < alert.start + length - EARLY
+    return Event(
+        "alert_end" if lock is None else "alert_end_and_lock",
+        alert.world_id,
+        end if lock is None else min(end, lock.at),
+        end if lock is None else max(end, lock.at),
+        alert.winner or 0,
+        alert.name,
+        minutes,
+        dominated,
+        alert.zone_id,
+        alert.alert_id,
+        None if lock is None else lock.lock_id,
+    )
+
+
+class Calm:
+    """When nothing ended on one world and everything was recorded."""
+
+    def __init__(self, disturbances: Iterable[Ms], coverage: WorldCoverage) -> None:
+        self._disturbances = np.sort(np.fromiter(disturbances, dtype=np.int64))
+        spans = coverage.spans
+        self._starts = np.array([span.start for span in spans], dtype=np.int64)
+        self._ends = np.array([span.end for span in spans], dtype=np.int64)
+
+    def disturbed(self, start: Times, end: Times) -> Times:
+        """How much ended from `start` to `end`, for each pair."""
+        first = np.searchsorted(self._disturbances, start, side="left")
+        return np.asarray(np.searchsorted(self._disturbances, end, side="right") - first, dtype=np.int64)
+
+    def covered(self, at: Times) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
+        """Whether there is no gap from `BEFORE` before to `AFTER` after each instant."""
+        if not len(self._starts):
+            return np.zeros(at.shape, dtype=np.bool_)
+        index = np.searchsorted(self._starts, at - BEFORE, side="right") - 1
+        return (index >= 0) & (self._ends[np.maximum(index, 0)] >= at + AFTER)
+
+
+def disturbances_of(alerts: Iterable[Alert], locks: Iterable[Lock]) -> dict[int, list[Ms]]:
+    """By world, whatever may have made people leave: ends of alerts, also of those that were called off, and locks."""
+    found: dict[int, list[Ms]] = {}
+    for alert in alerts:
+        if alert.end is not None:
+            found.setdefault(alert.world_id, []).append(alert.end)
+    for lock in locks:
+        found.setdefault(lock.world_id, []).append(lock.at)
+    return found
+
+
+def match(
+    events: Sequence[Event],
+    disturbances: Mapping[int, Iterable[Ms]],
+    coverage: Mapping[int, WorldCoverage],
+    zone: tzinfo,
+) -> list[Matched]:
+    """Each event with its controls.
+
+    Args:
+        disturbances: all from `REACH` before the first event to `REACH` after the last one, those of the events among them.
+        zone: whose clock and weekdays count.
+    """
+    matched: list[Matched] = []
+    for world_id in sorted({event.world_id for event in events}):
+        calm = Calm(disturbances.get(world_id, ()), coverage.get(world_id) or WorldCoverage())
+        matched += _match_world([event for event in events if event.world_id == world_id], calm, zone)
+    return sorted(matched, key=lambda each: (each.event.at, each.event.world_id))
+
+
+def _match_world(events: Sequence[Event], calm: Calm, zone: tzinfo) -> list[Matched]:
+    at = np.array([event.at for event in events], dtype=np.int64)
+    also = np.array([event.also for event in events], dtype=np.int64)
+    own = np.array([1 if event.kind != "alert_end_and_lock" else 2 for event in events])
+    alone = calm.disturbed(at - QUIET, also + QUIET) <= own
+    whole = calm.covered(at)
+    weeks = [week for number in range(1, WEEKS + 1) for week in (-number, number)]
+    then = np.array(
+        [[_weeks_later(event.at, week, zone) for week in weeks] for event in events], dtype=np.int64
+    )
+    choices = then[:, :, None] + np.array(SLACK, dtype=np.int64)
+    good = (calm.disturbed(choices - QUIET, choices + QUIET) == 0) & calm.covered(choices)
+    best = np.argmax(good, axis=2)
+    found = np.take_along_axis(choices, best[:, :, None], axis=2)[:, :, 0]
+    there = good.any(axis=2)
+    matched = []
+    for index, event in enumerate(events):
+        controls = tuple(int(instant) for instant in np.sort(found[index][there[index]]))
+        left_out: Reason | None = None
+        if not alone[index]:
+            left_out = "overlapping"
+        elif not whole[index]:
+            left_out = "gap"
+        elif not controls:
+            left_out = "no control"
+        matched.append(Matched(event, () if left_out else controls, left_out))
+    return matched
+
+
+def _weeks_later(at: Ms, weeks: int, zone: tzinfo) -> Ms:
+    """The same wall-clock time so many weeks later, or earlier where negative."""
+    local = from_ms(at).astimezone(zone)
+    return to_ms(local + timedelta(weeks=weeks))

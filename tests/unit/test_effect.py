@@ -1,0 +1,156 @@
+"""The share who leave after an event, against what is expected by hand and against histories of which the truth is known."""
+
+from __future__ import annotations
+
+from zoneinfo import ZoneInfo
+
+import msgspec
+import pytest
+
+from bench.effect import one
+from ps2daemon.analysis.effect import CURVE, HORIZONS, Effect, Found, measure
+from ps2daemon.analysis.leaving import EffectQuery, gather
+from ps2daemon.analysis.matching import Event, Matched
+from ps2daemon.analysis.sittings import Crowds
+from ps2daemon.errors import UsageError
+from ps2daemon.model.records import DAY, HOUR, MINUTE, Ms
+from ps2daemon.store.base import Sitting
+from tests.memory_reader import MemoryReader
+from tests.records import T0
+
+UTC = ZoneInfo("UTC")
+WEEK = 7 * DAY
+
+
+def stays(at: Ms, faction_id: int, *minutes: int, world_id: int = 10) -> list[Sitting]:
+    """People online since an hour before `at`, each of whom leaves so many minutes after it."""
+    return [Sitting(world_id, faction_id, at - HOUR, at + each * MINUTE) for each in minutes]
+
+
+def ended(at: Ms, winner: int = 0, world_id: int = 10) -> Event:
+    return Event("alert_end", world_id, at, at, winner)
+
+
+def row(found: Found, minutes: int, group: str = "all") -> Effect:
+    (only,) = (
+        each
+        for each in found.effects
+        if (each.event, each.group, each.minutes) == ("alert_end", group, minutes)
+    )
+    return only
+
+
+def test_the_shares_are_of_all_people_and_controls_weigh_as_their_event() -> None:
+    first, second = T0, T0 + DAY
+    people = [
+        *stays(first, 1, 3, 10, 20, 40),  # of 4, within 5, 15, 30 minutes: 1, 2, 3
+        *stays(first - WEEK, 1, 4, 40),  # 1 of 2 at once
+        *stays(first + WEEK, 1, 40, 40),  # nobody of 2: a quarter together
+        *stays(second, 2, 5, 45),  # exactly five minutes are within five
+        *stays(second - WEEK, 2, 45),
+    ]
+    matched = [
+        Matched(ended(first), (first - WEEK, first + WEEK)),
+        Matched(ended(second), (second - WEEK,)),
+        Matched(ended(second + HOUR), (), "gap"),
+    ]
+    found = measure(matched, Crowds(people), UTC)
+    five = row(found, 5)
+    assert (five.n, five.people, five.left_out) == (2, 6, 1)
+    assert five.share == pytest.approx(2 / 6)
+    assert five.control_share == pytest.approx((4 * 0.25 + 2 * 0.0) / 6)
+    assert five.difference == pytest.approx(1 / 6)
+    assert [row(found, minutes).share for minutes in HORIZONS] == pytest.approx([2 / 6, 3 / 6, 4 / 6])
+    assert (five.low, five.high, five.verdict) == (None, None, "too few events")
+
+
+def test_groups_are_those_of_the_winner_of_the_others_and_of_those_who_fight_for_all() -> None:
+    people = [
+        *stays(T0, 1, 3),
+        *stays(T0, 2, 40, 3),
+        *stays(T0, 3, 40),
+        *stays(T0, 4, 3, 40),
+        *stays(T0, 0, 40),
+        *(sitting for faction in range(5) for sitting in stays(T0 - WEEK, faction, 40)),
+    ]
+    found = measure([Matched(ended(T0, winner=2), (T0 - WEEK,))], Crowds(people), UTC)
+    assert {group: row(found, 5, group).people for group in ("all", "winner", "loser", "nso")} == {
+        "all": 7,
+        "winner": 2,
+        "loser": 2,
+        "nso": 2,
+    }
+    assert row(found, 5, "winner").share == 0.5
+    assert row(found, 5, "loser").share == 0.5
+    assert row(found, 5, "all").share == pytest.approx(3 / 7)
+    tie = measure([Matched(ended(T0, winner=0), (T0 - WEEK,))], Crowds(people), UTC)
+    assert [row(tie, 5, group).n for group in ("all", "winner", "loser", "nso")] == [1, 0, 0, 0]
+    assert row(tie, 5, "winner").left_out == 1
+
+
+def test_who_comes_after_the_event_is_no_leaver_and_who_goes_on_stays() -> None:
+    people = [
+        Sitting(10, 1, T0, None),
+        Sitting(10, 1, T0 + 1, T0 + MINUTE),
+        Sitting(10, 1, T0 - HOUR, T0),  # over just then
+        *stays(T0 - WEEK, 1, 40),
+    ]
+    found = measure([Matched(ended(T0), (T0 - WEEK,))], Crowds(people), UTC)
+    assert (row(found, 5).people, row(found, 5).share) == (1, 0.0)
+
+
+def test_an_event_without_people_there_or_then_is_left_out() -> None:
+    matched = [Matched(ended(T0), (T0 - WEEK,)), Matched(ended(T0 + DAY), (T0 + DAY - WEEK,))]
+    found = measure(matched, Crowds([*stays(T0, 1, 3), *stays(T0 + DAY - WEEK, 1, 3)]), UTC)
+    assert (row(found, 5).n, row(found, 5).left_out, row(found, 5).share) == (0, 2, None)
+
+
+def test_the_curve_is_a_multiple_of_those_at_the_event() -> None:
+    people = [*stays(T0, 1, 10, 40), *stays(T0 - WEEK, 1, 90), Sitting(10, 1, T0 + 20 * MINUTE, None)]
+    (curve,) = measure([Matched(ended(T0), (T0 - WEEK,))], Crowds(people), UTC).curves
+    assert len(curve.events) == len(CURVE)
+    by_minute = dict(zip(CURVE, curve.events, strict=True))
+    assert [by_minute[minute] for minute in (-30, 0, 9, 10, 20, 40, 60)] == [1, 1, 1, 0.5, 1, 0.5, 0.5]
+    assert set(curve.controls) == {1.0}
+
+
+def test_days_that_differ_make_the_interval_wide_and_equal_days_make_it_narrow() -> None:
+    def interval(uneven: bool) -> float:
+        people, matched = [], []
+        for number in range(20):
+            at = T0 + number * DAY
+            leavers = (0 if number % 2 else 10) if uneven else 5
+            people += stays(at, 1, *[3] * leavers, *[40] * (20 - leavers))
+            people += stays(at - 4 * WEEK, 1, *[40] * 20)
+            matched.append(Matched(ended(at), (at - 4 * WEEK,)))
+        found = row(measure(matched, Crowds(people), UTC), 5)
+        assert found.difference == pytest.approx(0.25)
+        assert found.verdict == "more"
+        assert found.low is not None
+        assert found.high is not None
+        assert found.low <= 0.25 <= found.high
+        return found.high - found.low
+
+    assert interval(uneven=False) == pytest.approx(0.0)
+    assert 0.15 < interval(uneven=True) < 0.3
+
+
+@pytest.mark.parametrize("share", [0.0, 0.05])
+def test_the_truth_about_a_history_is_within_the_interval(share: float) -> None:
+    """The bench counts 100 of each share; of 5 seeds, all that are here."""
+    for seed in range(1, 6):
+        said = one(seed, share)
+        assert said.effect.n > 150
+        assert said.covered, said
+        assert said.effect.verdict == ("more" if share else "no difference found")
+
+
+async def test_a_window_that_can_not_be_answered_is_refused() -> None:
+    query = EffectQuery(start=T0, end=T0 + DAY, worlds=(10,), zone=UTC)
+    for changed, words in (
+        ({"end": T0}, "empty"),
+        ({"end": T0 - 1}, "reversed"),
+        ({"end": T0 + 401 * DAY}, "too long: at most 400 days"),
+    ):
+        with pytest.raises(UsageError, match=words):
+            await gather(MemoryReader([]), msgspec.structs.replace(query, **changed))
