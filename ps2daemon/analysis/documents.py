@@ -7,20 +7,26 @@ absent (a session that is open has no `logout_ts`); anything else that is not kn
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Final, TypeAlias
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import msgspec
 
+from ps2daemon.analysis.alerts import AlertView
 from ps2daemon.analysis.overlay import Overlay, differences, ratios
-from ps2daemon.analysis.population import Population, Series
+from ps2daemon.analysis.population import Population, Series, covered_share
 from ps2daemon.model import tables
 from ps2daemon.model.alerts import Alert, Lock, Territory
-from ps2daemon.model.coverage import Span
+from ps2daemon.model.coverage import Span, WorldCoverage
 from ps2daemon.model.records import SECOND, Ms
 from ps2daemon.model.sessions import Session
 from ps2daemon.model.times import iso
 from ps2daemon.store.base import CharacterDocument, SessionDocument
+
+if TYPE_CHECKING:
+    # These bring numpy, which most commands do without.
+    from ps2daemon.analysis.leaving import Answer
+    from ps2daemon.analysis.matching import Matched
 
 Document: TypeAlias = dict[str, Any]
 
@@ -77,6 +83,7 @@ LOCK_FIELDS: Final = (
     "population_tr",
     "alert_id",
 )
+ALERT_VIEW_FIELDS: Final = (*ALERT_FIELDS, "people_at_start", "people_at_end", "people_later")
 COVERAGE_FIELDS: Final = ("world_id", "from", "to", "after")
 
 
@@ -144,6 +151,17 @@ def alert_document(alert: Alert) -> Document:
     }
 
 
+def alert_view_document(view: AlertView) -> Document:
+    """One alert with the people at its start, at its end and half an hour later, and every five minutes around it."""
+    return alert_document(view.alert) | {
+        "people_at_start": view.at_start,
+        "people_at_end": view.at_end,
+        "people_later": view.later,
+        "people_from": iso(view.from_),
+        "people": list(view.around),
+    }
+
+
 def _territory(territory: Territory | None) -> Document | None:
     return None if territory is None else msgspec.structs.asdict(territory)
 
@@ -156,6 +174,26 @@ def lock_document(lock: Lock) -> Document:
 def coverage_document(span: Span) -> Document:
     """One unbroken span of coverage."""
     return {"world_id": span.world_id, "from": iso(span.start), "to": iso(span.end), "after": span.after}
+
+
+def coverage_answer(spans: Mapping[int, Sequence[Span]], start: Ms, end: Ms) -> Document:
+    """The spans that overlap or touch the window, and which share of it each world's cover.
+
+    Args:
+        spans: those that do at least, by world.
+    """
+    return {
+        "coverage": [
+            coverage_document(span)
+            for of_world in spans.values()
+            for span in of_world
+            if span.end >= start and span.start <= end
+        ],
+        "covered": [
+            {"world_id": world, "share": round(covered_share(WorldCoverage(of_world), start, end), 6)}
+            for world, of_world in spans.items()
+        ],
+    }
 
 
 def _times(**times: Ms | None) -> Document:
@@ -202,6 +240,74 @@ def overlay_answer(answer: Overlay) -> Document:
         "comparisons": rounded(answer.comparisons),
         "trends": rounded(answer.trends),
     }
+
+
+EFFECT_FIELDS: Final = (
+    "event",
+    "group",
+    "minutes",
+    "n",
+    "left_out",
+    "share",
+    "control_share",
+    "difference",
+    "low",
+    "high",
+    "verdict",
+)
+EFFECT_GROUPS: Final = ("all", "winner", "loser")
+
+
+def effect_answer(answer: Answer) -> Document:
+    """`{"effects": [{"event": "alert_end", "group": "all", "minutes": 15, "n": 84, …}]}`; told apart, each row says what it is `of`."""
+    told_apart = ("of",) if answer.parts else ()
+    return {
+        "effects": [
+            {name: row[name] for name in (*told_apart, *EFFECT_FIELDS)}
+            for row in effect_rows(answer)
+            if row["group"] in EFFECT_GROUPS
+        ]
+    }
+
+
+def effect_rows(answer: Answer) -> list[Document]:
+    """All rows; `of` is None for all events together."""
+    found = ((None, answer.whole), *answer.parts.items())
+    return [{"of": name, **row} for name, each in found for row in rounded(each.effects)]
+
+
+def effect_document(answer: Answer) -> Document:
+    """The whole answer: all rows, the curves around the events by minute, and each event with its controls or why it is left out."""
+    return {
+        "effects": effect_rows(answer),
+        "curves": [
+            {name: _rounded_all(value) for name, value in msgspec.structs.asdict(curve).items()}
+            for curve in answer.whole.curves
+        ],
+        "events": [_event(each) for each in answer.whole.matched],
+    }
+
+
+def _event(matched: Matched) -> Document:
+    event = matched.event
+    return {
+        "event": event.kind,
+        "world_id": event.world_id,
+        "at": iso(event.at),
+        "winner": event.winner,
+        "name": event.name,
+        "zone_id": event.zone_id,
+        "minutes": event.minutes,
+        "dominated": event.dominated,
+        "alert_id": event.alert_id,
+        "lock_id": event.lock_id,
+        "controls": [iso(at) for at in matched.controls],
+        "left_out": matched.left_out,
+    }
+
+
+def _rounded_all(value: object) -> object:
+    return [_rounded(each) for each in value] if isinstance(value, tuple) else value
 
 
 def rounded(rows: Sequence[msgspec.Struct]) -> list[Document]:

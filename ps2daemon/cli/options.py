@@ -6,11 +6,12 @@ Whatever a person got wrong is a `UsageError`: one line, exit code 2.
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from datetime import tzinfo
+from functools import wraps
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, TypeVar
+from typing import IO, TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ps2daemon.config import StoreSettings
-    from ps2daemon.store.base import Store, StoreSource
+    from ps2daemon.store.base import Store, StoreReader, StoreSource
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -54,6 +55,43 @@ out_option = click.option(
     metavar="FILE",
     help="Write there instead of to stdout.",
 )
+
+
+def format_options(formats: Sequence[str]) -> Callable[[Command], Command]:
+    """`--format` and `--json`, as one argument `kind`; otherwise the ending of `--out` decides, and then it is the first."""
+
+    def add(command: Command) -> Command:
+        def chosen(*args: Any, kind: str | None, as_json: bool, out: Path | None, **others: Any) -> Any:
+            return command(*args, kind=format_of(kind, as_json, out, formats), out=out, **others)
+
+        wrapped = cast(Command, wraps(command)(chosen))
+        wrapped = click.option("--json", "as_json", is_flag=True, help="The same as --format json.")(wrapped)
+        return click.option(
+            "--format",
+            "kind",
+            type=click.Choice(formats),
+            help=f"What to write; the ending of --out decides, and otherwise it is a {formats[0]}.",
+        )(wrapped)
+
+    return add
+
+
+def format_of(kind: str | None, as_json: bool, out: Path | None, formats: Sequence[str]) -> str:
+    """Which of `formats` was asked for.
+
+    Raises:
+        UsageError: two different ones were, or the file's name says another one.
+    """
+    if as_json:
+        if kind not in (None, "json"):
+            raise UsageError(f"--json and --format {kind} contradict each other: give one of them")
+        return "json"
+    if kind is not None:
+        return kind
+    ending = "" if out is None else out.suffix.lstrip(".").lower()
+    if out is not None and ending and ending not in formats and ending != "txt":
+        raise UsageError(f"{out.name} does not say which format: give --format, one of {', '.join(formats)}")
+    return ending if ending in formats else formats[0]
 
 
 def window_options(start: str | None, end: str | None) -> Callable[[Command], Command]:
@@ -113,6 +151,18 @@ async def reading(settings: StoreSettings) -> AsyncIterator[StoreSource]:
         yield reader
     finally:
         await reader.aclose()
+
+
+async def worlds_of(reader: StoreReader, asked: tuple[int, ...]) -> tuple[int, ...]:
+    """The worlds that were asked for; all that are stored, if none was.
+
+    Raises:
+        UsageError: there is none.
+    """
+    worlds = asked or tuple(await reader.worlds())
+    if not worlds:
+        raise UsageError("nothing is stored yet: record or import something, or give --world")
+    return worlds
 
 
 @asynccontextmanager

@@ -21,11 +21,13 @@ from ps2daemon.cli import epilog, settings_of
 from ps2daemon.cli.options import (
     check_order,
     empire_option,
+    format_options,
     out_option,
     output,
     reading,
     window_options,
     world_option,
+    worlds_of,
     zone_option,
 )
 from ps2daemon.cli.tables import print_population, write_csv
@@ -54,9 +56,7 @@ class Request(msgspec.Struct, frozen=True):
     now: Ms
 
     async def query(self, reader: StoreReader) -> PopulationQuery:
-        worlds = self.worlds or tuple(await reader.worlds())
-        if not worlds:
-            raise UsageError("nothing is stored yet: record or import something, or give --world")
+        worlds = await worlds_of(reader, self.worlds)
         return PopulationQuery(
             start=self.window.start,
             end=self.window.end,
@@ -93,13 +93,7 @@ class Request(msgspec.Struct, frozen=True):
 @click.option(
     "--back", type=int, default=1, show_default=True, metavar="N", help="How many days or weeks back."
 )
-@click.option(
-    "--format",
-    "kind",
-    type=click.Choice(FORMATS),
-    help="What to write; the ending of --out decides, and otherwise it is a table.",
-)
-@click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
+@format_options(FORMATS)
 @out_option
 @click.pass_context
 def population(
@@ -112,15 +106,15 @@ def population(
     zone: str,
     by: Period | None,
     back: int,
-    kind: str | None,
-    as_json: bool,
+    kind: str,
     out: Path | None,
 ) -> None:
     """Say how many people of each empire were on each world, at each instant of a window.
 
     An instant that was not recorded has no number; it is never zero. Pictures (png, svg, pdf) need the `charts` extra.
     """
-    kind = _kind(kind, as_json, out)
+    if kind in PICTURES and out is None and sys.stdout.isatty():
+        raise UsageError(f"a terminal can't show {kind}: give --out FILE")
     now = SystemClock().now()
     place = asking.parse_zone(zone)
     window = asking.parse_window(
@@ -148,24 +142,6 @@ def population(
             write_csv(file, answer)
         else:
             print_population(file, answer, spans, place, now)
-
-
-def _kind(kind: str | None, as_json: bool, out: Path | None) -> str:
-    if as_json:
-        if kind not in (None, "json"):
-            raise UsageError(f"--json and --format {kind} contradict each other: give one of them")
-        return "json"
-    if kind is None and out is not None:
-        ending = out.suffix.lstrip(".").lower()
-        if ending and ending not in FORMATS and ending != "txt":
-            raise UsageError(
-                f"{out.name} does not say which format: give --format, one of {', '.join(FORMATS)}"
-            )
-        kind = ending if ending in FORMATS else "table"
-    kind = kind or "table"
-    if kind in PICTURES and out is None and sys.stdout.isatty():
-        raise UsageError(f"a terminal can't show {kind}: give --out FILE")
-    return kind
 
 
 async def _answer(

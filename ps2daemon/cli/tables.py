@@ -6,7 +6,9 @@ import csv
 import io
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import tzinfo
+from itertools import pairwise
 from typing import IO, Final
 
 from rich.console import Console
@@ -18,11 +20,12 @@ from ps2daemon.analysis.population import Population, total
 from ps2daemon.analysis.view import ARREARS, Unrecorded, faction_label, unrecorded
 from ps2daemon.model import tables
 from ps2daemon.model.coverage import Span
-from ps2daemon.model.records import Ms
+from ps2daemon.model.records import DAY, HOUR, MINUTE, SECOND, Ms
 from ps2daemon.model.times import from_ms, iso
 
 PLAIN_WIDTH: Final = 160
 """Columns where stdout is no terminal."""
+_BARS: Final = "▁▂▃▄▅▆▇█"
 _COLOURS: Final = {1: "magenta", 2: "bright_blue", 3: "red", 4: "bright_black", 0: "yellow"}
 
 
@@ -76,6 +79,25 @@ def _overlay_rows(answer: Overlay) -> Iterator[Sequence[object]]:
                 )
 
 
+@contextmanager
+def console_on(file: IO[bytes]) -> Iterator[Console]:
+    """A console that writes there; with colours if that is a terminal."""
+    text = io.TextIOWrapper(file, encoding="utf-8", newline="")
+    terminal = file is sys.stdout.buffer and sys.stdout.isatty()
+    yield Console(
+        file=text, force_terminal=terminal, width=None if terminal else PLAIN_WIDTH, highlight=False
+    )
+    text.flush()
+    text.detach()
+
+
+def sparkline(values: Sequence[float], low: float, high: float) -> str:
+    """One character a value, the higher the fuller between `low` and `high`."""
+    steps = len(_BARS) - 1
+    scale = steps / (high - low) if high > low else 0.0
+    return "".join(_BARS[round(min(max(value - low, 0.0) * scale, steps))] for value in values)
+
+
 def print_population(
     file: IO[bytes],
     answer: Population | Overlay,
@@ -90,24 +112,18 @@ def print_population(
     Args:
         spans: all that are stored of each world.
     """
-    text = io.TextIOWrapper(file, encoding="utf-8", newline="")
-    terminal = file is sys.stdout.buffer and sys.stdout.isatty()
-    console = Console(
-        file=text, force_terminal=terminal, width=None if terminal else PLAIN_WIDTH, highlight=False
-    )
     current = answer if isinstance(answer, Population) else answer.current
-    for world_id in dict.fromkeys(series.world_id for series in current.series):
-        if not spans[world_id]:
-            console.print(
-                f"{tables.world_name(world_id)} has never been recorded: the store has nothing of it\n"
-            )
-            continue
-        console.print(_world_table(current, world_id, spans[world_id], zone, now))
-        if isinstance(answer, Overlay):
-            console.print(_comparison_table(answer, world_id))
-        console.print()
-    text.flush()
-    text.detach()
+    with console_on(file) as console:
+        for world_id in dict.fromkeys(series.world_id for series in current.series):
+            if not spans[world_id]:
+                console.print(
+                    f"{tables.world_name(world_id)} has never been recorded: the store has nothing of it\n"
+                )
+                continue
+            console.print(_world_table(current, world_id, spans[world_id], zone, now))
+            if isinstance(answer, Overlay):
+                console.print(_comparison_table(answer, world_id))
+            console.print()
 
 
 def _world_table(answer: Population, world_id: int, spans: Sequence[Span], zone: tzinfo, now: Ms) -> Table:
@@ -132,11 +148,14 @@ def _world_table(answer: Population, world_id: int, spans: Sequence[Span], zone:
                 continue
             silent_until = None if gap is None else gap.end
             why = "" if gap is None else _why(gap, at, zone, now)
-            table.add_row(_clock(at, zone), *("—" for _ in series), "—", why)
+            table.add_row(clock_text(at, zone), *("—" for _ in series), "—", why)
         else:
             silent_until = None
             table.add_row(
-                _clock(at, zone), *(f"{each.online[index]:,}" for each in series), f"{together[index]:,}", ""
+                clock_text(at, zone),
+                *(f"{each.online[index]:,}" for each in series),
+                f"{together[index]:,}",
+                "",
             )
     return table
 
@@ -144,11 +163,23 @@ def _world_table(answer: Population, world_id: int, spans: Sequence[Span], zone:
 def _why(gap: Unrecorded, at: Ms, zone: tzinfo, now: Ms) -> str:
     if at >= now - ARREARS:
         return "not in the store yet"
-    return gap.reason if gap.pending else f"not recorded until {_clock(gap.end, zone)}: {gap.reason}"
+    return gap.reason if gap.pending else f"not recorded until {clock_text(gap.end, zone)}: {gap.reason}"
 
 
-def _clock(at: Ms, zone: tzinfo) -> str:
+def clock_text(at: Ms, zone: tzinfo) -> str:
+    """Day and minute by the clock of `zone`."""
     return from_ms(at).astimezone(zone).strftime("%Y-%m-%d %H:%M")
+
+
+def length_text(span: Ms) -> str:
+    """A length of time in its two largest units: `3 d 4 h`, `12 min`, `8 s`."""
+    units = ((DAY, "d"), (HOUR, "h"), (MINUTE, "min"), (SECOND, "s"))
+    for (unit, name), (smaller, smaller_name) in pairwise(units):
+        if span >= unit:
+            rest = span % unit // smaller
+            more = f" {rest} {smaller_name}" if rest and unit > MINUTE else ""
+            return f"{span // unit} {name}{more}"
+    return f"{span // SECOND} s" if span >= SECOND else f"{span} ms"
 
 
 def _comparison_table(answer: Overlay, world_id: int) -> Table:

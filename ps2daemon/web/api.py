@@ -11,20 +11,23 @@ from datetime import tzinfo
 from typing import Final, cast
 
 import msgspec
+import trio
 from starlette.datastructures import QueryParams
 
 from ps2daemon.analysis import asking
 from ps2daemon.analysis.documents import (
     Document,
     alert_document,
-    coverage_document,
+    coverage_answer,
+    effect_document,
     lock_document,
     overlay_answer,
     population_answer,
     rounded,
 )
+from ps2daemon.analysis.leaving import BYS, EFFECT_START, By, EffectQuery, effect, gather
 from ps2daemon.analysis.overlay import MAX_BACK, Period, overlay
-from ps2daemon.analysis.population import PopulationQuery, covered_share, population, spans_by_world
+from ps2daemon.analysis.population import PopulationQuery, population, spans_by_world
 from ps2daemon.analysis.view import Lines, View, faction_label, latest, world_view
 from ps2daemon.errors import UsageError
 from ps2daemon.model import tables
@@ -59,10 +62,10 @@ class Asked:
         self.worlds = asking.parse_worlds(params.getlist("world")) or tuple(worlds)
         self.factions = asking.parse_empires(params.getlist("empire"))
 
-    def window(self) -> asking.Window:
+    def window(self, start: str = asking.DEFAULT_START) -> asking.Window:
         get = self._params.get
         window = asking.parse_window(
-            get("from", asking.DEFAULT_START),
+            get("from", start),
             get("to", "now"),
             get("step", "auto"),
             now=self.now,
@@ -165,22 +168,28 @@ async def locks(store: StoreReader, params: QueryParams, now: Ms) -> Document:
     return {"locks": [lock_document(lock) for lock in found]}
 
 
+async def effect_of(store: StoreReader, params: QueryParams, now: Ms) -> Document:
+    """What `ps2daemon effect` says, with the curves around the events, and each event with its controls."""
+    asked = Asked(params, ("world", "from", "to", "tz", "by"), await store.worlds(), now)
+    by = asked.one_of("by", ("none", *BYS), "none")
+    window = asked.window(EFFECT_START)
+    query = EffectQuery(
+        start=window.start,
+        end=window.end,
+        worlds=asked.worlds,
+        zone=asked.zone,
+        by=None if by == "none" else cast(By, by),
+    )
+    facts = await gather(store, query)
+    return effect_document(await trio.to_thread.run_sync(effect, query, facts))
+
+
 async def coverage(store: StoreReader, params: QueryParams, now: Ms) -> Document:
     """The spans that touch the window, and which share of it each world's cover."""
     asked = Asked(params, _WINDOW, await store.worlds(), now)
     query = asked.query()
     spans = await store.spans(asked.worlds, query.start, query.end)
-    by_world = spans_by_world(spans, asked.worlds)
-    return {
-        "coverage": [coverage_document(span) for span in spans],
-        "covered": [
-            {
-                "world_id": world,
-                "share": round(covered_share(WorldCoverage(by_world[world]), query.start, query.end), 6),
-            }
-            for world in asked.worlds
-        ],
-    }
+    return coverage_answer(spans_by_world(spans, asked.worlds), query.start, query.end)
 
 
 async def chart_of(store: StoreReader, params: QueryParams, now: Ms) -> Document:

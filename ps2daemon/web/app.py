@@ -64,6 +64,7 @@ ANSWERS: Final[dict[str, Answer]] = {
     "alerts": api.alerts,
     "locks": api.locks,
     "coverage": api.coverage,
+    "effect": api.effect_of,
     "chart": api.chart_of,
 }
 

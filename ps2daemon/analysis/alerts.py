@@ -1,0 +1,96 @@
+"""Alerts with the people before, in and after each."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Final
+
+import msgspec
+
+from ps2daemon.analysis.population import FACTIONS, MAX_BUCKETS, PopulationQuery, population, total
+from ps2daemon.errors import UsageError
+from ps2daemon.model.alerts import Alert
+from ps2daemon.model.records import HOUR, MINUTE, Ms
+from ps2daemon.store.base import StoreReader
+
+STEP: Final = 5 * MINUTE
+BEFORE: Final = 30 * MINUTE
+AFTER: Final = HOUR
+LATER: Final = 30 * MINUTE
+
+
+class AlertView(msgspec.Struct, frozen=True):
+    """One alert, and the people of all empires on its world; None where that was not recorded.
+
+    Attributes:
+        start: when it started, or was first seen.
+        at_start, at_end, later: the people then, and `LATER` after the end; of an alert that runs, only the first.
+        from_, around: the people every `STEP` from there, from `BEFORE` before it to `AFTER` after.
+    """
+
+    alert: Alert
+    start: Ms
+    at_start: int | None
+    at_end: int | None
+    later: int | None
+    from_: Ms
+    around: tuple[int | None, ...]
+
+
+async def alert_views(
+    reader: StoreReader, start: Ms, end: Ms, worlds: Collection[int], now: Ms
+) -> list[AlertView]:
+    """The alerts that ran in `[start, end)`, by start.
+
+    Args:
+        now: nothing later is known.
+
+    Raises:
+        UsageError: the window is too long.
+        StoreError: the store refuses.
+    """
+    if (end - start) > MAX_BUCKETS // 2 * STEP:
+        raise UsageError("the window is too long: ask for less than half a year of alerts at once")
+    views: list[AlertView] = []
+    for world_id in worlds:
+        alerts = await reader.alerts(start, end, [world_id])
+        if alerts:
+            views += await _of_world(reader, world_id, alerts, now)
+    return sorted(views, key=lambda view: (view.start, view.alert.world_id, view.alert.alert_id))
+
+
+async def _of_world(
+    reader: StoreReader, world_id: int, alerts: Collection[Alert], now: Ms
+) -> list[AlertView]:
+    first = min(alert.changes[0].at for alert in alerts) - BEFORE
+    first -= first % STEP
+    last = max(now if alert.end is None else alert.end for alert in alerts) + AFTER
+    query = PopulationQuery(
+        start=first, end=min(last, now) + STEP, step=STEP, worlds=(world_id,), factions=FACTIONS
+    )
+    online = total((await population(reader, query)).series)
+
+    def people(at: Ms) -> int | None:
+        """At the nearest instant that was counted."""
+        place = round((at - first) / STEP)
+        return online[place] if 0 <= place < len(online) else None
+
+    views = []
+    for alert in alerts:
+        began = alert.start if alert.start is not None else alert.changes[0].at
+        over = now if alert.end is None else alert.end
+        from_ = max(first, (began - BEFORE) // STEP * STEP)
+        behind = min(len(online), (over + AFTER - first) // STEP + 1)
+        ended = alert.end is not None
+        views.append(
+            AlertView(
+                alert,
+                began,
+                people(began),
+                people(over) if ended else None,
+                people(over + LATER) if ended else None,
+                from_,
+                online[(from_ - first) // STEP : behind],
+            )
+        )
+    return views

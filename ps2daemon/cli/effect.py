@@ -1,0 +1,194 @@
+"""`ps2daemon effect`: whether people log off when alerts end and continents lock."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import IO, Final
+
+import click
+import msgspec
+import trio
+from rich.console import Console
+from rich.table import Table
+
+from ps2daemon.analysis import asking
+from ps2daemon.analysis.documents import effect_answer, effect_rows
+from ps2daemon.analysis.effect import Curve, Effect, Found
+from ps2daemon.analysis.leaving import BYS, EFFECT_START, Answer, By, EffectQuery, gather
+from ps2daemon.analysis.leaving import effect as answer_effect
+from ps2daemon.analysis.matching import KINDS, Kind, Matched
+from ps2daemon.cli import epilog, settings_of
+from ps2daemon.cli.options import (
+    check_order,
+    format_options,
+    out_option,
+    output,
+    reading,
+    window_options,
+    world_option,
+    worlds_of,
+    zone_option,
+)
+from ps2daemon.cli.tables import console_on, sparkline
+from ps2daemon.clock import SystemClock
+from ps2daemon.config import Settings
+
+FORMATS: Final = ("table", "csv", "json")
+TITLES: Final[Mapping[Kind, str]] = {
+    "alert_end": "An alert ends",
+    "alert_end_and_lock": "An alert ends and its continent locks",
+    "lock": "A continent locks without an alert",
+}
+GROUPS: Final = {"all": "everybody", "winner": "of the winner", "loser": "of the losers", "nso": "NSO"}
+REASONS: Final = {
+    "overlapping": "another event was near",
+    "gap": "not recorded around it",
+    "no control": "nothing to compare with",
+}
+
+
+@click.command(
+    epilog=epilog(
+        "ps2daemon effect --world 10",
+        "ps2daemon effect --from 2026-01-01 --to 2026-04-01 --by world --tz Europe/Berlin",
+        "ps2daemon effect --from -90d --json",
+    )
+)
+@world_option
+@window_options(EFFECT_START, "now")
+@zone_option
+@click.option(
+    "--by",
+    type=click.Choice(BYS),
+    help="Tell the events apart as well: by world, by the name or the length of the alert, or by how it ended.",
+)
+@format_options(FORMATS)
+@out_option
+@click.pass_context
+def effect(
+    ctx: click.Context,
+    worlds: tuple[str, ...],
+    start: str,
+    end: str,
+    zone: str,
+    by: By | None,
+    kind: str,
+    out: Path | None,
+) -> None:
+    """Say whether people log off when alerts end and continents lock.
+
+    Of those online at each event, the share who log off within 5, 15 and 30 minutes, against the share who do so at the same time of the
+    same weekday in the four weeks before and after, when nothing ended. Events that can't be compared are left out, and counted.
+    """
+    now = SystemClock().now()
+    place = asking.parse_zone(zone)
+    first, behind = (asking.parse_time(time, now=now, zone=place) for time in (start, end))
+    check_order(first, behind)
+    query = EffectQuery(start=first, end=behind, worlds=asking.parse_worlds(worlds), zone=place, by=by)
+    answer = trio.run(_answer, settings_of(ctx), query)
+    with output(out) as file:
+        if kind == "json":
+            file.write(msgspec.json.encode(effect_answer(answer)) + b"\n")
+        elif kind == "csv":
+            _write_csv(file, answer)
+        else:
+            _print(file, answer)
+
+
+async def _answer(settings: Settings, query: EffectQuery) -> Answer:
+    async with reading(settings.store) as reader:
+        query = msgspec.structs.replace(query, worlds=await worlds_of(reader, query.worlds))
+        return answer_effect(query, await gather(reader, query))
+
+
+def _write_csv(file: IO[bytes], answer: Answer) -> None:
+    """One row for each kind of event, group and span; `of` is empty for all events together."""
+    text = io.TextIOWrapper(file, encoding="utf-8", newline="")
+    rows = effect_rows(answer)
+    writer = csv.DictWriter(text, ("of", *Effect.__struct_fields__), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    text.flush()
+    text.detach()
+
+
+def _print(file: IO[bytes], answer: Answer) -> None:
+    with console_on(file) as console:
+        for name, found in (("", answer.whole), *answer.parts.items()):
+            if name:
+                console.rule(name, align="left")
+            _print_found(console, found)
+
+
+def _print_found(console: Console, found: Found) -> None:
+    curves = {curve.event: curve for curve in found.curves}
+    for kind in KINDS:
+        of_kind = [each for each in found.matched if each.event.kind == kind]
+        rows = [row for row in found.effects if row.event == kind and row.n]
+        console.print(f"[bold]{TITLES[kind]}[/bold]: {_count(of_kind)}")
+        if rows:
+            console.print(_table(rows))
+        if kind in curves:
+            _print_curve(console, curves[kind])
+        console.print()
+
+
+def _count(of_kind: Sequence[Matched]) -> str:
+    """How many events there are, and how many of them are left out and why."""
+    if not of_kind:
+        return "none in this window"
+    reasons = Counter(REASONS[each.left_out] for each in of_kind if each.left_out is not None)
+    left_out = ", ".join(f"{number:,} {reason}" for reason, number in reasons.most_common())
+    return f"{len(of_kind):,} of them" + (f"; left out: {left_out}" if left_out else "")
+
+
+def _table(rows: Sequence[Effect]) -> Table:
+    table = Table(box=None)
+    for name in ("who", "within"):
+        table.add_column(name, no_wrap=True)
+    for name in ("events", "people", "log off", "otherwise", "difference", "95 % interval"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("", no_wrap=True)
+    for row, first in zip(rows, _firsts(rows), strict=True):
+        interval = "" if row.low is None or row.high is None else f"{_points(row.low)} to {_points(row.high)}"
+        table.add_row(
+            GROUPS[row.group] if first else "",
+            f"{row.minutes} min",
+            f"{row.n:,}",
+            f"{row.people:,}",
+            _percent(row.share),
+            _percent(row.control_share),
+            "" if row.difference is None else _points(row.difference),
+            interval,
+            row.verdict,
+            style="bold" if row.verdict in ("more", "fewer") else "",
+        )
+    return table
+
+
+def _firsts(rows: Sequence[Effect]) -> Iterator[bool]:
+    before = None
+    for row in rows:
+        yield row.group != before
+        before = row.group
+
+
+def _percent(share: float | None) -> str:
+    return "" if share is None else f"{100 * share:.1f} %"
+
+
+def _points(difference: float) -> str:
+    """Percentage points."""
+    return f"{100 * difference:+.1f}"
+
+
+def _print_curve(console: Console, curve: Curve) -> None:
+    low, high = min(*curve.events, *curve.controls), max(*curve.events, *curve.controls)
+    console.print("people from 30 minutes before to 60 after, as a share of those at the event:")
+    for name, values in (("events", curve.events), ("otherwise", curve.controls)):
+        line = sparkline(values[::2], low, high)
+        console.print(f"  {name:<9}  {line}  {100 * values[0]:.0f} % → 100 % → {100 * values[-1]:.0f} %")
