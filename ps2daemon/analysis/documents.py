@@ -15,6 +15,8 @@ import msgspec
 from ps2daemon.analysis.alerts import AlertView
 from ps2daemon.analysis.overlay import Overlay, differences, ratios
 from ps2daemon.analysis.population import Population, Series, covered_share
+from ps2daemon.analysis.trend import Trend
+from ps2daemon.analysis.view import ALL
 from ps2daemon.model import tables
 from ps2daemon.model.alerts import Alert, Lock, Territory
 from ps2daemon.model.coverage import Span, WorldCoverage
@@ -239,6 +241,35 @@ def overlay_answer(answer: Overlay) -> Document:
         ],
         "comparisons": rounded(answer.comparisons),
         "trends": rounded(answer.trends),
+    }
+
+
+WEEK_FIELDS: Final = ("from", "to", "mean", "peak", "share")
+
+
+def trend_answer(answer: Sequence[Trend]) -> Document:
+    """`{"trends": [{"world_id": 10, "faction_id": 1, "weeks": [{"from": …, "mean": 212.4, …}], "per_week": 3.1, "low": …}]}`.
+
+    All empires together are the faction null.
+    """
+    return {
+        "trends": [
+            row
+            | {
+                "faction_id": None if each.faction_id == ALL else each.faction_id,
+                "weeks": [
+                    {
+                        "from": iso(week.start),
+                        "to": iso(week.end),
+                        "mean": _rounded(week.mean),
+                        "peak": week.peak,
+                        "share": _rounded(week.share),
+                    }
+                    for week in each.weeks
+                ],
+            }
+            for row, each in zip(rounded(answer), answer, strict=True)
+        ]
     }
 
 

@@ -26,7 +26,7 @@ from ps2daemon.model.times import from_ms, iso
 PLAIN_WIDTH: Final = 160
 """Columns where stdout is no terminal."""
 _BARS: Final = "▁▂▃▄▅▆▇█"
-_COLOURS: Final = {1: "magenta", 2: "bright_blue", 3: "red", 4: "bright_black", 0: "yellow"}
+COLOURS: Final = {1: "magenta", 2: "bright_blue", 3: "red", 4: "bright_black", 0: "yellow"}
 
 
 def write_csv(file: IO[bytes], answer: Population | Overlay) -> None:
@@ -134,7 +134,7 @@ def _world_table(answer: Population, world_id: int, spans: Sequence[Span], zone:
     table.add_column(str(zone), no_wrap=True)
     for each in series:
         table.add_column(
-            faction_label(each.faction_id), justify="right", style=_COLOURS.get(each.faction_id, "")
+            faction_label(each.faction_id), justify="right", style=COLOURS.get(each.faction_id, "")
         )
     table.add_column("together", justify="right", style="bold")
     table.add_column("", style="yellow")

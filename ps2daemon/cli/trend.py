@@ -1,0 +1,167 @@
+"""`ps2daemon trend`: whether the population rises or falls."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from datetime import tzinfo
+from pathlib import Path
+from typing import IO, Final
+
+import click
+import msgspec
+import trio
+from rich.console import Console
+from rich.table import Table
+
+from ps2daemon.analysis import asking
+from ps2daemon.analysis.documents import WEEK_FIELDS, trend_answer
+from ps2daemon.analysis.trend import MAX_WEEKS, WEEKS, Trend, TrendQuery, Week, trends
+from ps2daemon.analysis.view import faction_label
+from ps2daemon.cli import epilog, settings_of
+from ps2daemon.cli.options import (
+    empire_option,
+    format_options,
+    out_option,
+    output,
+    reading,
+    world_option,
+    worlds_of,
+    zone_option,
+)
+from ps2daemon.cli.tables import COLOURS, console_on, sparkline
+from ps2daemon.clock import SystemClock
+from ps2daemon.config import Settings
+from ps2daemon.model import tables
+from ps2daemon.model.times import from_ms
+
+MISSING: Final = "·"
+"""In a line of weeks, one that was not recorded."""
+
+
+@click.command(
+    epilog=epilog(
+        "ps2daemon trend --world 10",
+        "ps2daemon trend --weeks 26 --to 2026-04-01 --tz Europe/Berlin",
+        "ps2daemon trend --json",
+    )
+)
+@world_option
+@empire_option
+@click.option(
+    "--weeks",
+    type=int,
+    default=WEEKS,
+    show_default=True,
+    metavar="N",
+    help=f"How many weeks, 1 to {MAX_WEEKS}.",
+)
+@click.option(
+    "--to",
+    "end",
+    default="now",
+    show_default=True,
+    metavar="TIME",
+    help="The weeks end at the midnight before: 2026-03-01, 2026-03-01T12:00Z, now or -7d.",
+)
+@zone_option
+@format_options(("table", "csv", "json"))
+@out_option
+@click.pass_context
+def trend(
+    ctx: click.Context,
+    worlds: tuple[str, ...],
+    empires: tuple[str, ...],
+    weeks: int,
+    end: str,
+    zone: str,
+    kind: str,
+    out: Path | None,
+) -> None:
+    """Say whether the people of each empire become more or fewer, week by week.
+
+    The slope is robust, which one odd week does not move, and comes with an interval; weeks of which less than half was recorded do not count.
+    """
+    place = asking.parse_zone(zone)
+    query = TrendQuery(
+        end=asking.parse_time(end, now=SystemClock().now(), zone=place),
+        weeks=weeks,
+        worlds=asking.parse_worlds(worlds),
+        zone=place,
+        factions=asking.parse_empires(empires),
+    )
+    answer = trio.run(_answer, settings_of(ctx), query)
+    with output(out) as file:
+        if kind == "json":
+            file.write(msgspec.json.encode(trend_answer(answer)) + b"\n")
+        elif kind == "csv":
+            _write_csv(file, answer)
+        else:
+            with console_on(file) as console:
+                for world_id in dict.fromkeys(each.world_id for each in answer):
+                    _print(console, [each for each in answer if each.world_id == world_id], place)
+
+
+async def _answer(settings: Settings, query: TrendQuery) -> list[Trend]:
+    async with reading(settings.store) as reader:
+        return await trends(
+            reader, msgspec.structs.replace(query, worlds=await worlds_of(reader, query.worlds))
+        )
+
+
+def _write_csv(file: IO[bytes], answer: Sequence[Trend]) -> None:
+    """One row a week, world and empire."""
+    text = io.TextIOWrapper(file, encoding="utf-8", newline="")
+    writer = csv.DictWriter(text, ("world_id", "faction_id", *WEEK_FIELDS), lineterminator="\n")
+    writer.writeheader()
+    for each in trend_answer(answer)["trends"]:
+        key = {name: each[name] for name in ("world_id", "faction_id")}
+        writer.writerows(key | week for week in each["weeks"])
+    text.flush()
+    text.detach()
+
+
+def _print(console: Console, of_world: Sequence[Trend], zone: tzinfo) -> None:
+    world_id, weeks = of_world[0].world_id, of_world[0].weeks
+    share = sum(week.share for week in weeks) / len(weeks)
+    first, last = (from_ms(at).astimezone(zone).date() for at in (weeks[0].start, weeks[-1].end))
+    console.print(
+        f"[bold]{tables.world_name(world_id)} ({world_id})[/bold], {len(weeks)} weeks from {first} to {last}: "
+        f"{100 * share:.1f} % recorded"
+    )
+    table = Table(box=None)
+    table.add_column("")
+    for name in ("first week", "last week", "peak"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("week by week", no_wrap=True)
+    for name in ("a week", "95 % interval"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("", no_wrap=True)
+    for each in of_world:
+        table.add_row(
+            faction_label(each.faction_id),
+            *(_mean(week) for week in (each.weeks[0], each.weeks[-1])),
+            f"{max((week.peak for week in each.weeks if week.peak is not None), default=0):,}",
+            _line(each),
+            "" if each.per_week is None else f"{each.per_week:+.1f}",
+            "" if each.low is None or each.high is None else f"{each.low:+.1f} to {each.high:+.1f}",
+            each.verdict,
+            style=COLOURS.get(each.faction_id, "bold"),
+        )
+    console.print(table)
+    console.print()
+
+
+def _mean(week: Week) -> str:
+    return "—" if week.mean is None else f"{week.mean:,.1f}"
+
+
+def _line(of_series: Trend) -> str:
+    known = [week.mean for week in of_series.weeks if week.mean is not None]
+    if not known:
+        return MISSING * len(of_series.weeks)
+    low, high = min(known), max(known)
+    return "".join(
+        MISSING if week.mean is None else sparkline([week.mean], low, high) for week in of_series.weeks
+    )
