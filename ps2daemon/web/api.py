@@ -6,6 +6,7 @@ A parameter that is unknown, doubled or wrong is a `UsageError`.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Sequence
 from datetime import tzinfo
 from typing import Final, cast
@@ -15,9 +16,11 @@ import trio
 from starlette.datastructures import QueryParams
 
 from ps2daemon.analysis import asking
+from ps2daemon.analysis.alerts import alert_views
 from ps2daemon.analysis.documents import (
     Document,
     alert_document,
+    alert_view_document,
     coverage_answer,
     effect_document,
     lock_document,
@@ -25,7 +28,8 @@ from ps2daemon.analysis.documents import (
     population_answer,
     rounded,
 )
-from ps2daemon.analysis.leaving import BYS, EFFECT_START, By, EffectQuery, effect, gather
+from ps2daemon.analysis.leaving import BYS, EFFECT_START, Answer, By, EffectQuery, effect, gather
+from ps2daemon.analysis.matching import KINDS
 from ps2daemon.analysis.overlay import MAX_BACK, Period, overlay
 from ps2daemon.analysis.population import PopulationQuery, population, spans_by_world
 from ps2daemon.analysis.view import Lines, View, faction_label, latest, world_view
@@ -36,8 +40,10 @@ from ps2daemon.model.records import SECOND, Ms
 from ps2daemon.model.times import iso
 from ps2daemon.store.base import StoreReader
 from ps2daemon.web.charts import ThemeName, chart, ends_at, period_label
+from ps2daemon.web.effect_charts import curve_chart, difference_chart
 
 _WINDOW: Final = ("world", "from", "to", "step", "tz")
+_EFFECT: Final = ("world", "from", "to", "tz", "by")
 _REPEATED: Final = ("world", "empire")
 CHART_HEIGHT: Final = 300
 
@@ -153,9 +159,12 @@ async def overlay_of(store: StoreReader, params: QueryParams, now: Ms) -> Docume
 
 
 async def alerts(store: StoreReader, params: QueryParams, now: Ms) -> Document:
-    """Alerts that ran in the window."""
-    asked = Asked(params, _WINDOW, await store.worlds(), now)
+    """Alerts that ran in the window; with `people=yes`, the people before, in and after each, as `ps2daemon alerts` has them."""
+    asked = Asked(params, (*_WINDOW, "people"), await store.worlds(), now)
     query = asked.query()
+    if asked.one_of("people", ("no", "yes"), "no") == "yes":
+        views = await alert_views(store, query.start, query.end, asked.worlds, now)
+        return {"alerts": [alert_view_document(view) for view in views]}
     found = await store.alerts(query.start, query.end, asked.worlds)
     return {"alerts": [alert_document(alert) for alert in found]}
 
@@ -170,7 +179,37 @@ async def locks(store: StoreReader, params: QueryParams, now: Ms) -> Document:
 
 async def effect_of(store: StoreReader, params: QueryParams, now: Ms) -> Document:
     """What `ps2daemon effect` says, with the curves around the events, and each event with its controls."""
-    asked = Asked(params, ("world", "from", "to", "tz", "by"), await store.worlds(), now)
+    asked = Asked(params, _EFFECT, await store.worlds(), now)
+    return effect_document(await _effect(store, asked))
+
+
+async def effect_charts_of(store: StoreReader, params: QueryParams, now: Ms) -> Document:
+    """The same as charts, by kind of event, with the rows that they are of and how many events were left out why."""
+    asked = Asked(params, (*_EFFECT, "theme"), await store.worlds(), now)
+    theme = cast(ThemeName, asked.one_of("theme", ("light", "dark"), "light"))
+    found = (await _effect(store, asked)).whole
+    curves = {curve.event: curve for curve in found.curves}
+    kinds = []
+    for kind in KINDS:
+        rows = [row for row in found.effects if row.event == kind]
+        of_kind = [each for each in found.matched if each.event.kind == kind]
+        curve = curves.get(kind)
+        kinds.append(
+            {
+                "event": kind,
+                "events": len(of_kind),
+                "left_out": Counter(each.left_out for each in of_kind if each.left_out is not None),
+                "effects": rounded([row for row in rows if row.n]),
+                "curve": None if curve is None else curve_chart(curve, theme=theme, width="container"),
+                "difference": difference_chart(rows, theme=theme, width="container")
+                if any(row.low is not None for row in rows)
+                else None,
+            }
+        )
+    return {"kinds": kinds}
+
+
+async def _effect(store: StoreReader, asked: Asked) -> Answer:
     by = asked.one_of("by", ("none", *BYS), "none")
     window = asked.window(EFFECT_START)
     query = EffectQuery(
@@ -181,7 +220,7 @@ async def effect_of(store: StoreReader, params: QueryParams, now: Ms) -> Documen
         by=None if by == "none" else cast(By, by),
     )
     facts = await gather(store, query)
-    return effect_document(await trio.to_thread.run_sync(effect, query, facts))
+    return await trio.to_thread.run_sync(effect, query, facts)
 
 
 async def coverage(store: StoreReader, params: QueryParams, now: Ms) -> Document:

@@ -48,7 +48,10 @@ HEADERS: Final = {
 """`no-cache` keeps a copy and asks whether it is still right; the ETag answers that."""
 FILES: Final = {
     "/": ("index.html", "text/html"),
+    "/events": ("events.html", "text/html"),
     "/static/page.js": ("page.js", "text/javascript"),
+    "/static/events.js": ("events.js", "text/javascript"),
+    "/static/shared.js": ("shared.js", "text/javascript"),
     "/static/pointer.js": ("pointer.js", "text/javascript"),
     "/static/page.css": ("page.css", "text/css"),
     "/static/icon.svg": ("icon.svg", "image/svg+xml"),
@@ -65,6 +68,7 @@ ANSWERS: Final[dict[str, Answer]] = {
     "locks": api.locks,
     "coverage": api.coverage,
     "effect": api.effect_of,
+    "effect/charts": api.effect_charts_of,
     "chart": api.chart_of,
 }
 

@@ -103,7 +103,7 @@ def chart(
         "background": THEMES[theme].background if title else "transparent",
         "autosize": {"type": "fit-x" if width == "container" else "pad", "contains": "padding"},
         "padding": 12 if title else 2,
-        "config": _config(THEMES[theme]),
+        "config": config_of(THEMES[theme]),
         "layer": _layers(view, THEMES[theme], height, title),
     }
     if title:
@@ -127,7 +127,8 @@ def charts(
     }
 
 
-def _config(theme: Theme) -> Spec:
+def config_of(theme: Theme) -> Spec:
+    """What all charts of a theme have in common."""
     return {
         "font": "system-ui, 'DejaVu Sans', sans-serif",
         "view": {"stroke": None},

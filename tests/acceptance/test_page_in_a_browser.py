@@ -134,7 +134,7 @@ async def test_times_are_said_as_the_axis_says_them(page: Page) -> None:
     await tab.open(f"{page.origin}/?world=10&window=24h&tz=UTC")
     await tab.until(MARKS)
     said = await tab.value(
-        f"""import('/static/pointer.js').then(({{ dayClock, spanText }}) => [
+        f"""import('/static/shared.js').then(({{ dayClock, spanText }}) => [
         spanText({{ start: {END + 10_000}, end: {END + 40_000} }}, dayClock('UTC')),
         spanText({{ start: {END}, end: {END + 2 * HOUR} }}, dayClock('UTC')),
     ])"""
@@ -193,3 +193,50 @@ async def test_the_dark_theme_follows_the_system(page: Page) -> None:
     await tab.until(MARKS)
     assert any("theme=dark" in url for url in tab.requested)
     assert await tab.value("getComputedStyle(document.body).backgroundColor") == "rgb(15, 17, 22)"
+
+
+# Events
+
+
+async def test_the_events_say_who_leaves(page: Page) -> None:
+    tab = page.tab
+    await tab.open(f"{page.origin}/")
+    await tab.until("document.querySelector('#world-10 svg.marks')")
+    await tab.value("document.querySelector('nav a[href=\"/events\"]').click()")
+    await tab.until("location.pathname === '/events' && document.body?.dataset.shown")
+    kinds = await tab.value("[...document.querySelectorAll('#cards h2')].map((head) => head.innerText)")
+    assert kinds == [
+        "An alert ends",
+        "An alert ends and its continent locks",
+        "A continent locks without an alert",
+    ]
+    said = await tab.value("document.getElementById('kind-alert_end').innerText")
+    assert "in this window" in said
+    rows = await tab.value("document.querySelectorAll('#alerts tbody tr').length")
+    drawn = await tab.value("document.querySelectorAll('#alerts svg.small path').length")
+    assert rows == drawn > 10
+    listed = await tab.value("document.getElementById('alerts').innerText")
+    assert HOSTILE in listed, "a name that is markup is shown as what it is"
+    assert await tab.value("document.querySelector('#alerts img')") is None
+    assert await tab.value("window.violations") == []
+    assert tab.complaints == []
+    assert all(url.startswith((page.origin, "data:")) for url in tab.requested), tab.requested
+
+
+async def test_the_address_restores_the_events(page: Page) -> None:
+    tab = page.tab
+    await tab.open(f"{page.origin}/events?world=10&window=14d&tz=Europe/Berlin")
+    await tab.until("document.body.dataset.shown")
+    assert await tab.value("location.search") == "?world=10&window=14d&tz=Europe%2FBerlin"
+    worlds = await tab.value(
+        "[...document.querySelectorAll('#alerts tbody tr')].map((row) => row.children[1].innerText)"
+    )
+    assert set(worlds) == {"Wainwright"}
+    assert "from=-14d" in await tab.value("document.getElementById('json').href")
+
+
+async def test_the_events_fit_a_phone(page: Page) -> None:
+    await page.tab.size(390, 844)
+    await page.tab.open(f"{page.origin}/events")
+    await page.tab.until("document.body.dataset.shown")
+    assert await page.tab.value("document.documentElement.scrollWidth <= innerWidth")

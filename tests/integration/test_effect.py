@@ -24,6 +24,7 @@ from ps2daemon.model.times import iso, parse_iso
 from ps2daemon.store.base import Commit, SessionDocument
 from ps2daemon.store.sqlite import SqliteStore
 from ps2daemon.web.app import page_app
+from ps2daemon.web.bundle import charts_installed
 from tests.memory_reader import MemoryReader, session
 
 AT = parse_iso("2026-03-18T20:00:00Z")
@@ -194,6 +195,48 @@ def test_what_can_not_be_answered_is_one_line(config: Path, arguments: tuple[str
 class FixedClock:
     def now(self) -> Ms:
         return AT + 8 * WEEK
+
+
+async def test_the_api_draws_them() -> None:
+    transport = httpx.ASGITransport(app=page_app(READER, FixedClock()))
+    async with httpx.AsyncClient(transport=transport, base_url="http://page.test") as client:
+        window = {"from": WINDOW[1], "to": WINDOW[3], "theme": "dark"}
+        kinds = (await client.get("/api/v1/effect/charts", params=window)).json()["kinds"]
+    assert [kind["event"] for kind in kinds] == ["alert_end", "alert_end_and_lock", "lock"]
+    first, second, _ = kinds
+    assert (first["events"], first["left_out"]) == (DAYS, {})
+    assert len(first["curve"]["data"]["values"]) == 91
+    assert {row["group"] for row in first["difference"]["data"]["values"]} == {
+        "everybody",
+        "the winner's",
+        "the losers'",
+    }
+    assert (second["events"], second["curve"], second["difference"], second["effects"]) == (0, None, None, [])
+
+
+@pytest.mark.skipif(not charts_installed(), reason="the charts extra is not installed")
+async def test_the_charts_are_specs_that_can_be_drawn() -> None:
+    import vl_convert
+
+    transport = httpx.ASGITransport(app=page_app(READER, FixedClock()))
+    async with httpx.AsyncClient(transport=transport, base_url="http://page.test") as client:
+        window = {"from": WINDOW[1], "to": WINDOW[3]}
+        (first, *_) = (await client.get("/api/v1/effect/charts", params=window)).json()["kinds"]
+    for name in ("curve", "difference"):
+        svg = vl_convert.vegalite_to_svg({**first[name], "width": 400, "autosize": "pad"})
+        assert "minutes after it" in svg or "percentage points" in svg
+
+
+async def test_alerts_over_http_have_the_people_if_that_is_asked_for() -> None:
+    transport = httpx.ASGITransport(app=page_app(READER, FixedClock()))
+    async with httpx.AsyncClient(transport=transport, base_url="http://page.test") as client:
+        window = {"from": iso(AT - HOUR), "to": iso(AT + MINUTE), "step": "1h"}
+        (plain,) = (await client.get("/api/v1/alerts", params=window)).json()["alerts"]
+        (alert,) = (await client.get("/api/v1/alerts", params={**window, "people": "yes"})).json()["alerts"]
+    assert "people" not in plain
+    assert (alert["people_at_start"], alert["people_at_end"], alert["people_later"]) == (18, 18, 12)
+    assert alert["people_from"] == iso(AT - HOUR - 30 * MINUTE)
+    assert len(alert["people"]) == 31
 
 
 @pytest.fixture

@@ -1,38 +1,17 @@
 // The page: what is chosen is in the address, each world is a card, and a card is one answer of the API.
 // Names come from outside and only ever become text, never markup.
 
-import { attachPointer, clock, dayClock, element, spanText } from "./pointer.js";
+import { attachPointer } from "./pointer.js";
+import { ask, clock, copyLinks, dark, dayClock, draw, element, erase, showZones, signed, spanText } from "./shared.js";
 
 const REFRESH_MS = 60_000;
 const WINDOWS = ["24h", "7d", "14d", "28d"];
 const form = document.getElementById("controls");
 const cards = document.getElementById("cards");
 const statusLine = document.getElementById("status");
-const dark = matchMedia("(prefers-color-scheme: dark)");
-const ownZone = Intl.DateTimeFormat().resolvedOptions().timeZone || "UTC";
 
 let worlds = [];
 let round = 0; // answers of an earlier round than the latest are thrown away
-
-async function ask(path, params) {
-  const answer = await fetch(`/api/v1/${path}${params ? `?${params}` : ""}`);
-  let body;
-  try {
-    body = await answer.json();
-  } catch {
-    throw new Error(`the server answered ${answer.status}`);
-  }
-  if (!answer.ok) throw new Error(body.error || `the server answered ${answer.status}`);
-  return body;
-}
-
-const library = new Promise((resolve) => {
-  const script = document.createElement("script");
-  script.src = "/static/vega.js";
-  script.onload = () => resolve(window.vegaEmbed || null);
-  script.onerror = () => resolve(null);
-  document.head.append(script);
-});
 
 // ---- what is chosen ----
 
@@ -69,10 +48,7 @@ function restore() {
   check("lines", [wanted.get("lines") === "total" ? "total" : "empires"]);
   const empires = wanted.getAll("empire");
   check("empire", empires.length ? empires : ["vs", "nc", "tr", "nso"]);
-  const zone = wanted.get("tz") || ownZone;
-  const zones = [...new Set([zone, ownZone, "UTC"])];
-  form.elements.tz.replaceChildren(...zones.map((name) => element("option", { value: name }, name)));
-  form.elements.tz.value = zone;
+  showZones(form.elements.tz, wanted.get("tz"));
 }
 
 function address(view) {
@@ -158,13 +134,6 @@ function stepText(seconds) {
   return `${seconds} seconds`;
 }
 
-// The colours of up and down would be those of empires; an arrow and a sign say it without.
-function signed(value, digits) {
-  const size = Math.abs(value).toFixed(digits);
-  if (Number(size) === 0) return `±${size}`;
-  return value < 0 ? `▼ −${size}` : `▲ +${size}`;
-}
-
 function showComparisons(box, view, by) {
   const rows = view.comparisons.filter((row) => row.mean !== null);
   if (!view.comparisons.length) {
@@ -194,18 +163,10 @@ function showComparisons(box, view, by) {
 }
 
 async function showChart(box, answer, zone) {
-  const embed = await library;
-  const chart = box.querySelector(".chart");
-  if (!embed) {
-    chart.replaceChildren(element("p", { class: "problem" },
-      "Charts need the charts extra on the server: pip install 'ps2daemon[charts]'. The numbers are all in the JSON API."));
-    return;
-  }
-  if (box.drawn) box.drawn.finalize();
-  const result = await embed(chart, answer.spec, { ast: true, actions: false, renderer: "svg", tooltip: false, defaultStyle: false });
-  box.drawn = result;
-  chart.setAttribute("aria-label", `People online on ${answer.view.name}`);
-  attachPointer(box, result.view, answer.view, zone);
+  const drawn = await draw(box.querySelector(".chart"), answer.spec, `People online on ${answer.view.name}`);
+  if (!drawn) return;
+  box.drawn = drawn;
+  attachPointer(box, drawn.view, answer.view, zone);
 }
 
 async function showWorld(world, view, now, mine) {
@@ -227,9 +188,8 @@ async function showWorld(world, view, now, mine) {
     if (mine !== round) return;
     box.querySelector(".statement").replaceChildren(element("span", { class: "problem" }, `This can't be shown: ${error.message}`));
     const plot = box.querySelector(".plot");
-    if (plot.drawn) plot.drawn.finalize();
+    erase(plot.querySelector(".chart"));
     plot.drawn = null;
-    plot.querySelector(".chart").replaceChildren();
     box.querySelector(".compare").replaceChildren();
   } finally {
     box.classList.remove("waiting");
@@ -310,14 +270,7 @@ async function start() {
   setInterval(() => {
     if (document.visibilityState === "visible" && chosen().window !== "custom") show();
   }, REFRESH_MS);
-  document.getElementById("copy").addEventListener("click", async (event) => {
-    try {
-      await navigator.clipboard.writeText(location.href);
-      event.target.textContent = "Copied";
-    } catch {
-      event.target.textContent = "Copy it from the address bar";
-    }
-  });
+  copyLinks(document.getElementById("copy"));
   await show();
 }
 

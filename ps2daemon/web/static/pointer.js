@@ -1,29 +1,8 @@
 // What the pointer or finger shows over a chart: the people at that moment, why there are none known, alerts and locks.
 
+import { dayClock, element, empireName, spanText } from "./shared.js";
+
 const NEAR_PIXELS = 4;
-
-export function element(name, attributes, ...children) {
-  const made = document.createElement(name);
-  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
-  made.append(...children);
-  return made;
-}
-
-// The page is in English and its axis has the 24 h clock, whatever the browser is set to.
-export function clock(zone, shown) {
-  return new Intl.DateTimeFormat("en-GB", { hourCycle: "h23", timeZone: zone, ...shown });
-}
-
-export function dayClock(zone) {
-  return clock(zone, { weekday: "short", day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" });
-}
-
-// From when to when a gap was; its two ends may be of one minute.
-export function spanText(gap, when) {
-  const [start, end] = [new Date(gap.start), new Date(gap.end)];
-  if (when.format(start) !== when.format(end)) return when.formatRange(start, end);
-  return `${when.format(start)}, for less than a minute`;
-}
 
 export function attachPointer(box, vegaView, view, zone) {
   for (const old of box.querySelectorAll(".needle, .tip")) old.remove();
@@ -76,20 +55,16 @@ function content(view, at, near, when) {
   } else parts.push(values(view, bucket));
   for (const alert of view.alerts) {
     if (alert.start - near <= at && at <= alert.end + near) {
-      const end = alert.running ? ", still running" : alert.canceled ? ", called off" : alert.winner ? `, won by ${empire(alert.winner)}` : "";
+      const end = alert.running ? ", still running" : alert.canceled ? ", called off" : alert.winner ? `, won by ${empireName(alert.winner)}` : "";
       parts.push(element("p", {}, `Alert: ${alert.name}${alert.zone ? ` (${alert.zone})` : ""}${end}`));
     }
   }
   for (const lock of view.locks) {
     if (Math.abs(lock.at - at) <= near) {
-      parts.push(element("p", {}, `${lock.zone} locked${lock.winner ? ` by ${empire(lock.winner)}` : ""}, ${when.format(new Date(lock.at))}`));
+      parts.push(element("p", {}, `${lock.zone} locked${lock.winner ? ` by ${empireName(lock.winner)}` : ""}, ${when.format(new Date(lock.at))}`));
     }
   }
   return parts;
-}
-
-function empire(id) {
-  return { 1: "VS", 2: "NC", 3: "TR", 4: "NSO" }[id] || "nobody";
 }
 
 function values(view, bucket) {

@@ -1,0 +1,99 @@
+// What the views share. Names come from outside and only ever become text, never markup.
+
+export const dark = matchMedia("(prefers-color-scheme: dark)");
+export const ownZone = Intl.DateTimeFormat().resolvedOptions().timeZone || "UTC";
+
+export function element(name, attributes, ...children) {
+  const made = document.createElement(name);
+  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+  made.append(...children);
+  return made;
+}
+
+// The page is in English and its axis has the 24 h clock, whatever the browser is set to.
+export function clock(zone, shown) {
+  return new Intl.DateTimeFormat("en-GB", { hourCycle: "h23", timeZone: zone, ...shown });
+}
+
+export function dayClock(zone) {
+  return clock(zone, { weekday: "short", day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" });
+}
+
+// From when to when a gap was; its two ends may be of one minute.
+export function spanText(gap, when) {
+  const [start, end] = [new Date(gap.start), new Date(gap.end)];
+  if (when.format(start) !== when.format(end)) return when.formatRange(start, end);
+  return `${when.format(start)}, for less than a minute`;
+}
+
+export async function ask(path, params) {
+  const answer = await fetch(`/api/v1/${path}${params ? `?${params}` : ""}`);
+  let body;
+  try {
+    body = await answer.json();
+  } catch {
+    throw new Error(`the server answered ${answer.status}`);
+  }
+  if (!answer.ok) throw new Error(body.error || `the server answered ${answer.status}`);
+  return body;
+}
+
+const library = new Promise((resolve) => {
+  const script = document.createElement("script");
+  script.src = "/static/vega.js";
+  script.onload = () => resolve(window.vegaEmbed || null);
+  script.onerror = () => resolve(null);
+  document.head.append(script);
+});
+
+export function empireName(id) {
+  return { 1: "VS", 2: "NC", 3: "TR", 4: "NSO" }[id] || "nobody";
+}
+
+// The colours of up and down would be those of empires; an arrow and a sign say it without.
+export function signed(value, digits) {
+  const size = Math.abs(value).toFixed(digits);
+  if (Number(size) === 0) return `±${size}`;
+  return value < 0 ? `▼ −${size}` : `▲ +${size}`;
+}
+
+// The choice of a clock: the one that is wanted, the browser's own, and UTC.
+export function showZones(select, wanted) {
+  const zone = wanted || ownZone;
+  select.replaceChildren(...[...new Set([zone, ownZone, "UTC"])].map((name) => element("option", { value: name }, name)));
+  select.value = zone;
+}
+
+const drawings = new WeakMap();
+
+export function erase(place) {
+  if (drawings.has(place)) drawings.get(place).finalize();
+  drawings.delete(place);
+  place.replaceChildren();
+}
+
+// Draws a spec, and returns what came of it; null, with a word about it, where the server has no charts.
+export async function draw(place, spec, label) {
+  const embed = await library;
+  if (!embed) {
+    place.replaceChildren(element("p", { class: "problem" },
+      "Charts need the charts extra on the server: pip install 'ps2daemon[charts]'. The numbers are all in the JSON API."));
+    return null;
+  }
+  if (drawings.has(place)) drawings.get(place).finalize();
+  const drawn = await embed(place, spec, { ast: true, actions: false, renderer: "svg", tooltip: false, defaultStyle: false });
+  drawings.set(place, drawn);
+  place.setAttribute("aria-label", label);
+  return drawn;
+}
+
+export function copyLinks(button) {
+  button.addEventListener("click", async () => {
+    try {
+      await navigator.clipboard.writeText(location.href);
+      button.textContent = "Copied";
+    } catch {
+      button.textContent = "Copy it from the address bar";
+    }
+  });
+}
