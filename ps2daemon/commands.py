@@ -15,6 +15,7 @@ COMMANDS = {
     "queue": ("ps2daemon.cli.queue:queue", "Look into the queue, fill it, empty it."),
     "store": ("ps2daemon.cli.store:store", "Make the store, look at it, copy it, drop old months."),
     "population": ("ps2daemon.cli.population:population", "Say who was online, as table, file or picture."),
+    "overlay": ("ps2daemon.cli.population:overlay", "Say what changed against earlier days or weeks."),
     "trend": ("ps2daemon.cli.trend:trend", "Say whether it rises or falls, week by week."),
     "alerts": ("ps2daemon.cli.alerts:alerts", "List alerts, with the people around each."),
     "coverage": ("ps2daemon.cli.coverage:coverage", "Say what was recorded, and why the rest was not."),

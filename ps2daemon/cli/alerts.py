@@ -36,8 +36,6 @@ from ps2daemon.model import tables
 from ps2daemon.model.records import Ms
 
 DEFAULT_START: Final = "-24h"
-GAP: Final = "·"
-"""In a line of people, where it was not recorded."""
 
 
 @click.command(
@@ -112,7 +110,7 @@ def _print(file: IO[bytes], views: Sequence[AlertView], zone: tzinfo) -> None:
                     "" if people is None else f"{people:,}"
                     for people in (view.at_start, view.at_end, view.later)
                 ),
-                _line(view),
+                sparkline(view.around),
             )
         console.print(table)
 
@@ -126,11 +124,3 @@ def _winner(view: AlertView) -> str:
     faction = tables.factions().get(alert.winner or 0)
     name = "nobody" if not alert.winner or faction is None else faction.tag
     return f"{name}, with lock" if alert.lock_id is not None else name
-
-
-def _line(view: AlertView) -> str:
-    known = [people for people in view.around if people is not None]
-    if not known:
-        return ""
-    low, high = min(known), max(known)
-    return "".join(GAP if people is None else sparkline([people], low, high) for people in view.around)

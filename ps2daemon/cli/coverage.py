@@ -105,7 +105,7 @@ def _print(console: Console, world_id: int, spans: Sequence[Span], start: Ms, en
         f"[bold]{tables.world_name(world_id)} ({world_id})[/bold]: "
         f"{100 * covered_share(covered, start, end):.2f} % of this window is recorded"
     )
-    line = "".join(sparkline([share], 0.0, 1.0) if share else "·" for share in shares)
+    line = sparkline([share or None for share in shares], 0.0, 1.0)
     console.print(f"  {clock_text(start, zone)} {line} {clock_text(end, zone)}")
     gaps = unrecorded(spans, start, end)
     if gaps:

@@ -1,11 +1,11 @@
-"""`ps2daemon population`: who was online, as a table, a file or a picture."""
+"""`ps2daemon population` and `overlay`: who was online, as a table, a file or a picture; by itself, or against earlier."""
 
 from __future__ import annotations
 
 import sys
 from datetime import tzinfo
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import click
 import msgspec
@@ -13,7 +13,8 @@ import trio
 
 from ps2daemon.analysis import asking
 from ps2daemon.analysis.documents import overlay_answer, population_answer
-from ps2daemon.analysis.overlay import Overlay, Period, overlay
+from ps2daemon.analysis.overlay import Overlay, Period
+from ps2daemon.analysis.overlay import overlay as ask_overlay
 from ps2daemon.analysis.population import Population, PopulationQuery, spans_by_world
 from ps2daemon.analysis.population import population as ask_population
 from ps2daemon.analysis.view import View, world_view
@@ -66,6 +67,43 @@ class Request(msgspec.Struct, frozen=True):
         )
 
 
+class Asked(NamedTuple):
+    """What was asked, as a person wrote it."""
+
+    worlds: tuple[str, ...]
+    empires: tuple[str, ...]
+    start: str
+    end: str
+    step: str
+    zone: str
+    by: Period | None
+    back: int
+
+    def read(self, now: Ms, buckets: int) -> Request:
+        """The same, read.
+
+        Raises:
+            UsageError: it can't be.
+        """
+        zone = asking.parse_zone(self.zone)
+        window = asking.parse_window(self.start, self.end, self.step, now=now, zone=zone, buckets=buckets)
+        check_order(window.start, window.end)
+        worlds, empires = asking.parse_worlds(self.worlds), asking.parse_empires(self.empires)
+        return Request(worlds, empires, window, zone, self.by, self.back, now)
+
+
+step_option = click.option(
+    "--step",
+    default="auto",
+    show_default=True,
+    metavar="SPAN",
+    help="From instant to instant, such as 5m or 1h.",
+)
+back_option = click.option(
+    "--back", type=int, default=1, show_default=True, metavar="N", help="How many days or weeks back."
+)
+
+
 @click.command(
     epilog=epilog(
         "ps2daemon population --world 10",
@@ -76,13 +114,7 @@ class Request(msgspec.Struct, frozen=True):
 @world_option
 @empire_option
 @window_options(asking.DEFAULT_START, "now")
-@click.option(
-    "--step",
-    default="auto",
-    show_default=True,
-    metavar="SPAN",
-    help="From instant to instant, such as 5m or 1h.",
-)
+@step_option
 @zone_option
 @click.option(
     "--overlay",
@@ -90,9 +122,7 @@ class Request(msgspec.Struct, frozen=True):
     type=click.Choice(["day", "week"]),
     help="Lay the days or weeks before over the window, by the clock on the wall of --tz.",
 )
-@click.option(
-    "--back", type=int, default=1, show_default=True, metavar="N", help="How many days or weeks back."
-)
+@back_option
 @format_options(FORMATS)
 @out_option
 @click.pass_context
@@ -113,17 +143,57 @@ def population(
 
     An instant that was not recorded has no number; it is never zero. Pictures (png, svg, pdf) need the `charts` extra.
     """
+    _respond(ctx, Asked(worlds, empires, start, end, step, zone, by, back), kind, out)
+
+
+@click.command(
+    epilog=epilog(
+        "ps2daemon overlay --world 10",
+        "ps2daemon overlay --world 10 --from -7d --by week --back 4 --tz Europe/Berlin --out weeks.png",
+        "ps2daemon overlay --world 10 --from 2026-03-01 --to 2026-03-08 --by week --json",
+    )
+)
+@world_option
+@empire_option
+@window_options(asking.DEFAULT_START, "now")
+@step_option
+@zone_option
+@click.option(
+    "--by",
+    type=click.Choice(["day", "week"]),
+    default="day",
+    show_default=True,
+    help="What to lay over the window, by the clock on the wall of --tz.",
+)
+@back_option
+@format_options(FORMATS)
+@out_option
+@click.pass_context
+def overlay(
+    ctx: click.Context,
+    worlds: tuple[str, ...],
+    empires: tuple[str, ...],
+    start: str,
+    end: str,
+    step: str,
+    zone: str,
+    by: Period,
+    back: int,
+    kind: str,
+    out: Path | None,
+) -> None:
+    """Lay the days or weeks before over a window: what changed, and by how much.
+
+    The same as `population --overlay`. Only instants that were recorded in both are compared.
+    """
+    _respond(ctx, Asked(worlds, empires, start, end, step, zone, by, back), kind, out)
+
+
+def _respond(ctx: click.Context, asked: Asked, kind: str, out: Path | None) -> None:
     if kind in PICTURES and out is None and sys.stdout.isatty():
         raise UsageError(f"a terminal can't show {kind}: give --out FILE")
     now = SystemClock().now()
-    place = asking.parse_zone(zone)
-    window = asking.parse_window(
-        start, end, step, now=now, zone=place, buckets=TABLE_ROWS if kind == "table" else asking.GOOD_BUCKETS
-    )
-    check_order(window.start, window.end)
-    request = Request(
-        asking.parse_worlds(worlds), asking.parse_empires(empires), window, place, by, back, now
-    )
+    request = asked.read(now, TABLE_ROWS if kind == "table" else asking.GOOD_BUCKETS)
     settings = settings_of(ctx)
     if kind in PICTURES:
         from ps2daemon.web.bundle import require_charts
@@ -141,7 +211,7 @@ def population(
         elif kind == "csv":
             write_csv(file, answer)
         else:
-            print_population(file, answer, spans, place, now)
+            print_population(file, answer, spans, request.zone, now)
 
 
 async def _answer(
@@ -154,7 +224,7 @@ async def _answer(
         if request.by is None:
             answer = await ask_population(reader, query)
         else:
-            answer = await overlay(reader, query, request.by, request.back, request.zone)
+            answer = await ask_overlay(reader, query, request.by, request.back, request.zone)
         return answer, spans_by_world(await reader.spans(query.worlds), query.worlds)
 
 

@@ -23,9 +23,14 @@ from ps2daemon.model.coverage import Span
 from ps2daemon.model.records import DAY, HOUR, MINUTE, SECOND, Ms
 from ps2daemon.model.times import from_ms, iso
 
+LINE: Final = 60
+"""Instants that a line of bars has room for."""
+LABEL: Final = 15
 PLAIN_WIDTH: Final = 160
 """Columns where stdout is no terminal."""
 _BARS: Final = "▁▂▃▄▅▆▇█"
+NOTHING: Final = "·"
+"""In a line of bars, where there is no number."""
 COLOURS: Final = {1: "magenta", 2: "bright_blue", 3: "red", 4: "bright_black", 0: "yellow"}
 
 
@@ -91,11 +96,21 @@ def console_on(file: IO[bytes]) -> Iterator[Console]:
     text.detach()
 
 
-def sparkline(values: Sequence[float], low: float, high: float) -> str:
-    """One character a value, the higher the fuller between `low` and `high`."""
+def sparkline(values: Sequence[float | None], low: float | None = None, high: float | None = None) -> str:
+    """One character a value, the higher the fuller; a dot where there is none.
+
+    Args:
+        low, high: what is empty and what is full; otherwise the lowest and the highest value.
+    """
+    known = [value for value in values if value is not None]
+    bottom = min(known, default=0.0) if low is None else low
+    top = max(known, default=0.0) if high is None else high
     steps = len(_BARS) - 1
-    scale = steps / (high - low) if high > low else 0.0
-    return "".join(_BARS[round(min(max(value - low, 0.0) * scale, steps))] for value in values)
+    scale = steps / (top - bottom) if top > bottom else 0.0
+    return "".join(
+        NOTHING if value is None else _BARS[round(min(max(value - bottom, 0.0) * scale, steps))]
+        for value in values
+    )
 
 
 def print_population(
@@ -121,9 +136,30 @@ def print_population(
                 )
                 continue
             console.print(_world_table(current, world_id, spans[world_id], zone, now))
+            for label, line in _lines(answer, world_id):
+                console.print(f"  {label:<{LABEL}}  {line}")
             if isinstance(answer, Overlay):
+                console.print()
                 console.print(_comparison_table(answer, world_id))
             console.print()
+
+
+def _lines(answer: Population | Overlay, world_id: int) -> Iterator[tuple[str, str]]:
+    """The window as one line of bars, and each period before it as one of the same height; where they fit on a terminal."""
+    current = answer if isinstance(answer, Population) else answer.current
+    if len(current.times) > LINE:
+        return
+    windows = [("together", total([each for each in current.series if each.world_id == world_id]))]
+    if isinstance(answer, Overlay):
+        for earlier in answer.earlier:
+            name = f"{earlier.back} {answer.by}{'s' if earlier.back > 1 else ''} earlier"
+            windows.append((name, total([each for each in earlier.series if each.world_id == world_id])))
+    top = max((people for _, window in windows for people in window if people is not None), default=0)
+    for name, window in windows:
+        yield (
+            name,
+            f"{sparkline(window, 0, top)}  at most {max((p for p in window if p is not None), default=0):,}",
+        )
 
 
 def _world_table(answer: Population, world_id: int, spans: Sequence[Span], zone: tzinfo, now: Ms) -> Table:

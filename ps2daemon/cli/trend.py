@@ -7,7 +7,7 @@ import io
 from collections.abc import Sequence
 from datetime import tzinfo
 from pathlib import Path
-from typing import IO, Final
+from typing import IO
 
 import click
 import msgspec
@@ -35,9 +35,6 @@ from ps2daemon.clock import SystemClock
 from ps2daemon.config import Settings
 from ps2daemon.model import tables
 from ps2daemon.model.times import from_ms
-
-MISSING: Final = "·"
-"""In a line of weeks, one that was not recorded."""
 
 
 @click.command(
@@ -143,7 +140,7 @@ def _print(console: Console, of_world: Sequence[Trend], zone: tzinfo) -> None:
             faction_label(each.faction_id),
             *(_mean(week) for week in (each.weeks[0], each.weeks[-1])),
             f"{max((week.peak for week in each.weeks if week.peak is not None), default=0):,}",
-            _line(each),
+            sparkline([week.mean for week in each.weeks]),
             "" if each.per_week is None else f"{each.per_week:+.1f}",
             "" if each.low is None or each.high is None else f"{each.low:+.1f} to {each.high:+.1f}",
             each.verdict,
@@ -155,13 +152,3 @@ def _print(console: Console, of_world: Sequence[Trend], zone: tzinfo) -> None:
 
 def _mean(week: Week) -> str:
     return "—" if week.mean is None else f"{week.mean:,.1f}"
-
-
-def _line(of_series: Trend) -> str:
-    known = [week.mean for week in of_series.weeks if week.mean is not None]
-    if not known:
-        return MISSING * len(of_series.weeks)
-    low, high = min(known), max(known)
-    return "".join(
-        MISSING if week.mean is None else sparkline([week.mean], low, high) for week in of_series.weeks
-    )

@@ -156,6 +156,24 @@ def test_a_table_of_an_overlay_compares(config: Path) -> None:
     assert "1 day earlier" in result.stdout
 
 
+def test_overlay_is_a_command_of_its_own(config: Path) -> None:
+    asked = ("--world", "10", *WINDOW, "--back", "2")
+    ours = call(config, "overlay", *asked, "--json")
+    assert ours.exit_code == 0
+    assert ours.stdout == call(config, "population", *asked, "--overlay", "day", "--json").stdout
+
+
+def test_under_a_table_each_window_is_a_line_of_bars(config: Path) -> None:
+    result = call(config, "overlay", "--world", "10", *WINDOW, "--step", "1h")
+    (now,) = (line for line in result.stdout.splitlines() if line.startswith("  together "))
+    (then,) = (line for line in result.stdout.splitlines() if line.startswith("  1 day earlier "))
+    bars = now.split()[1]
+    assert len(bars) == 8
+    assert bars[5] == "·", "where it was not recorded"
+    assert set(bars) - {"·"} <= set("▁▂▃▄▅▆▇█")
+    assert "█" in now + then, "both have one scale"
+
+
 @pytest.mark.skipif(not charts_installed(), reason="the charts extra is not installed")
 @pytest.mark.parametrize(("kind", "magic"), [("png", b"\x89PNG"), ("svg", b"<svg"), ("pdf", b"%PDF")])
 def test_pictures(config: Path, tmp_path: Path, kind: str, magic: bytes) -> None:
