@@ -27,11 +27,14 @@ from ps2daemon.analysis.documents import (
     overlay_answer,
     population_answer,
     rounded,
+    trend_answer,
 )
 from ps2daemon.analysis.leaving import BYS, EFFECT_START, Answer, By, EffectQuery, effect, gather
 from ps2daemon.analysis.matching import KINDS
 from ps2daemon.analysis.overlay import MAX_BACK, Period, overlay
 from ps2daemon.analysis.population import PopulationQuery, population, spans_by_world
+from ps2daemon.analysis.rhythm import rhythm
+from ps2daemon.analysis.trend import MAX_WEEKS, WEEKS, TrendQuery, trends
 from ps2daemon.analysis.view import Lines, View, faction_label, latest, world_view
 from ps2daemon.errors import UsageError
 from ps2daemon.model import tables
@@ -41,6 +44,7 @@ from ps2daemon.model.times import iso
 from ps2daemon.store.base import StoreReader
 from ps2daemon.web.charts import ThemeName, chart, ends_at, period_label
 from ps2daemon.web.effect_charts import curve_chart, difference_chart
+from ps2daemon.web.trend_charts import calendar_chart, change_chart, hours_chart, weeks_chart
 
 _WINDOW: Final = ("world", "from", "to", "step", "tz")
 _EFFECT: Final = ("world", "from", "to", "tz", "by")
@@ -96,14 +100,18 @@ class Asked:
             raise UsageError(f"{name} can't be {value[:40]!r}; it takes {', '.join(choices)}")
         return value
 
-    def back(self) -> int:
-        text = self._params.get("back", "1")
+    def end(self) -> Ms:
+        return asking.parse_time(self._params.get("to", "now"), now=self.now, zone=self.zone)
+
+    def number(self, name: str, default: int, most: int) -> int:
+        text = self._params.get(name, str(default))
         digits = text.isascii() and text.isdecimal() and len(text) <= 4
-        if not digits or not 1 <= int(text) <= MAX_BACK:
-            raise UsageError(
-                f"back can't be {text[:40]!r}; it takes a whole number of days or weeks, 1 to {MAX_BACK}"
-            )
+        if not digits or not 1 <= int(text) <= most:
+            raise UsageError(f"{name} can't be {text[:40]!r}; it takes a whole number, 1 to {most}")
         return int(text)
+
+    def back(self) -> int:
+        return self.number("back", 1, MAX_BACK)
 
 
 async def worlds(store: StoreReader, params: QueryParams, now: Ms) -> Document:
@@ -221,6 +229,40 @@ async def _effect(store: StoreReader, asked: Asked) -> Answer:
     )
     facts = await gather(store, query)
     return await trio.to_thread.run_sync(effect, query, facts)
+
+
+async def trends_of(store: StoreReader, params: QueryParams, now: Ms) -> Document:
+    """The same as `ps2daemon trend --json`."""
+    asked = Asked(params, ("world", "empire", "to", "tz", "weeks"), await store.worlds(), now)
+    return trend_answer(await trends(store, _trend_query(asked)))
+
+
+async def trend_charts_of(store: StoreReader, params: QueryParams, now: Ms) -> Document:
+    """Of one world: its trends with a chart of the weeks, a calendar, and the week hour by hour, also against as many weeks before."""
+    asked = Asked(params, ("world", "to", "tz", "weeks", "theme"), await store.worlds(), now)
+    if len(asked.worlds) != 1:
+        raise UsageError("these charts show one world: give world=…")
+    theme = cast(ThemeName, asked.one_of("theme", ("light", "dark"), "light"))
+    query = _trend_query(asked)
+    found = await trends(store, query)
+    glance = await rhythm(store, asked.worlds[0], query.end, query.weeks, query.zone)
+    return {
+        **trend_answer(found),
+        "weeks": weeks_chart(found, query.zone, theme=theme, width="container"),
+        "calendar": calendar_chart(glance, theme=theme, width="container"),
+        "hours": hours_chart(glance, theme=theme, width="container"),
+        "change": change_chart(glance, theme=theme, width="container"),
+    }
+
+
+def _trend_query(asked: Asked) -> TrendQuery:
+    return TrendQuery(
+        end=asked.end(),
+        weeks=asked.number("weeks", WEEKS, MAX_WEEKS),
+        worlds=asked.worlds,
+        zone=asked.zone,
+        factions=asked.factions,
+    )
 
 
 async def coverage(store: StoreReader, params: QueryParams, now: Ms) -> Document:

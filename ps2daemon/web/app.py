@@ -49,6 +49,8 @@ HEADERS: Final = {
 FILES: Final = {
     "/": ("index.html", "text/html"),
     "/events": ("events.html", "text/html"),
+    "/trends": ("trends.html", "text/html"),
+    "/static/trends.js": ("trends.js", "text/javascript"),
     "/static/page.js": ("page.js", "text/javascript"),
     "/static/events.js": ("events.js", "text/javascript"),
     "/static/shared.js": ("shared.js", "text/javascript"),
@@ -68,6 +70,8 @@ ANSWERS: Final[dict[str, Answer]] = {
     "locks": api.locks,
     "coverage": api.coverage,
     "effect": api.effect_of,
+    "trends": api.trends_of,
+    "trends/charts": api.trend_charts_of,
     "effect/charts": api.effect_charts_of,
     "chart": api.chart_of,
 }

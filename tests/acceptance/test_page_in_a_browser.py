@@ -240,3 +240,29 @@ async def test_the_events_fit_a_phone(page: Page) -> None:
     await page.tab.open(f"{page.origin}/events")
     await page.tab.until("document.body.dataset.shown")
     assert await page.tab.value("document.documentElement.scrollWidth <= innerWidth")
+
+
+# Trends
+
+
+async def test_the_trends_show_weeks_days_and_hours(page: Page) -> None:
+    tab = page.tab
+    await tab.open(f"{page.origin}/trends?world=10&weeks=8&tz=Europe/Berlin")
+    await tab.until("document.body.dataset.shown")
+    said = await tab.value("document.querySelector('#world-10 .sentence').innerText")
+    assert said.startswith("There are too few weeks for a trend; 2")
+    cells = "document.querySelectorAll('#world-10 .{} g.mark-rect.role-mark path').length"
+    assert await tab.value(cells.format("calendar")) == 14, "days of which something is recorded"
+    assert await tab.value(cells.format("hours")) == 7 * 24
+    assert await tab.value(cells.format("change")) == 0, "nothing was recorded before"
+    assert await tab.value("location.search") == "?world=10&weeks=8&tz=Europe%2FBerlin"
+    assert await tab.value("window.violations") == []
+    assert tab.complaints == []
+    assert all(url.startswith((page.origin, "data:")) for url in tab.requested), tab.requested
+
+
+async def test_the_trends_fit_a_phone(page: Page) -> None:
+    await page.tab.size(390, 844)
+    await page.tab.open(f"{page.origin}/trends")
+    await page.tab.until("document.body.dataset.shown")
+    assert await page.tab.value("document.documentElement.scrollWidth <= innerWidth")

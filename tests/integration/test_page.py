@@ -137,10 +137,10 @@ async def test_a_chart_with_what_lies_behind_it(client: httpx.AsyncClient) -> No
         ("population?form=-1h", "'form' is no parameter here; it takes world, from, to, step, tz, empire"),
         ("population?from=-1h&from=-2h", "from is given more than once"),
         ("overlay?by=year", "by can't be 'year'; it takes day, week"),
-        ("overlay?back=0", "back can't be '0'; it takes a whole number of days or weeks, 1 to 52"),
-        ("overlay?back=53", "back can't be '53'; it takes a whole number of days or weeks, 1 to 52"),
+        ("overlay?back=0", "back can't be '0'; it takes a whole number, 1 to 52"),
+        ("overlay?back=53", "back can't be '53'; it takes a whole number, 1 to 52"),
         ("overlay?back=-1", "back can't be '-1'"),
-        ("overlay?back=%F0%9D%9F%99", "it takes a whole number of days or weeks, 1 to 52"),
+        ("overlay?back=%F0%9D%9F%99", "it takes a whole number, 1 to 52"),
         ("chart", "a chart shows one world"),
         ("chart?world=10&theme=pink", "theme can't be 'pink'; it takes light, dark"),
         ("alerts?from=now&to=-1h", "the window is reversed"),
@@ -255,3 +255,30 @@ def test_windows_of_the_page_have_round_steps() -> None:
     from ps2daemon.analysis.asking import good_step
 
     assert [good_step(days * DAY) // MINUTE for days in (1, 7, 14, 28)] == [2, 15, 30, 60]
+
+
+async def test_trends_are_those_of_the_command_line(client: httpx.AsyncClient) -> None:
+    body = (await client.get("/api/v1/trends", params={"world": "10", "weeks": "2"})).json()
+    assert [each["faction_id"] for each in body["trends"]] == [1, 2, 3, 4, None]
+    assert {each["verdict"] for each in body["trends"]} == {"too few weeks"}
+    assert [week["to"] for week in body["trends"][0]["weeks"]] == [
+        "2026-03-08T00:00:00Z",
+        "2026-03-15T00:00:00Z",
+    ]
+    for path, message in (
+        ("trends?weeks=105", "weeks can't be '105'; it takes a whole number, 1 to 104"),
+        ("trends/charts", "these charts show one world: give world=…"),
+        ("trends/charts?world=10&weeks=60", "60 weeks are not possible: choose 1 to 52"),
+    ):
+        answer = await client.get(f"/api/v1/{path}")
+        assert (answer.status_code, answer.json()) == (400, {"error": message})
+
+
+@pytest.mark.skipif(not charts_installed(), reason="the charts extra is not installed")
+async def test_the_charts_of_trends_can_be_drawn(client: httpx.AsyncClient) -> None:
+    import vl_convert
+
+    body = (await client.get("/api/v1/trends/charts", params={"world": "10", "weeks": "2"})).json()
+    for name in ("weeks", "calendar", "hours", "change"):
+        spec = {**body[name], "width": 400, "autosize": "pad"}
+        assert "<svg" in vl_convert.vegalite_to_svg(spec)

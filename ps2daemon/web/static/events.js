@@ -1,7 +1,7 @@
 // What alerts and locks do: what is chosen is in the address; a card for each kind of event, and below them the latest alerts.
 // Names come from outside and only ever become text, never markup.
 
-import { ask, copyLinks, dark, dayClock, draw, element, empireName, signed, showZones } from "./shared.js";
+import { ask, copyLinks, dark, dayClock, draw, element, empireName, plusMinus, signed, showZones } from "./shared.js";
 
 const WINDOWS = ["14d", "28d", "91d", "365d"];
 const LISTED = "-3d"; // how far back alerts are listed
@@ -48,8 +48,8 @@ function percent(share) {
   return `${(100 * share).toFixed(1)} %`;
 }
 
-function points(value) {
-  return `${value < 0 ? "−" : "+"}${Math.abs(100 * value).toFixed(1)}`;
+function points(difference) {
+  return plusMinus(100 * difference, 1);
 }
 
 // ---- kinds of events ----

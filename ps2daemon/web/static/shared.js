@@ -57,6 +57,10 @@ export function signed(value, digits) {
   return value < 0 ? `▼ −${size}` : `▲ +${size}`;
 }
 
+export function plusMinus(value, digits) {
+  return `${value < 0 ? "−" : "+"}${Math.abs(value).toFixed(digits)}`;
+}
+
 // The choice of a clock: the one that is wanted, the browser's own, and UTC.
 export function showZones(select, wanted) {
   const zone = wanted || ownZone;

@@ -1,0 +1,148 @@
+// Rising or falling: what is chosen is in the address, each world is a card, and a card is one answer of the API.
+// Names come from outside and only ever become text, never markup.
+
+import { ask, copyLinks, dark, draw, element, erase, plusMinus, showZones, signed } from "./shared.js";
+
+const SPANS = ["4", "8", "26", "52"];
+const CHARTS = [
+  ["weeks", "Week by week"],
+  ["calendar", "Day by day"],
+  ["hours", "The week hour by hour"],
+  ["change", "Against as many weeks before"],
+];
+const NAMES = { 1: "VS", 2: "NC", 3: "TR", 4: "NSO", 0: "unknown", null: "all" };
+
+const form = document.getElementById("controls");
+const cards = document.getElementById("cards");
+const statusLine = document.getElementById("status");
+
+let worlds = [];
+let round = 0; // answers of an earlier round than the latest are thrown away
+
+function chosen() {
+  const data = new FormData(form);
+  return { worlds: data.getAll("world"), weeks: data.get("weeks"), tz: data.get("tz") };
+}
+
+function restore() {
+  const wanted = new URLSearchParams(location.search);
+  const known = worlds.map((world) => String(world.world_id));
+  const some = wanted.getAll("world").filter((id) => known.includes(id));
+  for (const input of form.querySelectorAll("input[name=world]")) input.checked = (some.length ? some : known.slice(0, 4)).includes(input.value);
+  const weeks = SPANS.includes(wanted.get("weeks")) ? wanted.get("weeks") : "8";
+  for (const input of form.querySelectorAll("input[name=weeks]")) input.checked = input.value === weeks;
+  showZones(form.elements.tz, wanted.get("tz"));
+}
+
+function address(view) {
+  const params = new URLSearchParams(view.worlds.map((world) => ["world", world]));
+  params.set("weeks", view.weeks);
+  params.set("tz", view.tz);
+  return params;
+}
+
+function sentence(trends) {
+  const all = trends[trends.length - 1];
+  const share = all.weeks.reduce((sum, week) => sum + week.share, 0) / all.weeks.length;
+  const recorded = `${(100 * share).toFixed(1)} % of it is recorded`;
+  if (all.per_week === null) return `There are too few weeks for a trend; ${recorded}.`;
+  const range = `${plusMinus(all.low, 1)} to ${plusMinus(all.high, 1)}`;
+  if (all.verdict === "no trend found") return `No trend found: ${plusMinus(all.per_week, 1)} people a week (${range}); ${recorded}.`;
+  return `${all.verdict === "rising" ? "Rising" : "Falling"} by ${Math.abs(all.per_week).toFixed(1)} people a week (${range}); ${recorded}.`;
+}
+
+function table(trends) {
+  const heads = ["empire", "first week", "last week", "peak", "a week", "95 %", ""];
+  const shown = (value) => (value === null ? "–" : value.toFixed(1));
+  return element("table", { class: "numbers" },
+    element("thead", {}, element("tr", {}, ...heads.map((head) => element("th", {}, head)))),
+    element("tbody", {}, ...trends.map((each) => {
+      const peaks = each.weeks.map((week) => week.peak).filter((peak) => peak !== null);
+      return element("tr", { class: each.verdict === "rising" || each.verdict === "falling" ? "sure" : "" },
+        element("td", {}, element("span", { class: `empire f${each.faction_id === null ? "all" : each.faction_id}` }, NAMES[each.faction_id])),
+        element("td", {}, shown(each.weeks[0].mean)),
+        element("td", {}, shown(each.weeks[each.weeks.length - 1].mean)),
+        element("td", {}, peaks.length ? Math.max(...peaks).toLocaleString() : "–"),
+        element("td", {}, each.per_week === null ? "" : signed(each.per_week, 1)),
+        element("td", {}, each.low === null ? "" : `${plusMinus(each.low, 1)} to ${plusMinus(each.high, 1)}`),
+        element("td", { class: "words" }, each.verdict));
+    })));
+}
+
+function card(world) {
+  const id = `world-${world.world_id}`;
+  let box = document.getElementById(id);
+  if (!box) {
+    box = element("section", { class: "card", id },
+      element("header", {}, element("h2", {}, world.name)),
+      element("p", { class: "sentence" }),
+      element("div", { class: "compare" }),
+      element("div", { class: "pair" }, ...CHARTS.map(([name, title]) =>
+        element("div", {}, element("h3", {}, title), element("div", { class: `chart ${name}`, role: "img" })))));
+    cards.append(box);
+  }
+  return box;
+}
+
+async function showWorld(world, view, mine) {
+  const box = card(world);
+  box.classList.add("waiting");
+  try {
+    const params = address({ ...view, worlds: [world.world_id] });
+    params.set("theme", dark.matches ? "dark" : "light");
+    const answer = await ask("trends/charts", params);
+    if (mine !== round) return;
+    box.querySelector(".sentence").textContent = sentence(answer.trends);
+    box.querySelector(".compare").replaceChildren(table(answer.trends));
+    for (const [name, title] of CHARTS) await draw(box.querySelector(`.${name}`), answer[name], `${world.name}: ${title}`);
+  } catch (error) {
+    if (mine !== round) return;
+    box.querySelector(".sentence").replaceChildren(element("span", { class: "problem" }, `This can't be shown: ${error.message}`));
+    box.querySelector(".compare").replaceChildren();
+    for (const place of box.querySelectorAll(".chart")) erase(place);
+  } finally {
+    box.classList.remove("waiting");
+  }
+}
+
+async function show() {
+  const mine = ++round;
+  const view = chosen();
+  history.replaceState(null, "", `?${address(view)}`);
+  document.getElementById("json").href = `/api/v1/trends?${address(view)}`;
+  const picked = worlds.filter((world) => view.worlds.includes(String(world.world_id)));
+  for (const box of [...cards.children]) if (!picked.some((world) => box.id === `world-${world.world_id}`)) box.remove();
+  for (const world of picked) cards.append(card(world)); // in the order of the list
+  if (!picked.length) {
+    statusLine.textContent = "Choose a world.";
+    return;
+  }
+  statusLine.textContent = "Counting the weeks…";
+  await Promise.all(picked.map((world) => showWorld(world, view, mine)));
+  if (mine !== round) return;
+  statusLine.textContent = `Days are those of ${view.tz}.`;
+  document.body.dataset.shown = String(mine);
+}
+
+async function start() {
+  try {
+    worlds = (await ask("worlds")).worlds;
+  } catch (error) {
+    statusLine.textContent = `The server can't be asked: ${error.message}`;
+    return;
+  }
+  if (!worlds.length) {
+    statusLine.textContent = "Nothing is recorded yet.";
+    return;
+  }
+  document.getElementById("worlds").replaceChildren(...worlds.map((world) =>
+    element("label", {}, element("input", { type: "checkbox", name: "world", value: world.world_id }), element("span", {}, world.name))));
+  restore();
+  form.addEventListener("change", show);
+  form.addEventListener("submit", (event) => event.preventDefault());
+  dark.addEventListener("change", show);
+  copyLinks(document.getElementById("copy"));
+  await show();
+}
+
+start();

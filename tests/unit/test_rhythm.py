@@ -1,0 +1,94 @@
+"""Days and hours of the week by the clock on the wall, against the weeks before."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from ps2daemon.analysis.rhythm import rhythm
+from ps2daemon.errors import UsageError
+from ps2daemon.model.coverage import Span
+from ps2daemon.model.records import HOUR, Ms
+from ps2daemon.model.times import to_ms
+from tests.memory_reader import MemoryReader, session
+
+BERLIN = ZoneInfo("Europe/Berlin")
+WORLD = 10
+
+
+def at(day: int, hour: int, month: int = 3) -> Ms:
+    return to_ms(datetime(2026, month, day, hour, tzinfo=BERLIN))
+
+
+END = at(1, 10, month=4)  # a Wednesday
+COVERED = Span(WORLD, at(1, 0), at(1, 9, month=4), "start")
+
+
+def reader(*stays: tuple[Ms, Ms], spans: tuple[Span, ...] = (COVERED,)) -> MemoryReader:
+    sessions = [
+        session(str(number), login, logout, world_id=WORLD, faction_id=number % 4)
+        for number, (login, logout) in enumerate(stays)
+    ]
+    return MemoryReader(sessions, spans)
+
+
+async def test_a_day_has_its_mean_peak_and_share() -> None:
+    people = reader((at(31, 6), at(31, 18)), (at(31, 12), at(31, 18)))
+    found = await rhythm(people, WORLD, END, 1, BERLIN)
+    assert [day.date for day in found.days] == [date(2026, 3, day) for day in range(25, 32)]
+    last = found.days[-1]
+    assert last.mean == pytest.approx((12 + 6) / 24)
+    assert (last.peak, last.share) == (2, 1.0)
+    assert found.days[0].mean == 0.0
+
+
+async def test_a_day_of_which_nothing_is_covered_has_no_numbers_and_half_a_day_those_of_its_half() -> None:
+    spans = (
+        Span(WORLD, at(1, 0), at(30, 0), "start"),
+        Span(WORLD, at(31, 12), at(1, 9, month=4), "connection"),
+    )
+    found = await rhythm(reader((at(31, 6), at(31, 18)), spans=spans), WORLD, END, 1, BERLIN)
+    *_, gone, half = found.days
+    assert (gone.mean, gone.peak, gone.share) == (None, None, 0.0)
+    assert (half.mean, half.peak, half.share) == (0.5, 1, 0.5)
+
+
+async def test_a_day_of_23_hours_is_one_day() -> None:
+    found = await rhythm(reader((at(29, 0), at(30, 0))), WORLD, END, 1, BERLIN)
+    sunday = found.days[4]
+    assert (sunday.date, sunday.mean, sunday.share) == (date(2026, 3, 29), 1.0, 1.0)
+    assert at(30, 0) - at(29, 0) == 23 * HOUR
+
+
+async def test_hours_are_those_of_the_week_and_beside_them_the_weeks_before() -> None:
+    monday = at(30, 20)
+    people = reader(
+        (monday, monday + HOUR),
+        (at(23, 20), at(23, 21)),
+        (at(23, 20), at(23, 21)),
+        (at(16, 20), at(16, 21)),
+        (at(9, 20), at(9, 21)),
+        (at(9, 20), at(9, 21)),
+        (at(9, 20), at(9, 21)),
+    )
+    found = await rhythm(people, WORLD, END, 2, BERLIN)
+    assert [(each.weekday, each.hour) for each in found.hours] == [
+        (weekday, hour) for weekday in range(7) for hour in range(24)
+    ]
+    eight = found.hours[20]
+    assert (eight.mean, eight.before) == (1.5, 2.0)
+    assert (found.hours[21].mean, found.hours[21].before) == (0.0, 0.0)
+
+
+async def test_what_was_not_recorded_before_is_unknown_and_not_zero() -> None:
+    spans = (Span(WORLD, at(25, 0), END, "start"),)
+    found = await rhythm(reader(spans=spans), WORLD, END, 1, BERLIN)
+    assert {each.before for each in found.hours} == {None}
+
+
+@pytest.mark.parametrize("weeks", [0, 53])
+async def test_a_number_of_weeks_out_of_bounds_is_refused(weeks: int) -> None:
+    with pytest.raises(UsageError, match=f"{weeks} weeks are not possible: choose 1 to 52"):
+        await rhythm(reader(), WORLD, END, weeks, BERLIN)
