@@ -251,7 +251,9 @@ async def trend_charts_of(store: StoreReader, params: QueryParams, now: Ms) -> D
         "weeks": weeks_chart(found, query.zone, theme=theme, width="container"),
         "calendar": calendar_chart(glance, theme=theme, width="container"),
         "hours": hours_chart(glance, theme=theme, width="container"),
-        "change": change_chart(glance, theme=theme, width="container"),
+        "change": change_chart(glance, theme=theme, width="container")
+        if any(hour.before is not None for hour in glance.hours)
+        else None,
     }
 
 

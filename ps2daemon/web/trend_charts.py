@@ -83,7 +83,7 @@ def weeks_chart(
 
 
 def calendar_chart(found: Rhythm, *, theme: ThemeName = "light", width: Width = 460) -> Spec:
-    """A cell a day, a column a week: the more people on average, the stronger; days of which nothing was recorded are empty with a mark."""
+    """A cell a day, a column a week: the more people on average, the stronger; days of which nothing was recorded have a dot."""
     colours = THEMES[theme]
     rows: list[dict[str, Any]] = [
         {
@@ -170,7 +170,7 @@ def _cells(
         },
         {
             "transform": [{"filter": f"datum.{value} === null"}],
-            "mark": {"type": "point", "shape": "cross", "angle": 45, "color": colours.mark, "size": 30},
+            "mark": {"type": "point", "filled": True, "opacity": 0.8, "color": colours.mark, "size": 8},
             "encoding": {"x": x, "y": y},
         },
     ]

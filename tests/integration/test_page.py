@@ -279,6 +279,10 @@ async def test_the_charts_of_trends_can_be_drawn(client: httpx.AsyncClient) -> N
     import vl_convert
 
     body = (await client.get("/api/v1/trends/charts", params={"world": "10", "weeks": "2"})).json()
+    assert body["change"] is None, "nothing was recorded in the two weeks before"
+    body |= (
+        await client.get("/api/v1/trends/charts", params={"world": "10", "weeks": "1", "to": "2026-03-21"})
+    ).json()
     for name in ("weeks", "calendar", "hours", "change"):
         spec = {**body[name], "width": 400, "autosize": "pad"}
         assert "<svg" in vl_convert.vegalite_to_svg(spec)

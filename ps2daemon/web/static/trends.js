@@ -94,7 +94,14 @@ async function showWorld(world, view, mine) {
     if (mine !== round) return;
     box.querySelector(".sentence").textContent = sentence(answer.trends);
     box.querySelector(".compare").replaceChildren(table(answer.trends));
-    for (const [name, title] of CHARTS) await draw(box.querySelector(`.${name}`), answer[name], `${world.name}: ${title}`);
+    for (const [name, title] of CHARTS) {
+      const place = box.querySelector(`.${name}`);
+      if (answer[name]) await draw(place, answer[name], `${world.name}: ${title}`);
+      else {
+        erase(place);
+        place.append(element("p", { class: "statement" }, "Nothing was recorded before."));
+      }
+    }
   } catch (error) {
     if (mine !== round) return;
     box.querySelector(".sentence").replaceChildren(element("span", { class: "problem" }, `This can't be shown: ${error.message}`));
