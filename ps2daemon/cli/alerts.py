@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from datetime import tzinfo
 from pathlib import Path
@@ -19,7 +17,7 @@ from ps2daemon.analysis.alerts import AlertView, alert_views
 from ps2daemon.analysis.documents import ALERT_VIEW_FIELDS, alert_view_document
 from ps2daemon.cli import epilog, settings_of
 from ps2daemon.cli.options import (
-    check_order,
+    closed_window,
     format_options,
     out_option,
     output,
@@ -29,7 +27,7 @@ from ps2daemon.cli.options import (
     worlds_of,
     zone_option,
 )
-from ps2daemon.cli.tables import clock_text, console_on, length_text, sparkline
+from ps2daemon.cli.tables import clock_text, console_on, length_text, sparkline, write_rows
 from ps2daemon.clock import SystemClock
 from ps2daemon.config import Settings
 from ps2daemon.model import tables
@@ -57,14 +55,13 @@ def alerts(
     """List the alerts that ran in a window, with the people online before, in and after each."""
     now = SystemClock().now()
     place = asking.parse_zone(zone)
-    first, behind = (asking.parse_time(time, now=now, zone=place) for time in (start, end))
-    check_order(first, behind)
+    first, behind = closed_window(start, end, now, place)
     views = trio.run(_views, settings_of(ctx), asking.parse_worlds(worlds), first, behind, now)
     with output(out) as file:
         if kind == "json":
             file.write(msgspec.json.encode({"alerts": [alert_view_document(view) for view in views]}) + b"\n")
         elif kind == "csv":
-            _write_csv(file, views)
+            write_rows(file, ALERT_VIEW_FIELDS, map(alert_view_document, views))
         else:
             _print(file, views, place)
 
@@ -74,15 +71,6 @@ async def _views(
 ) -> Sequence[AlertView]:
     async with reading(settings.store) as reader:
         return await alert_views(reader, start, end, await worlds_of(reader, worlds), now)
-
-
-def _write_csv(file: IO[bytes], views: Sequence[AlertView]) -> None:
-    text = io.TextIOWrapper(file, encoding="utf-8", newline="")
-    writer = csv.DictWriter(text, ALERT_VIEW_FIELDS, lineterminator="\n", extrasaction="ignore")
-    writer.writeheader()
-    writer.writerows(alert_view_document(view) for view in views)
-    text.flush()
-    text.detach()
 
 
 def _print(file: IO[bytes], views: Sequence[AlertView], zone: tzinfo) -> None:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from datetime import tzinfo
 from itertools import pairwise
 from pathlib import Path
-from typing import IO, Final
+from typing import Final
 
 import click
 import msgspec
@@ -17,12 +15,12 @@ from rich.console import Console
 from rich.table import Table
 
 from ps2daemon.analysis import asking
-from ps2daemon.analysis.documents import COVERAGE_FIELDS, Document, coverage_answer
+from ps2daemon.analysis.documents import COVERAGE_FIELDS, coverage_answer
 from ps2daemon.analysis.population import covered_share, spans_by_world
 from ps2daemon.analysis.view import unrecorded
 from ps2daemon.cli import epilog, settings_of
 from ps2daemon.cli.options import (
-    check_order,
+    closed_window,
     format_options,
     out_option,
     output,
@@ -32,7 +30,7 @@ from ps2daemon.cli.options import (
     worlds_of,
     zone_option,
 )
-from ps2daemon.cli.tables import clock_text, console_on, length_text, sparkline
+from ps2daemon.cli.tables import clock_text, console_on, length_text, sparkline, write_rows
 from ps2daemon.clock import SystemClock
 from ps2daemon.config import Settings
 from ps2daemon.model import tables
@@ -67,14 +65,13 @@ def coverage(
     """Say what was recorded of each world, and why the rest was not."""
     now = SystemClock().now()
     place = asking.parse_zone(zone)
-    first, behind = (asking.parse_time(time, now=now, zone=place) for time in (start, end))
-    check_order(first, behind)
+    first, behind = closed_window(start, end, now, place)
     spans = trio.run(_spans, settings_of(ctx), asking.parse_worlds(worlds))
     with output(out) as file:
         if kind == "json":
             file.write(msgspec.json.encode(coverage_answer(spans, first, behind)) + b"\n")
         elif kind == "csv":
-            _write_csv(file, coverage_answer(spans, first, behind)["coverage"])
+            write_rows(file, COVERAGE_FIELDS, coverage_answer(spans, first, behind)["coverage"])
         else:
             with console_on(file) as console:
                 for world_id, of_world in spans.items():
@@ -86,15 +83,6 @@ async def _spans(settings: Settings, worlds: tuple[int, ...]) -> Spans:
     async with reading(settings.store) as reader:
         found = await worlds_of(reader, worlds)
         return spans_by_world(await reader.spans(found), found)
-
-
-def _write_csv(file: IO[bytes], rows: Sequence[Document]) -> None:
-    text = io.TextIOWrapper(file, encoding="utf-8", newline="")
-    writer = csv.DictWriter(text, COVERAGE_FIELDS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    text.flush()
-    text.detach()
 
 
 def _print(console: Console, world_id: int, spans: Sequence[Span], start: Ms, end: Ms, zone: tzinfo) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -23,7 +21,7 @@ from ps2daemon.analysis.leaving import effect as answer_effect
 from ps2daemon.analysis.matching import KINDS, Kind, Matched
 from ps2daemon.cli import epilog, settings_of
 from ps2daemon.cli.options import (
-    check_order,
+    closed_window,
     format_options,
     out_option,
     output,
@@ -33,7 +31,7 @@ from ps2daemon.cli.options import (
     worlds_of,
     zone_option,
 )
-from ps2daemon.cli.tables import console_on, sparkline
+from ps2daemon.cli.tables import console_on, sparkline, write_rows
 from ps2daemon.clock import SystemClock
 from ps2daemon.config import Settings
 
@@ -86,15 +84,15 @@ def effect(
     """
     now = SystemClock().now()
     place = asking.parse_zone(zone)
-    first, behind = (asking.parse_time(time, now=now, zone=place) for time in (start, end))
-    check_order(first, behind)
+    first, behind = closed_window(start, end, now, place)
     query = EffectQuery(start=first, end=behind, worlds=asking.parse_worlds(worlds), zone=place, by=by)
     answer = trio.run(_answer, settings_of(ctx), query)
     with output(out) as file:
         if kind == "json":
             file.write(msgspec.json.encode(effect_answer(answer)) + b"\n")
         elif kind == "csv":
-            _write_csv(file, answer)
+            # `of` is empty for all events together.
+            write_rows(file, ("of", *Effect.__struct_fields__), effect_rows(answer))
         else:
             _print(file, answer)
 
@@ -103,17 +101,6 @@ async def _answer(settings: Settings, query: EffectQuery) -> Answer:
     async with reading(settings.store) as reader:
         query = msgspec.structs.replace(query, worlds=await worlds_of(reader, query.worlds))
         return answer_effect(query, await gather(reader, query))
-
-
-def _write_csv(file: IO[bytes], answer: Answer) -> None:
-    """One row for each kind of event, group and span; `of` is empty for all events together."""
-    text = io.TextIOWrapper(file, encoding="utf-8", newline="")
-    rows = effect_rows(answer)
-    writer = csv.DictWriter(text, ("of", *Effect.__struct_fields__), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    text.flush()
-    text.detach()
 
 
 def _print(file: IO[bytes], answer: Answer) -> None:

@@ -26,6 +26,7 @@ from ps2daemon.cli.options import (
     world_option,
     zone_option,
 )
+from ps2daemon.cli.tables import text_on
 from ps2daemon.clock import SystemClock
 from ps2daemon.config import Settings
 from ps2daemon.model.records import DAY, Ms
@@ -115,12 +116,8 @@ async def export_documents(reader: StoreReader, selection: Selection, file: IO[b
         kind: `ndjson` or `csv`.
     """
     if kind == "csv":
-        text = io.TextIOWrapper(file, encoding="utf-8", newline="")
-        try:
+        with text_on(file) as text:
             await _each(reader, selection, _csv_writer(text, FIELDS[selection.what]))
-        finally:
-            text.flush()
-            text.detach()
         return
     encoder = msgspec.json.Encoder()
 

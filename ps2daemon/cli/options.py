@@ -126,6 +126,17 @@ def open_window(start: str | None, end: str | None, now: Ms, zone: tzinfo) -> tu
     return first, behind
 
 
+def closed_window(start: str, end: str, now: Ms, zone: tzinfo) -> tuple[Ms, Ms]:
+    """A window with both sides.
+
+    Raises:
+        UsageError: a time is none, or the window is empty or reversed.
+    """
+    first, behind = (asking.parse_time(time, now=now, zone=zone) for time in (start, end))
+    check_order(first, behind)
+    return first, behind
+
+
 def check_order(start: Ms, end: Ms) -> None:
     """Refuses a window that is empty or reversed, in the words of the command line.
 

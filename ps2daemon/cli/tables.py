@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import tzinfo
 from itertools import pairwise
@@ -34,35 +34,52 @@ NOTHING: Final = "·"
 COLOURS: Final = {1: "magenta", 2: "bright_blue", 3: "red", 4: "bright_black", 0: "yellow"}
 
 
+@contextmanager
+def text_on(file: IO[bytes]) -> Iterator[io.TextIOWrapper]:
+    """Text as it is written to any of the files; the file stays open."""
+    text = io.TextIOWrapper(file, encoding="utf-8", newline="")
+    try:
+        yield text
+    finally:
+        text.flush()
+        text.detach()
+
+
+def write_rows(file: IO[bytes], fields: Sequence[str], rows: Iterable[Mapping[str, object]]) -> None:
+    """CSV with a line of names; what a row has beside `fields` is left out."""
+    with text_on(file) as text:
+        writer = csv.DictWriter(text, fields, lineterminator="\n", extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
 def write_csv(file: IO[bytes], answer: Population | Overlay) -> None:
     """One row an instant, world and empire; an instant that is not covered has an empty `online`.
 
     With an overlay, one row for each earlier period too, with the people then, the difference and the ratio.
     """
-    text = io.TextIOWrapper(file, encoding="utf-8", newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    if isinstance(answer, Population):
-        writer.writerow(("time", "world_id", "faction_id", "online"))
-        for index, at in enumerate(answer.times):
-            for series in answer.series:
-                writer.writerow((iso(at), series.world_id, series.faction_id, series.online[index]))
-    else:
-        writer.writerow(
-            (
-                "time",
-                "world_id",
-                "faction_id",
-                "online",
-                "back",
-                "earlier_time",
-                "earlier_online",
-                "difference",
-                "ratio",
+    with text_on(file) as text:
+        writer = csv.writer(text, lineterminator="\n")
+        if isinstance(answer, Population):
+            writer.writerow(("time", "world_id", "faction_id", "online"))
+            for index, at in enumerate(answer.times):
+                for series in answer.series:
+                    writer.writerow((iso(at), series.world_id, series.faction_id, series.online[index]))
+        else:
+            writer.writerow(
+                (
+                    "time",
+                    "world_id",
+                    "faction_id",
+                    "online",
+                    "back",
+                    "earlier_time",
+                    "earlier_online",
+                    "difference",
+                    "ratio",
+                )
             )
-        )
-        writer.writerows(_overlay_rows(answer))
-    text.flush()
-    text.detach()
+            writer.writerows(_overlay_rows(answer))
 
 
 def _overlay_rows(answer: Overlay) -> Iterator[Sequence[object]]:
@@ -87,13 +104,11 @@ def _overlay_rows(answer: Overlay) -> Iterator[Sequence[object]]:
 @contextmanager
 def console_on(file: IO[bytes]) -> Iterator[Console]:
     """A console that writes there; with colours if that is a terminal."""
-    text = io.TextIOWrapper(file, encoding="utf-8", newline="")
     terminal = file is sys.stdout.buffer and sys.stdout.isatty()
-    yield Console(
-        file=text, force_terminal=terminal, width=None if terminal else PLAIN_WIDTH, highlight=False
-    )
-    text.flush()
-    text.detach()
+    with text_on(file) as text:
+        yield Console(
+            file=text, force_terminal=terminal, width=None if terminal else PLAIN_WIDTH, highlight=False
+        )
 
 
 def sparkline(values: Sequence[float | None], low: float | None = None, high: float | None = None) -> str:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import tzinfo
 from pathlib import Path
-from typing import IO
 
 import click
 import msgspec
@@ -16,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ps2daemon.analysis import asking
-from ps2daemon.analysis.documents import WEEK_FIELDS, trend_answer
+from ps2daemon.analysis.documents import WEEK_FIELDS, Document, trend_answer
 from ps2daemon.analysis.trend import MAX_WEEKS, WEEKS, Trend, TrendQuery, Week, trends
 from ps2daemon.analysis.view import faction_label
 from ps2daemon.cli import epilog, settings_of
@@ -30,7 +27,7 @@ from ps2daemon.cli.options import (
     worlds_of,
     zone_option,
 )
-from ps2daemon.cli.tables import COLOURS, console_on, sparkline
+from ps2daemon.cli.tables import COLOURS, console_on, sparkline, write_rows
 from ps2daemon.clock import SystemClock
 from ps2daemon.config import Settings
 from ps2daemon.model import tables
@@ -93,7 +90,7 @@ def trend(
         if kind == "json":
             file.write(msgspec.json.encode(trend_answer(answer)) + b"\n")
         elif kind == "csv":
-            _write_csv(file, answer)
+            write_rows(file, ("world_id", "faction_id", *WEEK_FIELDS), _weeks(answer))
         else:
             with console_on(file) as console:
                 for world_id in dict.fromkeys(each.world_id for each in answer):
@@ -107,16 +104,11 @@ async def _answer(settings: Settings, query: TrendQuery) -> list[Trend]:
         )
 
 
-def _write_csv(file: IO[bytes], answer: Sequence[Trend]) -> None:
+def _weeks(answer: Sequence[Trend]) -> Iterator[Document]:
     """One row a week, world and empire."""
-    text = io.TextIOWrapper(file, encoding="utf-8", newline="")
-    writer = csv.DictWriter(text, ("world_id", "faction_id", *WEEK_FIELDS), lineterminator="\n")
-    writer.writeheader()
     for each in trend_answer(answer)["trends"]:
         key = {name: each[name] for name in ("world_id", "faction_id")}
-        writer.writerows(key | week for week in each["weeks"])
-    text.flush()
-    text.detach()
+        yield from (key | week for week in each["weeks"])
 
 
 def _print(console: Console, of_world: Sequence[Trend], zone: tzinfo) -> None:

@@ -1,7 +1,7 @@
 // What alerts and locks do: what is chosen is in the address; a card for each kind of event, and below them the latest alerts.
 // Names come from outside and only ever become text, never markup.
 
-import { ask, copyLinks, dark, dayClock, draw, element, empireName, plusMinus, signed, showZones } from "./shared.js";
+import { ask, begin, dark, dayClock, draw, element, empireName, plusMinus, signed, showZones } from "./shared.js";
 
 const WINDOWS = ["14d", "28d", "91d", "365d"];
 const LISTED = "-3d"; // how far back alerts are listed
@@ -27,7 +27,8 @@ function chosen() {
   return { worlds: data.getAll("world"), window: data.get("window"), tz: data.get("tz") };
 }
 
-function restore() {
+function restore(found) {
+  worlds = found;
   const wanted = new URLSearchParams(location.search);
   const known = worlds.map((world) => String(world.world_id));
   const some = wanted.getAll("world").filter((id) => known.includes(id));
@@ -201,25 +202,4 @@ async function show() {
   document.body.dataset.shown = String(mine);
 }
 
-async function start() {
-  try {
-    worlds = (await ask("worlds")).worlds;
-  } catch (error) {
-    statusLine.textContent = `The server can't be asked: ${error.message}`;
-    return;
-  }
-  if (!worlds.length) {
-    statusLine.textContent = "Nothing is recorded yet.";
-    return;
-  }
-  document.getElementById("worlds").replaceChildren(...worlds.map((world) =>
-    element("label", {}, element("input", { type: "checkbox", name: "world", value: world.world_id }), element("span", {}, world.name))));
-  restore();
-  form.addEventListener("change", show);
-  form.addEventListener("submit", (event) => event.preventDefault());
-  dark.addEventListener("change", show);
-  copyLinks(document.getElementById("copy"));
-  await show();
-}
-
-start();
+begin(form, statusLine, restore, show);

@@ -101,3 +101,26 @@ export function copyLinks(button) {
     }
   });
 }
+
+// Asks for the worlds, offers them, restores what the address says, and shows it; then again whenever something is chosen.
+export async function begin(form, statusLine, restore, show) {
+  let worlds;
+  try {
+    worlds = (await ask("worlds")).worlds;
+  } catch (error) {
+    statusLine.textContent = `The server can't be asked: ${error.message}`;
+    return;
+  }
+  if (!worlds.length) {
+    statusLine.textContent = "Nothing is recorded yet.";
+    return;
+  }
+  document.getElementById("worlds").replaceChildren(...worlds.map((world) =>
+    element("label", {}, element("input", { type: "checkbox", name: "world", value: world.world_id }), element("span", {}, world.name))));
+  restore(worlds);
+  form.addEventListener("change", show);
+  form.addEventListener("submit", (event) => event.preventDefault());
+  dark.addEventListener("change", show);
+  copyLinks(document.getElementById("copy"));
+  await show();
+}

@@ -1,7 +1,7 @@
 // Rising or falling: what is chosen is in the address, each world is a card, and a card is one answer of the API.
 // Names come from outside and only ever become text, never markup.
 
-import { ask, copyLinks, dark, draw, element, erase, plusMinus, showZones, signed } from "./shared.js";
+import { ask, begin, dark, draw, element, erase, plusMinus, showZones, signed } from "./shared.js";
 
 const SPANS = ["4", "8", "26", "52"];
 const CHARTS = [
@@ -24,7 +24,8 @@ function chosen() {
   return { worlds: data.getAll("world"), weeks: data.get("weeks"), tz: data.get("tz") };
 }
 
-function restore() {
+function restore(found) {
+  worlds = found;
   const wanted = new URLSearchParams(location.search);
   const known = worlds.map((world) => String(world.world_id));
   const some = wanted.getAll("world").filter((id) => known.includes(id));
@@ -131,25 +132,4 @@ async function show() {
   document.body.dataset.shown = String(mine);
 }
 
-async function start() {
-  try {
-    worlds = (await ask("worlds")).worlds;
-  } catch (error) {
-    statusLine.textContent = `The server can't be asked: ${error.message}`;
-    return;
-  }
-  if (!worlds.length) {
-    statusLine.textContent = "Nothing is recorded yet.";
-    return;
-  }
-  document.getElementById("worlds").replaceChildren(...worlds.map((world) =>
-    element("label", {}, element("input", { type: "checkbox", name: "world", value: world.world_id }), element("span", {}, world.name))));
-  restore();
-  form.addEventListener("change", show);
-  form.addEventListener("submit", (event) => event.preventDefault());
-  dark.addEventListener("change", show);
-  copyLinks(document.getElementById("copy"));
-  await show();
-}
-
-start();
+begin(form, statusLine, restore, show);
