@@ -41,7 +41,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         " (default: %(default)s)",
     )
     option(
-        "--growth", type=int, default=10, help="by which the history becomes longer (default: %(default)s)"
+        "--growth",
+        type=int,
+        default=10,
+        help="by which the history becomes longer; 1 leaves it as it is (default: %(default)s)",
     )
     option(
         "--rate", type=float, default=200.0, help="events a second of the live case (default: %(default)s)"
@@ -93,6 +96,8 @@ def _series(url: str, arguments: argparse.Namespace) -> None:
         grow(series.recent(sessions))
         before = [trio.run(series.ask, settings, run + 1) for run in range(arguments.runs)]
         show(f"with {sessions:,} sessions of {series.RECENT_DAYS} days", before)
+        if growth <= 1:
+            return
         grow(series.older(sessions, growth))
         after = [trio.run(series.ask, settings, 100 + run) for run in range(arguments.runs)]
         show(f"with {growth * sessions:,} sessions of {growth * series.RECENT_DAYS} days", after)
