@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import effect, elasticsearch
+from bench import effect, elasticsearch, page
 from bench.figures import Figures, show
 from bench.programs import configure, cpu_seconds, metric, peak_megabytes, program, ready, simulator
 
@@ -86,6 +86,11 @@ def main() -> None:
     )
     effect.add_arguments(other)
     other.set_defaults(measure=effect.main)
+    other = others.add_parser(
+        "page", help="how long the page waits with a year behind it", description=page.__doc__
+    )
+    page.add_arguments(other)
+    other.set_defaults(measure=page.main)
     arguments = parser.parse_args()
     arguments.measure(arguments)
 
