@@ -64,6 +64,7 @@ async def _open(settings: StoreSettings) -> StoreSource:
 
 async def _serve(settings: Settings, host: str, port: int, keys: tuple[str, str]) -> None:
     from ps2daemon.web.app import page_app
+    from ps2daemon.web.bundle import ChartLibrary
     from ps2daemon.web.server import check_bind, serve_app
 
     stopping = trio.Event()
@@ -71,9 +72,11 @@ async def _serve(settings: Settings, host: str, port: int, keys: tuple[str, str]
     async with aclosing(await _open(settings.store)) as reader, trio.open_nursery() as nursery:
         nursery.start_soon(stop_on_signals, stopping)
         done = trio.Event()
+        library = ChartLibrary()
+        nursery.start_soon(library.warm)
 
         async def run(task_status: trio.TaskStatus[int]) -> None:
-            app = page_app(reader, SystemClock())
+            app = page_app(reader, SystemClock(), library)
             await serve_app(
                 app,
                 host=host,

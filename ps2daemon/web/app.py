@@ -77,10 +77,14 @@ ANSWERS: Final[dict[str, Answer]] = {
 }
 
 
-def page_app(store: StoreReader, clock: Clock) -> ASGIApp:
-    """The ASGI app over a store that stays open for as long as it is served."""
+def page_app(store: StoreReader, clock: Clock, library: ChartLibrary | None = None) -> ASGIApp:
+    """The ASGI app over a store that stays open for as long as it is served.
+
+    Args:
+        library: one that may be warm already.
+    """
     limit = trio.CapacityLimiter(READERS)
-    library = ChartLibrary()
+    charts = ChartLibrary() if library is None else library
 
     def answering(answer: Answer) -> Callable[[Request], Awaitable[Response]]:
         async def handle(request: Request) -> Response:
@@ -91,10 +95,10 @@ def page_app(store: StoreReader, clock: Clock) -> ASGIApp:
         return handle
 
     async def chart_library(request: Request) -> Response:
-        script = await library.script()
+        script = await charts.script()
         if script is None:
             raise HTTPException(404, "the charts extra is not installed: pip install 'ps2daemon[charts]'")
-        return respond(request, script, "text/javascript")
+        return respond(request, script.plain, "text/javascript", script.compressed)
 
     routes = [Route(f"/api/v1/{name}", answering(answer)) for name, answer in ANSWERS.items()]
     routes += [Route(path, _file(name, media)) for path, (name, media) in FILES.items()]
@@ -106,13 +110,19 @@ def page_app(store: StoreReader, clock: Clock) -> ASGIApp:
     )
 
 
-def respond(request: Request, body: bytes, media_type: str) -> Response:
-    """The body, or 304 where the client has it already."""
+def respond(request: Request, body: bytes, media_type: str, compressed: bytes | None = None) -> Response:
+    """The body, or 304 where the client has it already.
+
+    Args:
+        compressed: the body by gzip, where it is kept; it is compressed on its way otherwise.
+    """
     # Weak, since the same body goes out plain and compressed.
     etag = f'W/"{hashlib.blake2b(body, digest_size=12).hexdigest()}"'
     headers = HEADERS | {"ETag": etag}
     if etag in (each.strip() for each in request.headers.get("if-none-match", "").split(",")):
         return Response(status_code=304, headers=headers)
+    if compressed is not None and "gzip" in request.headers.get("accept-encoding", ""):
+        body, headers = compressed, headers | {"Content-Encoding": "gzip", "Vary": "Accept-Encoding"}
     return Response(body, media_type=media_type, headers=headers)
 
 

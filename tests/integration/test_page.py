@@ -5,17 +5,23 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator, Collection
 from importlib.resources import files
+from pathlib import Path
+from typing import NamedTuple
 
 import httpx
 import msgspec
 import pytest
+import trio
 
+from ps2daemon.cli import serve as serve_module
+from ps2daemon.config import ElasticsearchSettings, StoreSettings
+from ps2daemon.daemon import open_store
 from ps2daemon.errors import StoreUnavailable
 from ps2daemon.model.alerts import Alert
 from ps2daemon.model.records import DAY, HOUR, MINUTE, Ms
 from ps2daemon.model.times import parse_iso
 from ps2daemon.web.app import FILES, page_app
-from ps2daemon.web.bundle import charts_installed
+from ps2daemon.web.bundle import ChartLibrary, charts_installed
 from tests.memory_reader import MemoryReader
 from tests.synthetic import fortnight
 
@@ -240,6 +246,57 @@ async def test_the_chart_library_comes_from_here_once(client: httpx.AsyncClient)
     assert answer.headers["content-encoding"] == "gzip"
     assert "vegaEmbed" in answer.text
     assert (await client.get("/static/vega.js")).headers["etag"] == answer.headers["etag"]
+
+
+@pytest.mark.skipif(not charts_installed(), reason="the charts extra is not installed")
+async def test_a_warm_chart_library_is_neither_made_nor_compressed_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    library = ChartLibrary()
+    await library.warm()
+    script = await library.script()
+    assert script is not None
+
+    def again(*args: object, **kwargs: object) -> None:
+        raise AssertionError("it was made again")
+
+    monkeypatch.setattr("ps2daemon.web.bundle._make", again)
+    transport = httpx.ASGITransport(app=page_app(READER, FixedClock(), library))
+    async with httpx.AsyncClient(transport=transport, base_url="http://page.test") as client:
+        async with client.stream("GET", "/static/vega.js") as small:
+            assert small.headers["content-encoding"] == "gzip"
+            assert "Accept-Encoding" in small.headers["vary"]
+            assert b"".join([part async for part in small.aiter_raw()]) == script.compressed
+        plain = await client.get("/static/vega.js", headers={"Accept-Encoding": "identity"})
+    assert "content-encoding" not in plain.headers
+    assert plain.content == script.plain
+
+
+@pytest.mark.skipif(not charts_installed(), reason="the charts extra is not installed")
+async def test_serving_warms_the_chart_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = trio.Event()
+
+    async def make() -> None:
+        made.set()
+
+    monkeypatch.setattr("ps2daemon.web.bundle._make", make)
+    monkeypatch.setattr("ps2daemon.cli.serve.stop_on_signals", lambda stopping: _stop_after(made, stopping))
+    store = StoreSettings(
+        kind="sqlite", path=tmp_path / "ps2.db", elasticsearch=ElasticsearchSettings(urls=())
+    )
+    await (await open_store(store)).aclose()
+    with trio.fail_after(10):
+        await serve_module._serve(_Settings(store), "127.0.0.1", 0, ("--host", "--port"))  # type: ignore[arg-type]
+    assert made.is_set()
+
+
+async def _stop_after(made: trio.Event, stopping: trio.Event) -> None:
+    await made.wait()
+    stopping.set()
+
+
+class _Settings(NamedTuple):
+    store: StoreSettings
 
 
 async def test_without_the_charts_extra_it_says_how_to_get_it(
