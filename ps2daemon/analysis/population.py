@@ -15,7 +15,8 @@ A bucket whose start is not covered is None, never zero: nobody knows.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final
+from itertools import accumulate
+from typing import Final, cast
 
 import msgspec
 
@@ -186,12 +187,7 @@ def cumulated(
         if first < behind:
             add(session.world_id, session.faction_id, first, 1)
             add(session.world_id, session.faction_id, behind, -1)
-    for row in differences.values():
-        online = 0
-        for bucket, difference in enumerate(row):
-            online += difference
-            row[bucket] = online
-    return differences
+    return {key: list(accumulate(row)) for key, row in differences.items()}
 
 
 def bucket_of(query: PopulationQuery, at: Ms) -> int:
@@ -211,30 +207,31 @@ def answer(
             factions: Sequence[int] = tuple(dict.fromkeys(query.factions))
         else:
             unnamed = online.get((world, tables.UNKNOWN_FACTION), ())
-            seen = any(people for people, known in zip(unnamed, covered, strict=False) if known)
+            seen = any(any(unnamed[first:behind]) for first, behind in covered)
             factions = (*EMPIRES, tables.UNKNOWN_FACTION) if seen else EMPIRES
         nobody = [0] * size
         for faction in factions:
             people = online.get((world, faction), nobody)
-            values = tuple(value if known else None for value, known in zip(people, covered, strict=True))
-            series.append(Series(world, faction, values))
+            values: list[int | None] = [None] * size
+            for first, behind in covered:
+                values[first:behind] = people[first:behind]
+            series.append(Series(world, faction, tuple(values)))
     return tuple(series)
 
 
-def _covered(query: PopulationQuery, coverage: WorldCoverage) -> list[bool]:
-    covered = [False] * query.buckets
-    for start, end in coverage.spans:
-        if end > query.start and start < query.end:
-            first = bucket_of(query, start)
-            behind = min(query.buckets, bucket_of(query, end))
-            covered[first:behind] = [True] * (behind - first)
-    return covered
+def _covered(query: PopulationQuery, coverage: WorldCoverage) -> list[tuple[int, int]]:
+    """Runs of buckets that are covered, each as the first and the one behind the last."""
+    return [
+        (bucket_of(query, start), min(query.buckets, bucket_of(query, end)))
+        for start, end in coverage.spans
+        if end > query.start and start < query.end
+    ]
 
 
 def total(series: Sequence[Series]) -> tuple[int | None, ...]:
     """The sum of several series of the same buckets; None where one of them is None."""
     return tuple(
-        None if any(value is None for value in row) else sum(value for value in row if value is not None)
+        None if None in row else sum(cast("tuple[int, ...]", row))
         for row in zip(*(each.online for each in series), strict=True)
     )
 
