@@ -67,7 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--scale",
         type=float,
         default=2.0,
-        help="times the people of today: 2 makes about 14 million sessions of a year, in four minutes (default: %(default)s)",
+        help="times the people of today: 2 makes about 13 million sessions of a year (default: %(default)s)",
     )
     option("--days", type=int, default=year.DAYS, help="the length of the history (default: %(default)s)")
     option("--rounds", type=int, default=5, help="how often each choice is repeated (default: %(default)s)")
@@ -77,7 +77,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=0.0,
         help="seconds that the server gets before the repetitions (default: %(default)s)",
     )
-    option("--keep", type=Path, help="a folder where the filled file of SQLite is kept and found again")
+    option(
+        "--keep",
+        type=Path,
+        help="a folder where the filled file of SQLite is kept and found again, while its end is recent: windows end now",
+    )
     option("--view", action="append", help="leave out the others; may be repeated")
 
 
