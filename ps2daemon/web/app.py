@@ -55,6 +55,7 @@ FILES: Final = {
     "/static/events.js": ("events.js", "text/javascript"),
     "/static/shared.js": ("shared.js", "text/javascript"),
     "/static/pointer.js": ("pointer.js", "text/javascript"),
+    "/static/zoom.js": ("zoom.js", "text/javascript"),
     "/static/page.css": ("page.css", "text/css"),
     "/static/icon.svg": ("icon.svg", "image/svg+xml"),
 }

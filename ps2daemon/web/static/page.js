@@ -3,6 +3,7 @@
 
 import { attachPointer } from "./pointer.js";
 import { ask, clock, copyLinks, dark, dayClock, draw, element, erase, showZones, signed, spanText } from "./shared.js";
+import { attachZoom } from "./zoom.js";
 
 const REFRESH_MS = 60_000;
 const WINDOWS = ["24h", "7d", "14d", "28d"];
@@ -167,6 +168,7 @@ async function showChart(box, answer, zone) {
   if (!drawn) return;
   box.drawn = drawn;
   attachPointer(box, drawn.view, answer.view, zone);
+  attachZoom(box, drawn.view, (start, end) => showWindow(start, end, zone));
 }
 
 async function showWorld(world, view, now, mine) {
@@ -213,7 +215,10 @@ async function show() {
   }
   document.getElementById("json").href = `/api/v1/${view.by === "none" ? "population" : "overlay"}?${json}`;
   for (const box of [...cards.children]) if (!picked.some((world) => box.id === `world-${world.world_id}`)) box.remove();
-  for (const world of picked) cards.append(card(world)); // in the order of the list
+  for (const [place, world] of picked.entries()) { // in the order of the list; a card that is moved loses the focus in it
+    const box = card(world);
+    if (cards.children[place] !== box) cards.insertBefore(box, cards.children[place] || null);
+  }
   if (!picked.length) {
     statusLine.textContent = "Choose a world.";
     return;
@@ -231,6 +236,14 @@ async function show() {
     if (mine === round) statusLine.textContent = `The server can't be asked: ${error.message}`;
   }
   document.body.dataset.shown = String(mine);
+}
+
+// Another window on all cards: whole minutes, as the fields have them.
+function showWindow(start, end, zone) {
+  check("window", ["custom"]);
+  form.elements.from.value = naive(Math.floor(start / 60_000) * 60_000, zone);
+  form.elements.to.value = naive(Math.ceil(end / 60_000) * 60_000, zone);
+  show();
 }
 
 function naive(at, zone) {

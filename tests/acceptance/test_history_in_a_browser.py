@@ -1,0 +1,149 @@
+"""The History view's window in a real browser: dragging, keys and buttons change it, the address and the step follow, and nothing breaks."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+import trio
+
+from ps2daemon.model.records import DAY, HOUR, MINUTE, Ms
+from ps2daemon.model.times import parse_iso
+from ps2daemon.web.app import page_app
+from ps2daemon.web.bundle import charts_installed
+from ps2daemon.web.server import serve_app
+from tests.acceptance.browser import CHROMIUM, Tab, open_tab
+from tests.memory_reader import MemoryReader
+from tests.synthetic import fortnight
+
+pytestmark = [
+    pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium; the distribution's package has it"),
+    pytest.mark.skipif(not charts_installed(), reason="the charts extra is not installed"),
+]
+
+END = parse_iso("2026-03-15T18:00:00Z")
+WINDOW = "from=2026-03-10T00:00&to=2026-03-14T00:00"
+BOX = "document.querySelector('#world-10 .plot')"
+
+
+class FixedClock:
+    def now(self) -> Ms:
+        return END + MINUTE
+
+
+class Page(NamedTuple):
+    origin: str
+    tab: Tab
+
+
+@pytest.fixture
+async def page(tmp_path: Path, nursery: trio.Nursery) -> AsyncIterator[Page]:
+    made = fortnight(END, worlds=(10,), days=14, people=40, gaps=((6 * DAY, 5 * HOUR),))
+    reader = MemoryReader(made.sessions, made.stored_spans, made.stored_alerts, made.stored_locks)
+    stopping = trio.Event()
+    port = await nursery.start(
+        partial(serve_app, page_app(reader, FixedClock()), host="127.0.0.1", port=0, stopping=stopping)
+    )
+    async with open_tab(tmp_path) as tab:
+        await tab.size(1400, 1000)
+        yield Page(f"http://127.0.0.1:{port}", tab)
+        assert await tab.value("window.violations") == []
+        assert tab.complaints == []
+        assert all(url.startswith((f"http://127.0.0.1:{port}", "data:")) for url in tab.requested)
+        stopping.set()
+
+
+async def opened(page: Page) -> Tab:
+    await page.tab.open(f"{page.origin}/?world=10&{WINDOW}&tz=UTC")
+    await page.tab.until(f"{BOX}?.drawn")
+    return page.tab
+
+
+async def shown(tab: Tab) -> tuple[str, str]:
+    """From when to when, once the chart shows what the address says."""
+    await tab.until(
+        f"{BOX}.drawn && Math.abs({BOX}.drawn.view.scale('x').domain()[0] - Date.parse(new URLSearchParams(location.search).get('from') + 'Z')) < 1"
+        f" && Math.abs({BOX}.drawn.view.scale('x').domain()[1] - Date.parse(new URLSearchParams(location.search).get('to') + 'Z')) < 1"
+    )
+    query = parse_qs(urlsplit(await tab.value("location.href")).query)
+    return query["from"][0], query["to"][0]
+
+
+async def mouse(tab: Tab, kind: str, at: list[float], **more: Any) -> None:
+    await tab.command("Input.dispatchMouseEvent", type=kind, x=at[0], y=at[1], **more)
+
+
+async def drag(tab: Tab, start: str, end: str, *, shift: bool = False) -> None:
+    """From one instant of the chart to another."""
+    places = await tab.value(
+        f"""(() => {{
+        const svg = {BOX}.querySelector('svg.marks').getBoundingClientRect(), view = {BOX}.drawn.view, [left, top] = view.origin();
+        return [{parse_iso(start)}, {parse_iso(end)}].map((at) => [svg.left + left + view.scale('x')(at), svg.top + top + 100]);
+    }})()"""
+    )
+    more = {"button": "left", "modifiers": 8 if shift else 0}
+    await mouse(tab, "mousePressed", places[0], clickCount=1, buttons=1, **more)
+    await mouse(tab, "mouseMoved", places[1], buttons=1, **more)
+    await mouse(tab, "mouseReleased", places[1], clickCount=1, buttons=0, **more)
+
+
+def minutes(at: str) -> float:
+    return parse_iso(f"{at}:00Z") / MINUTE
+
+
+async def test_a_drag_zooms_and_asks_for_finer_steps(page: Page) -> None:
+    tab = await opened(page)
+    before = await tab.value("document.querySelector('#world-10 .statement').innerText")
+    await drag(tab, "2026-03-11T00:00:00Z", "2026-03-11T12:00:00Z")
+    await tab.until(f"!location.search.includes('{WINDOW.split('&')[0]}')")
+    start, end = await shown(tab)
+    # A pixel is about five minutes here.
+    assert abs(minutes(start) - minutes("2026-03-11T00:00")) <= 10
+    assert abs(minutes(end) - minutes("2026-03-11T12:00")) <= 10
+    after = await tab.value("document.querySelector('#world-10 .statement').innerText")
+    assert before.split("one point every")[1] != after.split("one point every")[1]
+    await tab.open(await tab.value("location.href"))
+    await tab.until(f"{BOX}?.drawn")
+    assert await shown(tab) == (start, end), "a link restores it"
+
+
+async def test_keys_pan_and_zoom_and_add_up(page: Page) -> None:
+    tab = await opened(page)
+    press = f"{BOX}.querySelector('.chart').dispatchEvent(new KeyboardEvent('keydown', {{ key: KEY, bubbles: true }}))"
+    await tab.value(f"{BOX}.querySelector('.chart').focus()")
+    left = press.replace("KEY", "'ArrowLeft'")
+    await tab.value(f"{left}; {left}")
+    assert await shown(tab) == ("2026-03-08T00:00", "2026-03-12T00:00")
+    await tab.value(press.replace("KEY", "'+'"))
+    assert await shown(tab) == ("2026-03-09T00:00", "2026-03-11T00:00")
+    assert await tab.value(f"document.activeElement === {BOX}.querySelector('.chart')"), "the focus stays"
+
+
+async def test_shift_moves_a_double_click_and_buttons_zoom(page: Page) -> None:
+    tab = await opened(page)
+    await drag(tab, "2026-03-12T00:00:00Z", "2026-03-13T00:00:00Z", shift=True)
+    await tab.until(f"!location.search.includes('{WINDOW.split('&')[0]}')")
+    start, end = await shown(tab)
+    assert abs(minutes(start) - minutes("2026-03-09T00:00")) <= 10
+    assert abs(minutes(end) - minutes(start) - 4 * 24 * 60) <= 1, "as long as before"
+    await tab.value(f"{BOX}.querySelector('.zoom [title=\"Zoom in\"]').click()")
+    nearer = await shown(tab)
+    assert abs(minutes(nearer[1]) - minutes(nearer[0]) - 2 * 24 * 60) <= 1
+    await tab.value(
+        f"{BOX}.querySelector('.chart').dispatchEvent(new MouseEvent('dblclick', {{ bubbles: true }}))"
+    )
+    wider = await shown(tab)
+    assert abs(minutes(wider[1]) - minutes(wider[0]) - 4 * 24 * 60) <= 2
+
+
+async def test_nothing_is_too_wide_on_a_phone(page: Page) -> None:
+    await page.tab.size(390, 800)
+    tab = await opened(page)
+    assert await tab.value("document.documentElement.scrollWidth") <= 390
+    assert await tab.value(
+        f"[...{BOX}.querySelectorAll('.zoom button')].every((each) => each.offsetHeight >= 32)"
+    )
