@@ -277,6 +277,13 @@ async def coverage(store: StoreReader, params: QueryParams, now: Ms) -> Document
 
 async def chart_of(store: StoreReader, params: QueryParams, now: Ms) -> Document:
     """The chart of one world as a Vega-Lite spec, with what the page says beside it and under the pointer; times are milliseconds."""
+    view, theme = await chart_view(store, params, now)
+    spec = chart(view, theme=theme, width="container", height=CHART_HEIGHT, title=False)
+    return {"spec": spec, "view": view_document(view)}
+
+
+async def chart_view(store: StoreReader, params: QueryParams, now: Ms) -> tuple[View, ThemeName]:
+    """What a chart shows, for the page and for files."""
     known = (*_WINDOW, "empire", "by", "back", "lines", "theme")
     asked = Asked(params, known, await store.worlds(), now)
     if len(asked.worlds) != 1:
@@ -292,8 +299,7 @@ async def chart_of(store: StoreReader, params: QueryParams, now: Ms) -> Document
         zone=asked.zone,
         now=now,
     )
-    spec = chart(view, theme=theme, width="container", height=CHART_HEIGHT, title=False)
-    return {"spec": spec, "view": view_document(view)}
+    return view, theme
 
 
 def view_document(view: View) -> Document:

@@ -33,6 +33,8 @@ from ps2daemon.model.records import Ms
 from ps2daemon.store.base import StoreReader
 from ps2daemon.web import api
 from ps2daemon.web.bundle import ChartLibrary
+from ps2daemon.web.charts import chart
+from ps2daemon.web.pictures import MEDIA, Pictures, file_name
 
 READERS: Final = 4
 JSON: Final = "application/json"
@@ -86,6 +88,17 @@ def page_app(store: StoreReader, clock: Clock, library: ChartLibrary | None = No
     """
     limit = trio.CapacityLimiter(READERS)
     charts = ChartLibrary() if library is None else library
+    pictures = Pictures()
+
+    def drawing(kind: str) -> Callable[[Request], Awaitable[Response]]:
+        async def handle(request: Request) -> Response:
+            async with limit:
+                view, theme = await api.chart_view(store, request.query_params, clock.now())
+            answer = respond(request, await pictures.draw(chart(view, theme=theme), kind), MEDIA[kind])
+            answer.headers["Content-Disposition"] = f'attachment; filename="{file_name(view, kind)}"'
+            return answer
+
+        return handle
 
     def answering(answer: Answer) -> Callable[[Request], Awaitable[Response]]:
         async def handle(request: Request) -> Response:
@@ -102,6 +115,7 @@ def page_app(store: StoreReader, clock: Clock, library: ChartLibrary | None = No
         return respond(request, script.plain, "text/javascript", script.compressed)
 
     routes = [Route(f"/api/v1/{name}", answering(answer)) for name, answer in ANSWERS.items()]
+    routes += [Route(f"/api/v1/chart.{kind}", drawing(kind)) for kind in MEDIA]
     routes += [Route(path, _file(name, media)) for path, (name, media) in FILES.items()]
     routes.append(Route("/static/vega.js", chart_library))
     return Starlette(

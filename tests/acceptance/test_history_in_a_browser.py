@@ -147,3 +147,17 @@ async def test_nothing_is_too_wide_on_a_phone(page: Page) -> None:
     assert await tab.value(
         f"[...{BOX}.querySelectorAll('.zoom button')].every((each) => each.offsetHeight >= 32)"
     )
+
+
+async def test_the_chart_is_saved_as_a_picture_that_stands_alone(page: Page) -> None:
+    tab = await opened(page)
+    fetched = """fetch(document.querySelector('#world-10 a.KIND').href).then(async (answer) => [
+        answer.status, answer.headers.get('content-type'), answer.headers.get('content-disposition'), await answer.text()])"""
+    status, media, named, text = await tab.value(fetched.replace("KIND", "svg"))
+    assert (status, media.split(";")[0]) == (200, "image/svg+xml")
+    assert named == 'attachment; filename="ps2-wainwright-2026-03-10T0000-to-2026-03-14T0000.svg"'
+    assert all(part in text for part in ("Wainwright", "2026-03-10 00:00 to 2026-03-14 00:00", "UTC"))
+    status, media, _, text = await tab.value(fetched.replace("KIND", "png"))
+    assert (status, media) == (200, "image/png")
+    assert text[1:4] == "PNG"
+    assert len(text) > 10_000

@@ -87,7 +87,9 @@ function card(world) {
       element("header", {}, element("h2", {}, world.name), element("div", { class: "now" })),
       element("p", { class: "statement" }),
       element("div", { class: "plot" }, element("div", { class: "chart", role: "img" })),
-      element("div", { class: "compare" }));
+      element("div", { class: "compare" }),
+      element("p", { class: "files" }, "Save the chart as ",
+        ...["PNG", "SVG"].flatMap((kind) => [element("a", { class: kind.toLowerCase(), download: "" }, kind), " "])));
     cards.append(found);
   }
   return found;
@@ -179,6 +181,7 @@ async function showWorld(world, view, now, mine) {
   params.set("back", view.back);
   params.set("lines", view.lines);
   params.set("theme", dark.matches ? "dark" : "light");
+  for (const kind of ["png", "svg"]) box.querySelector(`a.${kind}`).href = `/api/v1/chart.${kind}?${params}`;
   try {
     const answer = await ask("chart", params);
     if (mine !== round) return;
