@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import argparse
 import math
+from concurrent.futures import ProcessPoolExecutor
+from itertools import repeat
 from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -59,7 +61,8 @@ def main(arguments: argparse.Namespace) -> None:
         f"{'true share':>10}  {'covered':>8}  {'more':>5}  {'fewer':>5}  {'no difference':>13}  {'interval, points':>16}"
     )
     for share in SHARES:
-        said = [one(seed, share) for seed in range(1, arguments.runs + 1)]
+        with ProcessPoolExecutor() as pool:
+            said = list(pool.map(one, range(1, arguments.runs + 1), repeat(share)))
         verdicts = [each.effect.verdict for each in said]
         widths = [
             100 * (each.effect.high - each.effect.low)

@@ -7,7 +7,9 @@ logout of its own (see `sittings`).
 - `share` is of all people at all events together, and so an event counts by its people; `control_share` weighs the share at each event's controls
   with the people at the event.
 - The interval of their difference is of a bootstrap over days: the events of one world and day are drawn together, since what makes a day unlike
-  others they have in common. It is the 2.5 and 97.5 percent quantiles, a little wider where there are few days.
+  others they have in common. Its 2.5 and 97.5 percent quantiles are widened by two factors: by Student's t over the normal quantile, as there are few days; and by
+  what two events of different days deviate by together if their controls overlap, since by as much as those people were unlike others both are wrong (their
+  products join the sum of squares: Conley 1999, J. Econometrics 92, 1). Neither ever makes it narrower.
 - `winner` and `loser` are of events that one of VS, NC and TR won, `nso` those who fight for all of them.
 
 The random numbers are always the same: an answer is a function of what is stored.
@@ -15,6 +17,7 @@ The random numbers are always the same: an answer is a function of what is store
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from datetime import tzinfo
 from typing import Final, Literal, NamedTuple, TypeAlias
@@ -42,6 +45,8 @@ GROUPS: Final[tuple[Group, ...]] = ("all", "winner", "loser", "nso")
 Verdict: TypeAlias = Literal["more", "fewer", "no difference found", "too few events"]
 
 _Numbers: TypeAlias = NDArray[np.float64]
+_Z: Final = 1.959963984540054
+"""Of the normal distribution, for 95 %."""
 _WARRING: Final = (tables.VS, tables.NC, tables.TR)
 
 
@@ -73,7 +78,7 @@ class Curve(msgspec.Struct, frozen=True):
     """People around an event, as multiples of those at its instant, one value for each of `CURVE`.
 
     Attributes:
-        low, high: the interval of `events`, by the same bootstrap.
+        low, high: the interval of `events`, by the same bootstrap; no control goes into it.
         controls: around the controls.
     """
 
@@ -94,6 +99,7 @@ class _Columns(NamedTuple):
         around, control_around: people by minute, (minutes, events).
         winners: of each event; 0 where nobody won.
         days: the number of each event's day and world.
+        pairs: events of different days whose controls overlap, (2, pairs); each pair once.
     """
 
     online: Counts
@@ -104,6 +110,7 @@ class _Columns(NamedTuple):
     control_around: Counts
     winners: Counts
     days: Counts
+    pairs: Counts
 
 
 class Found(NamedTuple):
@@ -143,7 +150,7 @@ def measure(matched: Sequence[Matched], crowds: Crowds, zone: tzinfo) -> Found:
 
 def _columns(used: Sequence[Matched], crowds: Crowds, zone: tzinfo) -> _Columns:
     """Counts people, world by world."""
-    size, minutes = len(used), np.array(CURVE) * MINUTE
+    size, minutes, days = len(used), np.array(CURVE) * MINUTE, _days(used, zone)
     spans = [minute * MINUTE for minute in HORIZONS]
     found = _Columns(
         np.zeros((len(FACTIONS), size), dtype=np.int64),
@@ -153,7 +160,8 @@ def _columns(used: Sequence[Matched], crowds: Crowds, zone: tzinfo) -> _Columns:
         np.zeros((len(CURVE), size), dtype=np.int64),
         np.zeros((len(CURVE), size), dtype=np.int64),
         np.array([each.event.winner for each in used], dtype=np.int64),
-        _days(used, zone),
+        days,
+        _pairs(used, days),
     )
     for world_id in sorted({each.event.world_id for each in used}):
         places = np.array([place for place, each in enumerate(used) if each.event.world_id == world_id])
@@ -180,6 +188,26 @@ def _days(used: Sequence[Matched], zone: tzinfo) -> Counts:
     return np.array([numbers[day] for day in days], dtype=np.int64)
 
 
+def _pairs(used: Sequence[Matched], days: Counts) -> Counts:
+    """Pairs of events of different days with controls, on one world, less than the longest span apart: people may leave within both."""
+    found = [np.empty((2, 0), dtype=np.int64)]
+    for world_id in sorted({each.event.world_id for each in used}):
+        controls = sorted(
+            (at, place)
+            for place, each in enumerate(used)
+            if each.event.world_id == world_id
+            for at in each.controls
+        )
+        at, whose = np.array(controls, dtype=np.int64).T
+        near = np.searchsorted(at, at + max(HORIZONS) * MINUTE, side="left") - np.arange(len(at)) - 1
+        first = np.repeat(np.arange(len(at)), near)
+        second = first + 1 + np.arange(len(first)) - np.repeat(np.cumsum(near) - near, near)
+        found.append(np.sort(np.stack([whose[first], whose[second]]), axis=0))
+    pairs = np.concatenate(found, axis=1)
+    pairs = pairs[:, days[pairs[0]] != days[pairs[1]]]
+    return np.asarray(np.unique(pairs, axis=1), dtype=np.int64)
+
+
 def _effects(kind: Kind, group: Group, events: int, columns: _Columns) -> list[Effect]:
     """The rows of one kind and group, one for each of `HORIZONS`."""
     members = _members(group, columns.winners)
@@ -187,14 +215,14 @@ def _effects(kind: Kind, group: Group, events: int, columns: _Columns) -> list[E
     control_online = (columns.control_online * members).sum(axis=0)
     usable = (online > 0) & (control_online > 0)
     n = int(usable.sum())
-    days = columns.days[usable]
+    shared = _Shared(columns.days[usable], _among(columns.pairs, usable))
     rows = []
     for place, minutes in enumerate(HORIZONS):
         people = online[usable].astype(np.float64)
         left = (columns.left[:, place] * members).sum(axis=0)[usable]
         control_left = (columns.control_left[:, place] * members).sum(axis=0)[usable]
         expected = people * control_left / control_online[usable]
-        rows.append(_row(kind, group, minutes, events - n, _Sums(people, left, expected, days)))
+        rows.append(_row(kind, group, minutes, events - n, _Sums(people, left, expected, shared)))
     return rows
 
 
@@ -212,13 +240,26 @@ def _members(group: Group, winners: Counts) -> Counts:
     return members
 
 
+class _Shared(NamedTuple):
+    """What events have in common: the day of each, and the pairs of others with common controls."""
+
+    days: Counts
+    pairs: Counts
+
+
+def _among(pairs: Counts, usable: NDArray[np.bool_]) -> Counts:
+    """The pairs of which both are usable, numbered among those."""
+    number = np.cumsum(usable) - 1
+    return np.asarray(number[pairs[:, usable[pairs].all(axis=0)]], dtype=np.int64)
+
+
 class _Sums(NamedTuple):
-    """Of each event: people, who left of them, how many would have left as at its controls; and its day."""
+    """Of each event: people, who left of them, how many would have left as at its controls; and what they have in common."""
 
     people: _Numbers
     left: Counts
     expected: _Numbers
-    days: Counts
+    shared: _Shared
 
 
 def _row(kind: Kind, group: Group, minutes: int, left_out: int, sums: _Sums) -> Effect:
@@ -228,7 +269,7 @@ def _row(kind: Kind, group: Group, minutes: int, left_out: int, sums: _Sums) -> 
         return Effect(kind, group, minutes, 0, 0, left_out, *nothing, "too few events")
     share, control_share = float(sums.left.sum()) / people, float(sums.expected.sum()) / people
     difference = share - control_share
-    days = len(np.unique(sums.days))
+    days = len(np.unique(sums.shared.days))
     low = high = None
     verdict: Verdict = "too few events"
     if n >= FEWEST and days >= FEWEST // 2:
@@ -240,13 +281,21 @@ def _row(kind: Kind, group: Group, minutes: int, left_out: int, sums: _Sums) -> 
 
 
 def _interval(sums: _Sums, difference: float) -> tuple[float, float]:
-    weights = _weights(sums.days)
-    people = weights @ _by_day(sums.people, sums.days)
-    more = weights @ _by_day(sums.left - sums.expected, sums.days)
-    days = weights.shape[1]
-    spread = (more / people - difference) * np.sqrt(days / (days - 1))
-    low, high = np.quantile(spread, (0.025, 0.975))
+    days = sums.shared.days
+    weights = _weights(days)
+    people = weights @ _by_day(sums.people, days)
+    more = weights @ _by_day(sums.left - sums.expected, days)
+    wider = _wider(sums.left - sums.expected - difference * sums.people, sums.shared)
+    low, high = np.quantile(more / people - difference, (0.025, 0.975)) * (wider * _few(weights))
     return difference + float(low), difference + float(high)
+
+
+def _wider(deviations: _Numbers, shared: _Shared) -> float:
+    """By how much shared controls widen an interval, of what each event deviates by from the difference of all."""
+    alone = float((_by_day(deviations, shared.days) ** 2).sum())
+    first, second = shared.pairs
+    common = 2 * float((deviations[first] * deviations[second]).sum())
+    return math.sqrt(1 + common / alone) if common > 0 < alone else 1.0
 
 
 def _by_day(values: _Numbers | Counts, days: Counts) -> _Numbers:
@@ -261,6 +310,25 @@ def _weights(days: Counts) -> _Numbers:
     return drawn.astype(np.float64)
 
 
+def _few(weights: _Numbers) -> float:
+    """By how much an interval is wider than its quantiles say, as the days that it comes from are few."""
+    days = weights.shape[1]
+    return 1.0 if days == 1 else math.sqrt(days / (days - 1)) * student(days - 1) / _Z
+
+
+def student(freedom: int) -> float:
+    """The 97.5 percent quantile of Student's t, to 0.001 from four degrees of freedom on (Abramowitz and Stegun 1964, 26.7.5)."""
+    z = _Z
+    terms = (
+        z,
+        (z**3 + z) / 4,
+        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
+        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
+        (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160,
+    )
+    return math.fsum(term / float(freedom) ** power for power, term in enumerate(terms))
+
+
 def _curve(kind: Kind, columns: _Columns, usable: NDArray[np.bool_]) -> Curve:
     there = columns.online.sum(axis=0)
     then = columns.control_online.sum(axis=0)
@@ -269,7 +337,7 @@ def _curve(kind: Kind, columns: _Columns, usable: NDArray[np.bool_]) -> Curve:
     curve = around.sum(axis=1) / people.sum()
     weights = _weights(days)
     drawn = np.stack([weights @ _by_day(row, days) for row in around]) / (weights @ _by_day(people, days))
-    low, high = np.quantile(drawn, (0.025, 0.975), axis=1)
+    low, high = curve + np.quantile(drawn - curve[:, None], (0.025, 0.975), axis=1) * _few(weights)
     return Curve(
         kind,
         int(usable.sum()),

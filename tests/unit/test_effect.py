@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from bench.effect import one
-from ps2daemon.analysis.effect import CURVE, HORIZONS, Effect, Found, measure
+from ps2daemon.analysis.effect import CURVE, HORIZONS, Effect, Found, measure, student
 from ps2daemon.analysis.leaving import EffectQuery, gather
 from ps2daemon.analysis.matching import Event, Matched
 from ps2daemon.analysis.sittings import Crowds
@@ -133,6 +133,41 @@ def test_days_that_differ_make_the_interval_wide_and_equal_days_make_it_narrow()
 
     assert interval(uneven=False) == pytest.approx(0.0)
     assert 0.15 < interval(uneven=True) < 0.3
+
+
+def test_events_that_share_controls_make_the_interval_wider_as_is_computed_by_hand() -> None:
+    """Twelve events of 20 people, 5 of whom leave; at the controls nobody or 10 of 20: each deviates by 5 from no difference.
+
+    The sum of squares is 12 * 25 by day, and each of six pairs adds twice 25; t of 11 degrees of freedom is 2.201.
+    """
+
+    def margin(apart: Ms) -> float:
+        people, matched = [], []
+        for day in range(6):
+            for at, then in ((T0, T0 - WEEK), (T0 + 3 * WEEK, T0 - WEEK - apart)):
+                event, control = at + day * DAY, then + day * DAY
+                matched.append(Matched(ended(event), (control,)))
+                people += stays(event, 1, *[3] * 5, *[200] * 15)
+                if at == T0 or apart:
+                    people += stays(control, 1, *[3] * (10 * (day % 2)), *[200] * (20 - 10 * (day % 2)))
+        found = row(measure(matched, Crowds(people), UTC), 5)
+        assert found.difference == pytest.approx(0.0)
+        assert found.low is not None
+        assert found.high is not None
+        assert found.low == pytest.approx(-found.high)
+        return found.high
+
+    alone, shared = margin(apart=WEEK), margin(apart=0)
+    assert shared / alone == pytest.approx((600 / 300) ** 0.5, rel=1e-6)
+    # What is drawn comes in steps of ten people.
+    assert alone == pytest.approx(2.201 * (300 * 12 / 11) ** 0.5 / 240, abs=5 * 1.2 / 240)
+
+
+@pytest.mark.parametrize(
+    ("freedom", "table"), [(4, 2.776), (5, 2.571), (10, 2.228), (30, 2.042), (10**6, 1.960)]
+)
+def test_the_quantile_is_that_of_the_tables(freedom: int, table: float) -> None:
+    assert student(freedom) == pytest.approx(table, abs=1.1e-3)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.05])
