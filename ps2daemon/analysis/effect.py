@@ -20,6 +20,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from datetime import tzinfo
+from functools import lru_cache
 from typing import Final, Literal, NamedTuple, TypeAlias
 
 import msgspec
@@ -305,9 +306,15 @@ def _by_day(values: _Numbers | Counts, days: Counts) -> _Numbers:
 
 def _weights(days: Counts) -> _Numbers:
     """How often each day is drawn, (resamples, days)."""
-    size = len(np.unique(days))
-    drawn = np.random.default_rng(0).multinomial(size, np.full(size, 1 / size), RESAMPLES)
-    return drawn.astype(np.float64)
+    return _draws(len(np.unique(days)))
+
+
+@lru_cache(maxsize=4)
+def _draws(size: int) -> _Numbers:
+    """The same for every row of as many days: 6 MB of a year."""
+    drawn = np.random.default_rng(0).multinomial(size, np.full(size, 1 / size), RESAMPLES).astype(np.float64)
+    drawn.setflags(write=False)
+    return drawn
 
 
 def _few(weights: _Numbers) -> float:
