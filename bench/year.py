@@ -61,21 +61,22 @@ async def fill(store: Store, year: Year) -> int:
     """Writes it all, and returns how many sessions that are."""
     settings = PopulationSettings(worlds=year.worlds, scale=year.scale)
     written = 0
-    for chunk in _chunks(sessions(year, settings)):
+    for chunk in chunks(sessions(year, settings)):
         await store.commit(Commit(sessions=chunk))
         written += len(chunk)
     for world_id in year.worlds:
         alerts, locks = world_events(year, settings, world_id)
-        for some in _chunks(alerts):
+        for some in chunks(alerts):
             await store.commit(Commit(alerts=some))
-        for few in _chunks(locks):
+        for few in chunks(locks):
             await store.commit(Commit(locks=few))
         await store.commit(Commit(spans=spans(year, world_id), records_until=year.end))
     await store.refresh()
     return written
 
 
-def _chunks(documents: Iterable[T]) -> Iterator[list[T]]:
+def chunks(documents: Iterable[T]) -> Iterator[list[T]]:
+    """As many documents as one commit takes at a time."""
     left = iter(documents)
     while chunk := list(islice(left, CHUNK)):
         yield chunk

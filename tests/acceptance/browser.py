@@ -131,9 +131,12 @@ class Tab:
         """Moves the pointer."""
         await self.command("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
 
-    async def picture(self, path: Path) -> None:
-        """Writes a screenshot of the whole page."""
-        answer = await self.command("Page.captureScreenshot", captureBeyondViewport=True)
+    async def picture(self, path: Path, height: int | None = None) -> None:
+        """Writes a screenshot of the whole page, or of so many pixels from its top."""
+        metrics = await self.command("Page.getLayoutMetrics")
+        size = metrics["cssContentSize"]
+        clip = {"x": 0, "y": 0, "width": size["width"], "height": height or size["height"], "scale": 1}
+        answer = await self.command("Page.captureScreenshot", captureBeyondViewport=True, clip=clip)
         await trio.Path(path).write_bytes(base64.b64decode(answer["data"]))
 
 

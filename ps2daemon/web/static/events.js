@@ -87,7 +87,7 @@ function table(kind) {
         element("td", {}, percent(row.control_share)),
         element("td", {}, signed(100 * row.difference, 1)),
         element("td", {}, row.low === null ? "" : `${points(row.low)} to ${points(row.high)}`),
-        element("td", { class: "words" }, row.verdict));
+        element("td", { class: "words" }, row.verdict.replace(" found", "")));
     })));
 }
 
