@@ -207,7 +207,7 @@ def _views_of() -> dict[str, list[View]]:
 
 
 FILES: Final = {
-    "history": ("/", "/static/page.css", "/static/page.js", "/static/shared.js", "/static/pointer.js", "/static/vega.js"),
+    "history": ("/history", "/static/page.css", "/static/page.js", "/static/shared.js", "/static/pointer.js", "/static/vega.js"),
     "trends": ("/trends", "/static/page.css", "/static/trends.js", "/static/shared.js", "/static/vega.js"),
     "events": ("/events", "/static/page.css", "/static/events.js", "/static/shared.js", "/static/vega.js"),
     "effect": (),

@@ -22,7 +22,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
@@ -34,7 +34,9 @@ from ps2daemon.store.base import StoreReader
 from ps2daemon.web import api
 from ps2daemon.web.bundle import ChartLibrary
 from ps2daemon.web.charts import chart
+from ps2daemon.web.now import overview_of
 from ps2daemon.web.pictures import MEDIA, Pictures, file_name
+from ps2daemon.web.shell import VIEWS, View, page_of
 
 READERS: Final = 4
 JSON: Final = "application/json"
@@ -49,10 +51,9 @@ HEADERS: Final = {
 }
 """`no-cache` keeps a copy and asks whether it is still right; the ETag answers that."""
 FILES: Final = {
-    "/": ("index.html", "text/html"),
-    "/events": ("events.html", "text/html"),
-    "/trends": ("trends.html", "text/html"),
     "/static/trends.js": ("trends.js", "text/javascript"),
+    "/static/now.js": ("now.js", "text/javascript"),
+    "/static/spark.js": ("spark.js", "text/javascript"),
     "/static/page.js": ("page.js", "text/javascript"),
     "/static/events.js": ("events.js", "text/javascript"),
     "/static/shared.js": ("shared.js", "text/javascript"),
@@ -61,6 +62,8 @@ FILES: Final = {
     "/static/page.css": ("page.css", "text/css"),
     "/static/icon.svg": ("icon.svg", "image/svg+xml"),
 }
+OF_HISTORY: Final = ("window", "from", "to", "by", "back", "lines", "empire")
+"""Parameters that only this view has; with one of them `/` leads there, as that was once its address."""
 
 Answer: TypeAlias = Callable[[StoreReader, QueryParams, Ms], Awaitable[Document]]
 
@@ -74,6 +77,7 @@ ANSWERS: Final[dict[str, Answer]] = {
     "coverage": api.coverage,
     "effect": api.effect_of,
     "trends": api.trends_of,
+    "overview": overview_of,
     "trends/charts": api.trend_charts_of,
     "effect/charts": api.effect_charts_of,
     "chart": api.chart_of,
@@ -117,6 +121,7 @@ def page_app(store: StoreReader, clock: Clock, library: ChartLibrary | None = No
     routes = [Route(f"/api/v1/{name}", answering(answer)) for name, answer in ANSWERS.items()]
     routes += [Route(f"/api/v1/chart.{kind}", drawing(kind)) for kind in MEDIA]
     routes += [Route(path, _file(name, media)) for path, (name, media) in FILES.items()]
+    routes += [Route(view.path, _page(view)) for view in VIEWS]
     routes.append(Route("/static/vega.js", chart_library))
     return Starlette(
         routes=routes,
@@ -146,6 +151,17 @@ def _file(name: str, media_type: str) -> Callable[[Request], Awaitable[Response]
 
     async def handle(request: Request) -> Response:
         return respond(request, content, media_type)
+
+    return handle
+
+
+def _page(view: View) -> Callable[[Request], Awaitable[Response]]:
+    content = page_of(view)
+
+    async def handle(request: Request) -> Response:
+        if view.path == "/" and any(name in request.query_params for name in OF_HISTORY):
+            return RedirectResponse(f"/history?{request.url.query}", headers=HEADERS)
+        return respond(request, content, "text/html")
 
     return handle
 

@@ -58,7 +58,7 @@ async def page(tmp_path: Path, nursery: trio.Nursery) -> AsyncIterator[Page]:
 
 
 async def opened(page: Page) -> Tab:
-    await page.tab.open(f"{page.origin}/?world=10&{WINDOW}&tz=UTC")
+    await page.tab.open(f"{page.origin}/history?world=10&{WINDOW}&tz=UTC")
     await page.tab.until(f"{BOX}?.drawn")
     return page.tab
 

@@ -80,7 +80,7 @@ async def point_at(tab: Tab, at: Ms, down: float = 100) -> str:
 
 async def test_two_weeks_with_an_overlay(page: Page) -> None:
     tab = page.tab
-    await tab.open(f"{page.origin}/?world=10&window=14d&by=week&back=1&tz=Europe/Berlin")
+    await tab.open(f"{page.origin}/history?world=10&window=14d&by=week&back=1&tz=Europe/Berlin")
     await tab.until(MARKS)
     pieces = await tab.value(
         f"""[...{MARKS}.querySelectorAll('g.mark-line path')].map((path) => (path.getAttribute('d') || '').split('M').length - 1)"""
@@ -110,7 +110,7 @@ async def test_two_weeks_with_an_overlay(page: Page) -> None:
 
 async def test_what_the_pointer_shows(page: Page) -> None:
     tab = page.tab
-    await tab.open(f"{page.origin}/?world=10&window=14d&tz=UTC")
+    await tab.open(f"{page.origin}/history?world=10&window=14d&tz=UTC")
     await tab.until(MARKS)
     assert "Not recorded: the connection was lost." in await point_at(tab, END - 6 * DAY + HOUR)
     assert "Not recorded" in await point_at(tab, END - 8 * HOUR), "a gap of three minutes can be hit too"
@@ -131,7 +131,7 @@ async def test_what_the_pointer_shows(page: Page) -> None:
 async def test_times_are_said_as_the_axis_says_them(page: Page) -> None:
     """The 24 hour clock, a gap within one minute without a range, and what may wait in the queue not as unrecorded."""
     tab = page.tab
-    await tab.open(f"{page.origin}/?world=10&window=24h&tz=UTC")
+    await tab.open(f"{page.origin}/history?world=10&window=24h&tz=UTC")
     await tab.until(MARKS)
     said = await tab.value(
         f"""import('/static/shared.js').then(({{ dayClock, spanText }}) => [
@@ -145,7 +145,7 @@ async def test_times_are_said_as_the_axis_says_them(page: Page) -> None:
 
 async def test_the_address_restores_the_view(page: Page) -> None:
     tab = page.tab
-    await tab.open(f"{page.origin}/?world=10&window=24h&tz=UTC")
+    await tab.open(f"{page.origin}/history?world=10&window=24h&tz=UTC")
     await tab.value("document.querySelector('input[name=window][value=\"7d\"]').click()")
     await tab.value("document.querySelector('input[name=lines][value=total]').click()")
     await tab.until("document.body.dataset.shown === '3'")
@@ -160,7 +160,7 @@ async def test_the_address_restores_the_view(page: Page) -> None:
 
 async def test_a_window_that_cannot_be_is_told(page: Page) -> None:
     tab = page.tab
-    await tab.open(f"{page.origin}/?world=10&from=2026-03-15T12:00&to=2026-03-14T12:00&tz=UTC")
+    await tab.open(f"{page.origin}/history?world=10&from=2026-03-15T12:00&to=2026-03-14T12:00&tz=UTC")
     assert "the window is reversed" in await tab.value(
         "document.querySelector('#world-10 .statement').innerText"
     )
@@ -169,7 +169,7 @@ async def test_a_window_that_cannot_be_is_told(page: Page) -> None:
 async def test_on_a_phone_nothing_is_wider_than_the_screen(page: Page) -> None:
     tab = page.tab
     await tab.size(390, 844)
-    await tab.open(f"{page.origin}/?window=7d&by=day&back=3&tz=Europe/Berlin")
+    await tab.open(f"{page.origin}/history?window=7d&by=day&back=3&tz=Europe/Berlin")
     await tab.until(MARKS)
     assert await tab.value("document.documentElement.scrollWidth") <= 390
     assert await tab.value(f"{MARKS}.getBoundingClientRect().right") <= 390
@@ -189,7 +189,7 @@ async def test_the_dark_theme_follows_the_system(page: Page) -> None:
     await tab.command(
         "Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": "dark"}]
     )
-    await tab.open(f"{page.origin}/?world=10&window=24h&tz=UTC")
+    await tab.open(f"{page.origin}/history?world=10&window=24h&tz=UTC")
     await tab.until(MARKS)
     assert any("theme=dark" in url for url in tab.requested)
     assert await tab.value("getComputedStyle(document.body).backgroundColor") == "rgb(15, 17, 22)"
@@ -200,7 +200,7 @@ async def test_the_dark_theme_follows_the_system(page: Page) -> None:
 
 async def test_the_events_say_who_leaves(page: Page) -> None:
     tab = page.tab
-    await tab.open(f"{page.origin}/")
+    await tab.open(f"{page.origin}/history")
     await tab.until("document.querySelector('#world-10 svg.marks')")
     await tab.value("document.querySelector('nav a[href=\"/events\"]').click()")
     await tab.until("location.pathname === '/events' && document.body?.dataset.shown")

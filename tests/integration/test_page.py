@@ -22,6 +22,7 @@ from ps2daemon.model.records import DAY, HOUR, MINUTE, Ms
 from ps2daemon.model.times import parse_iso
 from ps2daemon.web.app import FILES, page_app
 from ps2daemon.web.bundle import ChartLibrary, charts_installed
+from ps2daemon.web.shell import FRAME, VIEWS
 from tests.memory_reader import MemoryReader
 from tests.synthetic import fortnight
 
@@ -190,7 +191,10 @@ async def test_an_empty_store_has_no_worlds() -> None:
     assert [gap["reason"] for gap in chart["view"]["unrecorded"]] == ["it has never been recorded"]
 
 
-@pytest.mark.parametrize("path", [*FILES, "/api/v1/worlds", "/api/v1/nothing", "/api/v1/population?tz=x"])
+@pytest.mark.parametrize(
+    "path",
+    [*FILES, *(view.path for view in VIEWS), "/api/v1/worlds", "/api/v1/nothing", "/api/v1/population?tz=x"],
+)
 async def test_everything_has_a_policy_that_allows_own_files_only(
     client: httpx.AsyncClient, path: str
 ) -> None:
@@ -204,7 +208,7 @@ async def test_everything_has_a_policy_that_allows_own_files_only(
 
 def test_own_files_name_no_other_host_and_make_no_markup() -> None:
     folder = files("ps2daemon.web").joinpath("static")
-    served = {name for name, _ in FILES.values()}
+    served = {name for name, _ in FILES.values()} | {view.file for view in VIEWS} | {FRAME}
     assert served == {each.name for each in folder.iterdir()}
     for name in served:
         text = folder.joinpath(name).read_text()

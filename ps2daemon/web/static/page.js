@@ -2,10 +2,9 @@
 // Names come from outside and only ever become text, never markup.
 
 import { attachPointer } from "./pointer.js";
-import { ask, clock, copyLinks, dark, dayClock, draw, element, erase, showZones, signed, spanText } from "./shared.js";
+import { REFRESH_MS, ask, begin, clock, dark, dayClock, draw, element, erase, keepFresh, showZones, signed, spanText } from "./shared.js";
 import { attachZoom } from "./zoom.js";
 
-const REFRESH_MS = 60_000;
 const WINDOWS = ["24h", "7d", "14d", "28d"];
 const form = document.getElementById("controls");
 const cards = document.getElementById("cards");
@@ -35,7 +34,8 @@ function check(name, values) {
   for (const input of form.querySelectorAll(`input[name="${name}"]`)) input.checked = values.includes(input.value);
 }
 
-function restore() {
+function restore(found) {
+  worlds = found;
   const wanted = new URLSearchParams(location.search);
   const known = worlds.map((world) => String(world.world_id));
   const some = wanted.getAll("world").filter((id) => known.includes(id));
@@ -256,38 +256,15 @@ function naive(at, zone) {
   return `${parts.year}-${parts.month}-${parts.day}T${parts.hour}:${parts.minute}`;
 }
 
-async function start() {
-  try {
-    worlds = (await ask("worlds")).worlds;
-  } catch (error) {
-    statusLine.textContent = `The server can't be asked: ${error.message}. This page tries again in a minute.`;
-    setTimeout(start, REFRESH_MS);
-    return;
+function pick(event) {
+  const view = chosen();
+  if (event.target.name === "window" && view.window === "custom" && !(view.from && view.to)) {
+    const now = Date.now();
+    form.elements.from.value = naive(now - 86_400_000, view.tz);
+    form.elements.to.value = naive(now, view.tz);
   }
-  if (!worlds.length) {
-    statusLine.textContent = "Nothing is recorded yet. This page looks again in a minute.";
-    setTimeout(start, REFRESH_MS);
-    return;
-  }
-  document.getElementById("worlds").replaceChildren(...worlds.map((world) =>
-    element("label", {}, element("input", { type: "checkbox", name: "world", value: world.world_id }), element("span", {}, world.name))));
-  restore();
-  form.addEventListener("change", (event) => {
-    const view = chosen();
-    if (event.target.name === "window" && view.window === "custom" && !(view.from && view.to)) {
-      const now = Date.now();
-      form.elements.from.value = naive(now - 86_400_000, view.tz);
-      form.elements.to.value = naive(now, view.tz);
-    }
-    show();
-  });
-  form.addEventListener("submit", (event) => event.preventDefault());
-  dark.addEventListener("change", show);
-  setInterval(() => {
-    if (document.visibilityState === "visible" && chosen().window !== "custom") show();
-  }, REFRESH_MS);
-  copyLinks(document.getElementById("copy"));
-  await show();
+  show();
 }
 
-start();
+await begin(form, statusLine, restore, show, pick);
+keepFresh(show, () => worlds.length && chosen().window !== "custom");

@@ -1,6 +1,7 @@
 // What the views share. Names come from outside and only ever become text, never markup.
 
 export const dark = matchMedia("(prefers-color-scheme: dark)");
+export const REFRESH_MS = 60_000;
 export const ownZone = Intl.DateTimeFormat().resolvedOptions().timeZone || "UTC";
 
 export function element(name, attributes, ...children) {
@@ -38,13 +39,18 @@ export async function ask(path, params) {
   return body;
 }
 
-const library = new Promise((resolve) => {
-  const script = document.createElement("script");
-  script.src = "/static/vega.js";
-  script.onload = () => resolve(window.vegaEmbed || null);
-  script.onerror = () => resolve(null);
-  document.head.append(script);
-});
+let library = null;
+
+function charts() {
+  library ||= new Promise((resolve) => {
+    const script = document.createElement("script");
+    script.src = "/static/vega.js";
+    script.onload = () => resolve(window.vegaEmbed || null);
+    script.onerror = () => resolve(null);
+    document.head.append(script);
+  });
+  return library;
+}
 
 export function empireName(id) {
   return { 1: "VS", 2: "NC", 3: "TR", 4: "NSO" }[id] || "nobody";
@@ -78,7 +84,7 @@ export function erase(place) {
 
 // Draws a spec, and returns what came of it; null, with a word about it, where the server has no charts.
 export async function draw(place, spec, label) {
-  const embed = await library;
+  const embed = await charts();
   if (!embed) {
     place.replaceChildren(element("p", { class: "problem" },
       "Charts need the charts extra on the server: pip install 'ps2daemon[charts]'. The numbers are all in the JSON API."));
@@ -103,24 +109,44 @@ export function copyLinks(button) {
 }
 
 // Asks for the worlds, offers them, restores what the address says, and shows it; then again whenever something is chosen.
-export async function begin(form, statusLine, restore, show) {
+// While there are none, or the server is away, it tries again in a minute.
+export async function begin(form, statusLine, restore, show, chosen = show) {
+  const again = (said) => {
+    statusLine.textContent = said;
+    document.body.dataset.shown = "0";
+    setTimeout(() => begin(form, statusLine, restore, show, chosen), REFRESH_MS);
+  };
   let worlds;
   try {
     worlds = (await ask("worlds")).worlds;
   } catch (error) {
-    statusLine.textContent = `The server can't be asked: ${error.message}`;
+    again(`The server can't be asked: ${error.message}. This page tries again in a minute.`);
     return;
   }
   if (!worlds.length) {
-    statusLine.textContent = "Nothing is recorded yet.";
+    again("Nothing is recorded yet. This page looks again in a minute.");
     return;
   }
-  document.getElementById("worlds").replaceChildren(...worlds.map((world) =>
+  document.getElementById("worlds")?.replaceChildren(...worlds.map((world) =>
     element("label", {}, element("input", { type: "checkbox", name: "world", value: world.world_id }), element("span", {}, world.name))));
   restore(worlds);
-  form.addEventListener("change", show);
+  form.addEventListener("change", chosen);
   form.addEventListener("submit", (event) => event.preventDefault());
   dark.addEventListener("change", show);
   copyLinks(document.getElementById("copy"));
   await show();
+}
+
+// Shows it again each minute: not while the page is hidden, but at once when it is looked at again later than that.
+export function keepFresh(show, wanted = () => true) {
+  let at = Date.now();
+  const again = () => {
+    if (document.visibilityState !== "visible" || !wanted()) return;
+    at = Date.now();
+    show();
+  };
+  setInterval(again, REFRESH_MS);
+  document.addEventListener("visibilitychange", () => {
+    if (Date.now() - at >= REFRESH_MS) again();
+  });
 }

@@ -1,0 +1,78 @@
+"""What the view *Now* shows, as its API answers it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from starlette.datastructures import QueryParams
+
+from ps2daemon.analysis.documents import Document
+from ps2daemon.analysis.overview import STEP, Ago, Overview, WorldNow, overview
+from ps2daemon.analysis.view import faction_label
+from ps2daemon.model import tables
+from ps2daemon.model.alerts import Alert
+from ps2daemon.model.records import SECOND, Ms
+from ps2daemon.model.times import iso
+from ps2daemon.store.base import StoreReader
+from ps2daemon.web.api import Asked
+
+
+async def overview_of(store: StoreReader, params: QueryParams, now: Ms) -> Document:
+    """Every world now, against a day and a week ago by the clock of `tz`, and over the last day."""
+    asked = Asked(params, ("world", "tz"), await store.worlds(), now)
+    return overview_document(await overview(store, asked.worlds, asked.zone, now), now)
+
+
+def overview_document(found: Overview, now: Ms) -> Document:
+    """The overview as JSON has it; `people` is null where nobody knows."""
+    return {
+        "now": iso(now),
+        "times": [iso(at) for at in found.times],
+        "step_s": STEP // SECOND,
+        "worlds": [_world(world) for world in found.worlds],
+        "together": None
+        if found.at is None
+        else {
+            "worlds": [world.world_id for world in found.worlds if world.state == "recorded"],
+            "at": iso(found.at),
+            "people": sum(found.online.values()),
+            "online": _online(found.online),
+            "ago": [_ago(each) for each in found.ago],
+            "line": found.line,
+        },
+    }
+
+
+def _world(world: WorldNow) -> Document:
+    return {
+        "world_id": world.world_id,
+        "name": tables.world_name(world.world_id),
+        "state": world.state,
+        "recorded_until": None if world.until is None else iso(world.until),
+        "at": None if world.at is None else iso(world.at),
+        "people": world.people,
+        "online": _online(world.online),
+        "ago": [_ago(each) for each in world.ago],
+        "alerts": [_alert(alert) for alert in world.alerts],
+        "line": world.line,
+    }
+
+
+def _online(online: Mapping[int, int]) -> list[Document]:
+    return [
+        {"faction_id": faction, "label": faction_label(faction), "people": people}
+        for faction, people in online.items()
+    ]
+
+
+def _ago(ago: Ago) -> Document:
+    return {"days": ago.days, "at": None if ago.at is None else iso(ago.at), "people": ago.people}
+
+
+def _alert(alert: Alert) -> Document:
+    zone = None if alert.zone_id is None else tables.zones().get(alert.zone_id)
+    return {
+        "name": alert.name,
+        "zone": None if zone is None else zone.name,
+        "start": iso(alert.changes[0].at if alert.start is None else alert.start),
+    }

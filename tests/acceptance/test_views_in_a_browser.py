@@ -1,0 +1,193 @@
+"""The views Now and Recording in a real browser: with two weeks of data, with none, with gaps, with hostile names, on a phone."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from functools import partial
+from pathlib import Path
+from typing import TypeAlias
+
+import msgspec
+import pytest
+import trio
+
+from ps2daemon.model.alerts import Alert
+from ps2daemon.model.records import HOUR, MINUTE, Ms
+from ps2daemon.model.times import parse_iso
+from ps2daemon.store.base import StoreReader
+from ps2daemon.web.app import page_app
+from ps2daemon.web.server import serve_app
+from tests.acceptance.browser import CHROMIUM, Tab, open_tab
+from tests.memory_reader import MemoryReader
+from tests.synthetic import fortnight
+
+pytestmark = pytest.mark.skipif(
+    CHROMIUM is None, reason="there is no chromium; the distribution's package has it"
+)
+
+END = parse_iso("2026-03-15T18:00:00Z")
+HOSTILE = '<img src=x onerror="window.broken=1">'
+GAPS = ((26 * HOUR, 5 * HOUR), (8 * HOUR, 2 * HOUR))
+WHOLE = fortnight(END, worlds=(1, 10), days=14, people=60, gaps=())
+BROKEN = fortnight(END, worlds=(1, 10), days=14, people=60, gaps=GAPS)
+
+Serving: TypeAlias = Callable[[StoreReader], Awaitable[str]]
+
+
+class RunningReader(MemoryReader):
+    """Its latest alert has a hostile name and has run for 20 minutes."""
+
+    async def alerts(self, start: Ms, end: Ms, worlds: Collection[int] | None) -> list[Alert]:
+        some = self.stored_alerts[-1]
+        return [
+            msgspec.structs.replace(
+                some, name=HOSTILE, world_id=10, start=END - 19 * MINUTE, end=None, ended_by=None
+            )
+        ]
+
+
+class FixedClock:
+    def now(self) -> Ms:
+        return END + MINUTE
+
+
+@pytest.fixture
+async def serving(nursery: trio.Nursery) -> AsyncIterator[Serving]:
+    stopping = trio.Event()
+
+    async def serve(reader: StoreReader) -> str:
+        app = page_app(reader, FixedClock())
+        port = await nursery.start(partial(serve_app, app, host="127.0.0.1", port=0, stopping=stopping))
+        return f"http://127.0.0.1:{port}"
+
+    yield serve
+    stopping.set()
+
+
+@pytest.fixture
+async def tab(tmp_path: Path) -> AsyncIterator[Tab]:
+    """It ends without an error, without a violation of the policy, and without a request elsewhere."""
+    async with open_tab(tmp_path) as tab:
+        await tab.size(1400, 1000)
+        yield tab
+        assert await tab.value("window.violations") == []
+        assert await tab.value("window.broken") is None
+        assert tab.complaints == []
+        assert all(url.startswith(("http://127.0.0.1:", "data:", "about:")) for url in tab.requested)
+
+
+async def text(tab: Tab, selector: str) -> str:
+    found: str = await tab.value(f"document.querySelector({selector!r}).innerText")
+    return found
+
+
+# Now
+
+
+async def test_now_has_numbers_changes_and_a_line(serving: Serving, tab: Tab) -> None:
+    origin = await serving(RunningReader(WHOLE.sessions, WHOLE.stored_spans, WHOLE.stored_alerts))
+    await tab.open(f"{origin}/?tz=Europe/Berlin")
+    people = await tab.value(
+        "[...document.querySelectorAll('#each .people b, #overall .people b')].map((one) => Number(one.innerText))"
+    )
+    assert len(people) == 3
+    assert people[0] == people[1] + people[2] > 0
+    for card in ("#overall", "#world-1", "#world-10"):
+        parts = await tab.value(
+            f"[...document.querySelectorAll('{card} .empires b')].map((one) => Number(one.innerText))"
+        )
+        assert sum(parts) == int(await text(tab, f"{card} .people b"))
+        changes = (await text(tab, f"{card} .changes")).splitlines()
+        assert [line.split("\t")[0] for line in changes] == ["a day ago", "a week ago"]
+        assert all("%" in line and any(sign in line for sign in "▲▼±") for line in changes)
+        assert await tab.value(f"document.querySelectorAll('{card} .spark path').length") == 1
+        assert await tab.value(f"document.querySelector('{card} .spark .hole')") is None
+    assert (
+        await text(tab, "#world-10 .alert")
+        == f"Alert {HOSTILE}, {(await text(tab, '#world-10 .alert')).split(', ')[1]}"
+    )
+    assert (await text(tab, "#world-10 .alert")).endswith(" for 20 min")
+    assert await tab.value("document.querySelector('#each img')") is None
+    assert await text(tab, "#world-10 .recording") == "Recorded up to 19:00"
+    assert not any(url.endswith("vega.js") for url in tab.requested), "it draws without the chart library"
+    await tab.value("document.querySelector('#world-10 h2 a').click()")
+    await tab.until("location.pathname === '/history' && document.body?.dataset.shown")
+    assert await tab.value("location.search") == "?world=10&window=24h&tz=Europe%2FBerlin"
+
+
+async def test_now_breaks_at_gaps_and_says_what_is_not_known(serving: Serving, tab: Tab) -> None:
+    behind = [
+        msgspec.structs.replace(span, end=min(span.end, END - 3 * HOUR)) if span.world_id == 1 else span
+        for span in BROKEN.stored_spans
+    ]
+    origin = await serving(MemoryReader(BROKEN.sessions, behind))
+    await tab.open(f"{origin}/?tz=UTC")
+    assert (await text(tab, "#world-10 .changes")).splitlines()[0] == "a day ago\tnot recorded then"
+    assert await tab.value("document.querySelectorAll('#world-10 .spark path').length") == 2
+    assert await tab.value("document.querySelectorAll('#world-10 .spark .hole').length") == 2
+    assert "Not up to date." in await text(tab, "#world-1 .recording")
+    assert "15:00, 3 h" in await text(tab, "#world-1 .recording")
+    assert "One world is not up to date and left out." in await text(tab, "#overall")
+    assert await text(tab, "#overall .people b") == await text(tab, "#world-10 .people b")
+    assert await text(tab, "#status") == "1 of 2 worlds is not up to date."
+
+
+async def test_now_with_nothing_recorded(serving: Serving, tab: Tab) -> None:
+    await tab.open(f"{await serving(MemoryReader())}/")
+    assert await text(tab, "#status") == "Nothing is recorded yet. This page looks again in a minute."
+
+
+async def test_now_goes_on_by_itself_after_the_server_was_away(serving: Serving, tab: Tab) -> None:
+    await tab.command(
+        "Page.addScriptToEvaluateOnNewDocument",
+        source="const every = window.setInterval; window.setInterval = (call) => every(call, 100);"
+        "const real = window.fetch; window.fetch = (...args) => window.away ? Promise.reject(new Error('away')) : real(...args);",
+    )
+    await tab.open(f"{await serving(WHOLE)}/")
+    await tab.value("window.away = true")
+    await tab.until(
+        "document.getElementById('status').innerText.startsWith('The server can’t be reached')".replace(
+            "’", "\\'"
+        )
+    )
+    assert await tab.value("document.body.classList.contains('lost')")
+    await tab.value("window.away = false")
+    await tab.until("document.getElementById('status').innerText === 'Refreshed each minute.'")
+    assert not await tab.value("document.body.classList.contains('lost')")
+
+
+async def test_an_old_link_to_a_history_leads_there(serving: Serving, tab: Tab) -> None:
+    origin = await serving(WHOLE)
+    await tab.command("Page.navigate", url=f"{origin}/?world=10&window=7d&tz=UTC")
+    await tab.until("location.pathname === '/history' && document.body?.dataset.shown")
+    assert await tab.value("location.search") == "?world=10&window=7d&tz=UTC"
+
+
+@pytest.mark.parametrize("path", ["/"])
+@pytest.mark.parametrize("reader", [WHOLE, BROKEN, MemoryReader()], ids=["whole", "broken", "none"])
+async def test_nothing_is_wider_than_a_phone_and_the_keyboard_gets_everywhere(
+    serving: Serving, tab: Tab, path: str, reader: MemoryReader
+) -> None:
+    await tab.size(390, 844)
+    await tab.open(f"{await serving(reader)}{path}")
+    assert await tab.value("document.documentElement.scrollWidth") <= 390
+    assert (
+        await tab.value("document.querySelectorAll('main, nav, footer, header.top, [role=status]').length")
+        == 5
+    )
+    await tab.command(
+        "Input.dispatchKeyEvent", type="keyDown", key="Tab", code="Tab", windowsVirtualKeyCode=9
+    )
+    assert await tab.value("document.activeElement.innerText") == "Skip to the content"
+    assert await tab.value("document.activeElement.getBoundingClientRect().left") >= 0
+
+
+async def test_dark(serving: Serving, tab: Tab) -> None:
+    await tab.command(
+        "Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": "dark"}]
+    )
+    await tab.open(f"{await serving(WHOLE)}/")
+    assert (
+        await tab.value("getComputedStyle(document.querySelector('.card')).backgroundColor")
+        == "rgb(23, 26, 33)"
+    )
