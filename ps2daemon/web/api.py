@@ -42,8 +42,9 @@ from ps2daemon.model.coverage import WorldCoverage
 from ps2daemon.model.records import SECOND, Ms
 from ps2daemon.model.times import iso
 from ps2daemon.store.base import StoreReader
-from ps2daemon.web.charts import ThemeName, chart, ends_at, period_label
+from ps2daemon.web.charts import chart, ends_at, period_label
 from ps2daemon.web.effect_charts import curve_chart, difference_chart
+from ps2daemon.web.specs import ThemeName
 from ps2daemon.web.trend_charts import calendar_chart, change_chart, hours_chart, weeks_chart
 
 _WINDOW: Final = ("world", "from", "to", "step", "tz")

@@ -8,71 +8,22 @@ band with a mark on top, at least `GAP_PIXELS` wide however short it was, and no
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import tzinfo
-from typing import Any, Final, Literal, TypeAlias
+from typing import Final, Literal
 
-import msgspec
-
-from ps2daemon.analysis.view import ALL, Line, Unrecorded, View, faction_label
+from ps2daemon.analysis.view import Line, View, faction_label
 from ps2daemon.model import tables
 from ps2daemon.model.alerts import Alert
 from ps2daemon.model.records import DAY, Ms
-from ps2daemon.model.times import from_ms
 from ps2daemon.web.axis import round_numbers, time_axis
+from ps2daemon.web.gaps import gap_bands
+from ps2daemon.web.specs import SCHEMA, THEMES, Spec, Theme, ThemeName, config_of, stacked, window_text
 
-Spec: TypeAlias = dict[str, Any]
-ThemeName: TypeAlias = Literal["light", "dark"]
-
-SCHEMA: Final = "https://vega.github.io/schema/vega-lite/v6.json"
 DETAILED: Final = 2 * DAY
 """Up to this length, alerts shade the whole height and locks are lines."""
 LANE: Final = 8
 BAR: Final = 6
 """Pixels from lane to lane, and of one bar."""
-GAP_PIXELS: Final = 2
-"""The outline of a band, in the colour of its mark: what is seen of a gap shorter than a pixel's time."""
-STRIPE: Final = 4
 _DASHES: Final = ((6, 3), (2, 2), (9, 3, 2, 3), (1, 3))
-
-
-class Theme(msgspec.Struct, frozen=True):
-    """Colours. Those of the empires differ in lightness too, so that they stay apart for the colour-blind and in print."""
-
-    background: str
-    ink: str
-    faint: str
-    grid: str
-    gap: str
-    stripe: str
-    mark: str
-    neutral: str
-    factions: dict[int, str]
-
-
-THEMES: Final[dict[str, Theme]] = {
-    "light": Theme(
-        background="#ffffff",
-        ink="#1f2430",
-        faint="#667085",
-        grid="#e6e8ee",
-        gap="#eceef2",
-        stripe="#c9ced8",
-        mark="#b25e00",
-        neutral="#c08a2d",
-        factions={ALL: "#1f2430", 0: "#a08a3c", 1: "#6a2bb8", 2: "#2191f0", 3: "#d4213d", 4: "#8a919e"},
-    ),
-    "dark": Theme(
-        background="#171a21",
-        ink="#e7e9ee",
-        faint="#98a1b2",
-        grid="#2a2f3a",
-        gap="#20242d",
-        stripe="#3d4452",
-        mark="#ffb454",
-        neutral="#c9a14a",
-        factions={ALL: "#e7e9ee", 0: "#cbb86a", 1: "#9a5cf0", 2: "#5cc0ff", 3: "#ff6b66", 4: "#a9b0bd"},
-    ),
-}
 
 
 def period_label(view: View, back: int) -> str:
@@ -115,36 +66,7 @@ def charts(
     views: Sequence[View], *, theme: ThemeName = "light", width: int = 1000, height: int = 320
 ) -> Spec:
     """One chart below the other, for a file."""
-    single = [chart(view, theme=theme, width=width, height=height) for view in views]
-    if len(single) == 1:
-        return single[0]
-    shared = {"$schema", "background", "autosize", "padding", "config"}
-    return {
-        **{key: value for key, value in single[0].items() if key in shared - {"autosize"}},
-        "vconcat": [{key: value for key, value in one.items() if key not in shared} for one in single],
-        "resolve": {"scale": {"x": "independent", "y": "independent", "color": "independent"}},
-        "spacing": 28,
-    }
-
-
-def config_of(theme: Theme) -> Spec:
-    """What all charts of a theme have in common."""
-    return {
-        "font": "system-ui, 'DejaVu Sans', sans-serif",
-        "view": {"stroke": None},
-        "axis": {
-            "labelColor": theme.faint,
-            "titleColor": theme.faint,
-            "gridColor": theme.grid,
-            "domainColor": theme.grid,
-            "tickColor": theme.grid,
-            "labelFontSize": 11,
-            "titleFontSize": 11,
-            "titleFontWeight": "normal",
-        },
-        "legend": {"labelColor": theme.ink, "titleColor": theme.faint, "labelFontSize": 11, "orient": "top"},
-        "title": {"color": theme.ink, "subtitleColor": theme.faint, "anchor": "start", "fontSize": 15},
-    }
+    return stacked([chart(view, theme=theme, width=width, height=height) for view in views])
 
 
 def _title(view: View, theme: Theme) -> Spec:
@@ -152,12 +74,8 @@ def _title(view: View, theme: Theme) -> Spec:
     laid = "" if view.by is None else f", over earlier {view.by}s"
     return {
         "text": f"{tables.world_name(view.world_id)}: people online{laid}",
-        "subtitle": f"{_local(view.start, view.zone)} to {_local(view.end, view.zone)}, {view.zone}; {recorded}",
+        "subtitle": f"{window_text(view.start, view.end, view.zone)}; {recorded}",
     }
-
-
-def _local(at: Ms, zone: tzinfo) -> str:
-    return from_ms(at).astimezone(zone).strftime("%Y-%m-%d %H:%M")
 
 
 def _layers(view: View, theme: Theme, height: int, legend: bool) -> list[Spec]:
@@ -165,7 +83,7 @@ def _layers(view: View, theme: Theme, height: int, legend: bool) -> list[Spec]:
     track = len(zones) * LANE + (6 if zones else 2)
     x = {"type": "quantitative", "scale": {"domain": [view.start, view.end], "nice": False, "zero": False}}
     layers = [
-        *_unrecorded(view.unrecorded, x, theme, height),
+        *gap_bands(view.unrecorded, x, theme, height),
         *_alerts(view, x, theme, zones, height),
         *_lines(view, x, theme, height, track, legend),
         *_locks(view, x, theme, zones, height),
@@ -176,45 +94,6 @@ def _layers(view: View, theme: Theme, height: int, legend: bool) -> list[Spec]:
         "axis": time_axis(view.start, view.end, view.zone),
     }
     return layers
-
-
-def _unrecorded(gaps: Sequence[Unrecorded], x: Spec, theme: Theme, height: int) -> list[Spec]:
-    rows = [
-        {"start": gap.start, "end": gap.end, "middle": (gap.start + gap.end) / 2, "reason": gap.reason}
-        for gap in gaps
-    ]
-    stripes = max(1, height // (2 * STRIPE))
-    stops = [
-        {"offset": (number + edge) / (2 * stripes), "color": theme.stripe if number % 2 else theme.gap}
-        for number in range(2 * stripes)
-        for edge in (0, 1)
-    ]
-    gradient = {"gradient": "linear", "x1": 0, "y1": 0, "x2": 0, "y2": 1, "stops": stops}
-    return [
-        {
-            "data": {"values": rows},
-            "mark": {
-                "type": "rect",
-                "fill": gradient,
-                "stroke": theme.mark,
-                "strokeOpacity": 0.6,
-                "strokeWidth": GAP_PIXELS,
-            },
-            "encoding": {"x": {**x, "field": "start"}, "x2": {"field": "end"}},
-        },
-        {
-            "data": {"values": rows},
-            "mark": {
-                "type": "point",
-                "shape": "triangle-down",
-                "filled": True,
-                "size": 70,
-                "opacity": 1,
-                "color": theme.mark,
-            },
-            "encoding": {"x": {**x, "field": "middle"}, "y": {"value": 0}},
-        },
-    ]
 
 
 def lanes(view: View) -> list[int | None]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Final, Literal
 
 from ps2daemon.analysis.effect import CURVE, Curve, Effect, Group
-from ps2daemon.web.charts import SCHEMA, THEMES, Spec, Theme, ThemeName, config_of
+from ps2daemon.web.specs import SCHEMA, THEMES, Spec, Theme, ThemeName, config_of
 
 GROUPS: Final[dict[Group, str]] = {
     "all": "everybody",

@@ -18,7 +18,7 @@ from ps2daemon.errors import UsageError
 from ps2daemon.model import tables
 from ps2daemon.model.times import from_ms
 from ps2daemon.web.bundle import require_charts
-from ps2daemon.web.charts import Spec
+from ps2daemon.web.specs import Spec
 
 MEDIA: Final = {"png": "image/png", "svg": "image/svg+xml"}
 DRAWING_SECONDS: Final = 30

@@ -10,7 +10,7 @@ from ps2daemon.analysis.rhythm import Rhythm
 from ps2daemon.analysis.trend import LEAST_SHARE, Trend
 from ps2daemon.analysis.view import faction_label
 from ps2daemon.model.times import from_ms
-from ps2daemon.web.charts import SCHEMA, THEMES, Spec, Theme, ThemeName, config_of
+from ps2daemon.web.specs import SCHEMA, THEMES, Spec, Theme, ThemeName, config_of
 
 Width = int | Literal["container"]
 WEEKDAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")

@@ -16,7 +16,8 @@ from ps2daemon.analysis.view import Line, Unrecorded, View, world_view
 from ps2daemon.model.records import DAY, HOUR, MINUTE, Ms
 from ps2daemon.model.times import from_ms, parse_iso
 from ps2daemon.web.axis import MOST_NUMBERS, MOST_TICKS, round_numbers, time_axis, time_ticks
-from ps2daemon.web.charts import THEMES, chart, charts, points
+from ps2daemon.web.charts import chart, charts, points
+from ps2daemon.web.specs import THEMES
 from tests.synthetic import fortnight
 
 END = parse_iso("2026-03-15T18:00:00Z")
