@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from datetime import UTC, datetime, tzinfo
+from difflib import get_close_matches
 from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -30,6 +31,9 @@ GOOD_BUCKETS: Final = 1_000
 DEFAULT_START: Final = "-24h"
 LATEST: Final = 7_258_118_400_000
 """The year 2200; every time zone and calendar still computes there."""
+
+NEAR: Final = 0.8
+"""How alike a name must be to be the one that was meant, by `difflib`: one letter in five may be wrong."""
 
 _UNITS: Final = {"s": SECOND, "m": MINUTE, "h": HOUR, "d": DAY, "w": 7 * DAY}
 _SPAN: Final = re.compile(r"([0-9]{1,9})([smhdw])")
@@ -60,7 +64,20 @@ def parse_world(text: str) -> int:
     running = ", ".join(
         f"{world.world_id} ({world.name})" for world in tables.worlds().values() if world.live
     )
-    raise UsageError(f"{text!r} is no world; those that run are {running}")
+    near = _near(name)
+    nearest = f" the nearest by name is {near};" if near else ""
+    raise UsageError(f"{text[:60]!r} is no world;{nearest} those that run are {running}")
+
+
+def _near(name: str) -> str:
+    """The worlds whose names are nearest to this one, as they are called today."""
+    names = {
+        each.casefold(): f"{world.name} ({world.world_id})"
+        for world in tables.worlds().values()
+        for each in (*world.former_names, world.name)
+        if each
+    }
+    return " or ".join(dict.fromkeys(names[each] for each in get_close_matches(name, names, cutoff=NEAR)))
 
 
 def parse_worlds(texts: Iterable[str]) -> tuple[int, ...]:

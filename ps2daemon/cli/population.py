@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import sys
+from collections.abc import Callable
 from datetime import tzinfo
+from functools import wraps
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 
 import click
 import msgspec
@@ -20,6 +21,7 @@ from ps2daemon.analysis.population import population as ask_population
 from ps2daemon.analysis.view import View, world_view
 from ps2daemon.cli import epilog, settings_of
 from ps2daemon.cli.options import (
+    Command,
     check_order,
     empire_option,
     format_options,
@@ -31,16 +33,16 @@ from ps2daemon.cli.options import (
     worlds_of,
     zone_option,
 )
+from ps2daemon.cli.pictures import PICTURES, require_recorded, wants_picture, write_picture
 from ps2daemon.cli.tables import print_population, write_csv
 from ps2daemon.clock import SystemClock
 from ps2daemon.config import Settings
-from ps2daemon.errors import UsageError
 from ps2daemon.model.coverage import Span
 from ps2daemon.model.records import Ms
 from ps2daemon.store.base import StoreReader
+from ps2daemon.web.charts import charts
 
-FORMATS: Final = ("table", "csv", "json", "png", "svg", "pdf")
-PICTURES: Final = ("png", "svg", "pdf")
+FORMATS: Final = ("table", "csv", "json", *PICTURES)
 TABLE_ROWS: Final = 50
 """What `auto` makes of a step for a table; a picture or file gets up to `asking.GOOD_BUCKETS` instants."""
 
@@ -92,16 +94,41 @@ class Asked(NamedTuple):
         return Request(worlds, empires, window, zone, self.by, self.back, now)
 
 
-step_option = click.option(
-    "--step",
-    default="auto",
-    show_default=True,
-    metavar="SPAN",
-    help="From instant to instant, such as 5m or 1h.",
-)
-back_option = click.option(
-    "--back", type=int, default=1, show_default=True, metavar="N", help="How many days or weeks back."
-)
+def population_options(by: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    """The options of both commands, as the arguments `asked`, `kind` and `out`; `by` is the one in which they differ."""
+    step = click.option(
+        "--step",
+        default="auto",
+        show_default=True,
+        metavar="SPAN",
+        help="From instant to instant, such as 5m or 1h.",
+    )
+    back = click.option(
+        "--back", type=int, default=1, show_default=True, metavar="N", help="How many days or weeks back."
+    )
+    window = window_options(asking.DEFAULT_START, "now")
+    options = (
+        world_option,
+        empire_option,
+        window,
+        step,
+        zone_option,
+        by,
+        back,
+        format_options(FORMATS),
+        out_option,
+    )
+
+    def add(command: Command) -> Command:
+        def gathered(*, kind: str, out: Path | None, **asked: Any) -> Any:
+            return command(Asked(**asked), kind, out)
+
+        wrapped = cast(Command, wraps(command)(gathered))
+        for option in reversed(options):
+            wrapped = option(wrapped)
+        return wrapped
+
+    return add
 
 
 @click.command(
@@ -111,39 +138,21 @@ back_option = click.option(
         "ps2daemon population --world Wainwright --from -7d --overlay week --back 2 --tz Europe/Berlin --out weeks.png",
     )
 )
-@world_option
-@empire_option
-@window_options(asking.DEFAULT_START, "now")
-@step_option
-@zone_option
-@click.option(
-    "--overlay",
-    "by",
-    type=click.Choice(["day", "week"]),
-    help="Lay the days or weeks before over the window, by the clock on the wall of --tz.",
+@population_options(
+    click.option(
+        "--overlay",
+        "by",
+        type=click.Choice(["day", "week"]),
+        help="Lay the days or weeks before over the window, by the clock on the wall of --tz.",
+    )
 )
-@back_option
-@format_options(FORMATS)
-@out_option
 @click.pass_context
-def population(
-    ctx: click.Context,
-    worlds: tuple[str, ...],
-    empires: tuple[str, ...],
-    start: str,
-    end: str,
-    step: str,
-    zone: str,
-    by: Period | None,
-    back: int,
-    kind: str,
-    out: Path | None,
-) -> None:
+def population(ctx: click.Context, asked: Asked, kind: str, out: Path | None) -> None:
     """Say how many people of each empire were on each world, at each instant of a window.
 
     An instant that was not recorded has no number; it is never zero. Pictures (png, svg, pdf) need the `charts` extra.
     """
-    _respond(ctx, Asked(worlds, empires, start, end, step, zone, by, back), kind, out)
+    _respond(ctx, asked, kind, out)
 
 
 @click.command(
@@ -153,55 +162,33 @@ def population(
         "ps2daemon overlay --world 10 --from 2026-03-01 --to 2026-03-08 --by week --json",
     )
 )
-@world_option
-@empire_option
-@window_options(asking.DEFAULT_START, "now")
-@step_option
-@zone_option
-@click.option(
-    "--by",
-    type=click.Choice(["day", "week"]),
-    default="day",
-    show_default=True,
-    help="What to lay over the window, by the clock on the wall of --tz.",
+@population_options(
+    click.option(
+        "--by",
+        type=click.Choice(["day", "week"]),
+        default="day",
+        show_default=True,
+        help="What to lay over the window, by the clock on the wall of --tz.",
+    )
 )
-@back_option
-@format_options(FORMATS)
-@out_option
 @click.pass_context
-def overlay(
-    ctx: click.Context,
-    worlds: tuple[str, ...],
-    empires: tuple[str, ...],
-    start: str,
-    end: str,
-    step: str,
-    zone: str,
-    by: Period,
-    back: int,
-    kind: str,
-    out: Path | None,
-) -> None:
+def overlay(ctx: click.Context, asked: Asked, kind: str, out: Path | None) -> None:
     """Lay the days or weeks before over a window: what changed, and by how much.
 
     The same as `population --overlay`. Only instants that were recorded in both are compared.
     """
-    _respond(ctx, Asked(worlds, empires, start, end, step, zone, by, back), kind, out)
+    _respond(ctx, asked, kind, out)
 
 
 def _respond(ctx: click.Context, asked: Asked, kind: str, out: Path | None) -> None:
-    if kind in PICTURES and out is None and sys.stdout.isatty():
-        raise UsageError(f"a terminal can't show {kind}: give --out FILE")
+    drawing = wants_picture(kind, out)
     now = SystemClock().now()
     request = asked.read(now, TABLE_ROWS if kind == "table" else asking.GOOD_BUCKETS)
     settings = settings_of(ctx)
-    if kind in PICTURES:
-        from ps2daemon.web.bundle import require_charts
-
-        require_charts()
-        picture = _picture(trio.run(_views, settings, request), kind)
-        with output(out) as file:
-            file.write(picture)
+    if drawing:
+        views = trio.run(_views, settings, request)
+        require_recorded(any(view.share for view in views))
+        write_picture(charts(views), kind, out)
         return
     answer, spans = trio.run(_answer, settings, request)
     with output(out) as file:
@@ -244,16 +231,3 @@ async def _views(settings: Settings, request: Request) -> list[View]:
             )
             for world in query.worlds
         ]
-
-
-def _picture(views: list[View], kind: str) -> bytes:
-    import vl_convert
-
-    from ps2daemon.web.charts import charts
-
-    spec = charts(views)
-    if kind == "png":
-        return bytes(vl_convert.vegalite_to_png(spec, scale=2))
-    if kind == "pdf":
-        return bytes(vl_convert.vegalite_to_pdf(spec))
-    return str(vl_convert.vegalite_to_svg(spec)).encode()

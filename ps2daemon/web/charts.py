@@ -15,7 +15,7 @@ from ps2daemon.model import tables
 from ps2daemon.model.alerts import Alert
 from ps2daemon.model.records import DAY, Ms
 from ps2daemon.web.axis import round_numbers, time_axis
-from ps2daemon.web.gaps import gap_bands
+from ps2daemon.web.gaps import gap_bands, gaps_text
 from ps2daemon.web.specs import SCHEMA, THEMES, Spec, Theme, ThemeName, config_of, stacked, window_text
 
 DETAILED: Final = 2 * DAY
@@ -58,7 +58,7 @@ def chart(
         "layer": _layers(view, THEMES[theme], height, title),
     }
     if title:
-        spec["title"] = _title(view, THEMES[theme])
+        spec["title"] = _title(view)
     return spec
 
 
@@ -69,12 +69,19 @@ def charts(
     return stacked([chart(view, theme=theme, width=width, height=height) for view in views])
 
 
-def _title(view: View, theme: Theme) -> Spec:
-    recorded = f"{view.share:.1%} of it recorded"
+def _title(view: View) -> Spec:
     laid = "" if view.by is None else f", over earlier {view.by}s"
+    shown = [
+        name for name, found in (("Bars: alerts", view.alerts), ("diamonds: locks", view.locks)) if found
+    ]
+    marks = f"{', '.join(shown)}, in the winner's colour" if shown else ""
+    keys = [text for text in (marks, gaps_text(view.unrecorded)) if text]
     return {
         "text": f"{tables.world_name(view.world_id)}: people online{laid}",
-        "subtitle": f"{window_text(view.start, view.end, view.zone)}; {recorded}",
+        "subtitle": [
+            f"{window_text(view.start, view.end, view.zone)}; {view.share:.1%} of it recorded",
+            *([". ".join(keys)] if keys else []),
+        ],
     }
 
 

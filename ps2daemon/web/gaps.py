@@ -13,6 +13,12 @@ GAP_PIXELS: Final = 2
 STRIPE: Final = 4
 
 
+def gaps_text(gaps: Sequence[Unrecorded]) -> str:
+    """What the bands mean, with the reasons; nothing where there are none."""
+    reasons = dict.fromkeys(gap.reason for gap in gaps)
+    return f"Striped: not recorded ({'; '.join(reasons)})" if reasons else ""
+
+
 def gap_bands(gaps: Sequence[Unrecorded], x: Spec, theme: Theme, height: int) -> list[Spec]:
     """Two layers: the bands over the height of the plot, and the marks on top of them.
 

@@ -22,10 +22,7 @@ from ps2daemon.web.specs import Spec
 
 MEDIA: Final = {"png": "image/png", "svg": "image/svg+xml"}
 DRAWING_SECONDS: Final = 30
-_DRAW: Final = {
-    "png": "import sys, vl_convert; sys.stdout.buffer.write(vl_convert.vegalite_to_png(sys.stdin.read(), scale=2))",
-    "svg": "import sys, vl_convert; sys.stdout.buffer.write(vl_convert.vegalite_to_svg(sys.stdin.read()).encode())",
-}
+_DRAW: Final = (sys.executable, "-m", "ps2daemon.web.drawing")
 
 
 class Pictures:
@@ -44,7 +41,7 @@ class Pictures:
         async with self._limit:
             with trio.move_on_after(DRAWING_SECONDS):
                 done = await trio.run_process(
-                    [sys.executable, "-c", _DRAW[kind]],
+                    [*_DRAW, kind],
                     stdin=msgspec.json.encode(spec),
                     capture_stdout=True,
                     stderr=subprocess.DEVNULL,

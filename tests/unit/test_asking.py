@@ -29,6 +29,16 @@ BERLIN = ZoneInfo("Europe/Berlin")
 
 
 @pytest.mark.parametrize(
+    ("text", "meant"),
+    [("Wainright", "Wainwright (10)"), ("ospray", "Osprey (1)"), ("MILER", "Wainwright (10)")],
+)
+def test_a_world_that_is_misspelt(text: str, meant: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        parse_world(text)
+    assert f"{text!r} is no world; the nearest by name is {meant}; those that run are 1" in str(caught.value)
+
+
+@pytest.mark.parametrize(
     ("text", "world_id"),
     [("10", 10), ("Wainwright", 10), ("miller", 10), ("SOLTECH", 40), ("ceres", 2000), ("9", 9)],
 )

@@ -1,0 +1,33 @@
+"""A spec as the bytes of a picture. It loads the drawing library, which holds well over 100 MB, only when it draws."""
+
+from __future__ import annotations
+
+import sys
+from typing import Final
+
+PICTURES: Final = ("png", "svg", "pdf")
+SCALE: Final = 2
+"""Pixels of a PNG for each of the spec's, for screens that are as fine as that."""
+
+
+def drawn(spec: str, kind: str) -> bytes:
+    """The file.
+
+    Args:
+        spec: Vega-Lite, as JSON.
+        kind: one of `PICTURES`.
+
+    Raises:
+        ValueError: the library can't draw it.
+    """
+    import vl_convert
+
+    if kind == "png":
+        return bytes(vl_convert.vegalite_to_png(spec, scale=SCALE))
+    if kind == "pdf":
+        return bytes(vl_convert.vegalite_to_pdf(spec))
+    return str(vl_convert.vegalite_to_svg(spec)).encode()
+
+
+if __name__ == "__main__":
+    sys.stdout.buffer.write(drawn(sys.stdin.read(), sys.argv[1]))
