@@ -145,6 +145,11 @@ def _trend(world_id: int, faction_id: int, weeks: tuple[Week, ...]) -> Trend:
     return Trend(world_id, faction_id, weeks, len(points), slope, low, high, verdict)
 
 
+def recorded_share(weeks: Sequence[Week]) -> float:
+    """Of one or more weeks together, 0 to 1."""
+    return sum(week.share for week in weeks) / len(weeks)
+
+
 def robust_slope(points: Sequence[tuple[float, float]]) -> tuple[float, float, float]:
     """The median slope between all pairs of points, and its interval.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import tzinfo
 from pathlib import Path
+from typing import Final
 
 import click
 import msgspec
@@ -14,7 +15,7 @@ from rich.table import Table
 
 from ps2daemon.analysis import asking
 from ps2daemon.analysis.documents import WEEK_FIELDS, Document, trend_answer
-from ps2daemon.analysis.trend import MAX_WEEKS, WEEKS, Trend, TrendQuery, Week, trends
+from ps2daemon.analysis.trend import MAX_WEEKS, WEEKS, Trend, TrendQuery, Week, recorded_share, trends
 from ps2daemon.analysis.view import faction_label
 from ps2daemon.cli import epilog, settings_of
 from ps2daemon.cli.options import (
@@ -27,17 +28,26 @@ from ps2daemon.cli.options import (
     worlds_of,
     zone_option,
 )
+from ps2daemon.cli.pictures import PICTURES, require_recorded, wants_picture, write_picture
 from ps2daemon.cli.tables import COLOURS, console_on, sparkline, write_rows
 from ps2daemon.clock import SystemClock
 from ps2daemon.config import Settings
 from ps2daemon.model import tables
 from ps2daemon.model.times import from_ms
+from ps2daemon.web.specs import Spec, stacked
+from ps2daemon.web.trend_charts import weeks_chart
+
+FORMATS: Final = ("table", "csv", "json", *PICTURES)
+WIDTH: Final = 1000
+HEIGHT: Final = 260
+"""Pixels of a picture's plot."""
 
 
 @click.command(
     epilog=epilog(
         "ps2daemon trend --world 10",
         "ps2daemon trend --weeks 26 --to 2026-04-01 --tz Europe/Berlin",
+        "ps2daemon trend --world Wainwright --weeks 26 --out weeks.png",
         "ps2daemon trend --json",
     )
 )
@@ -60,7 +70,7 @@ from ps2daemon.model.times import from_ms
     help="The weeks end at the midnight before: 2026-03-01, 2026-03-01T12:00Z, now or -7d.",
 )
 @zone_option
-@format_options(("table", "csv", "json"))
+@format_options(FORMATS)
 @out_option
 @click.pass_context
 def trend(
@@ -76,7 +86,9 @@ def trend(
     """Say whether the people of each empire become more or fewer, week by week.
 
     The slope is robust, which one odd week does not move, and comes with an interval; weeks of which less than half was recorded do not count.
+    Pictures (png, svg, pdf) need the `charts` extra.
     """
+    drawing = wants_picture(kind, out)
     place = asking.parse_zone(zone)
     query = TrendQuery(
         end=asking.parse_time(end, now=SystemClock().now(), zone=place),
@@ -86,6 +98,10 @@ def trend(
         factions=asking.parse_empires(empires),
     )
     answer = trio.run(_answer, settings_of(ctx), query)
+    if drawing:
+        require_recorded(any(week.share for each in answer for week in each.weeks))
+        write_picture(_picture(answer, place), kind, out)
+        return
     with output(out) as file:
         if kind == "json":
             file.write(msgspec.json.encode(trend_answer(answer)) + b"\n")
@@ -93,8 +109,8 @@ def trend(
             write_rows(file, ("world_id", "faction_id", *WEEK_FIELDS), _weeks(answer))
         else:
             with console_on(file) as console:
-                for world_id in dict.fromkeys(each.world_id for each in answer):
-                    _print(console, [each for each in answer if each.world_id == world_id], place)
+                for of_world in _worlds(answer):
+                    _print(console, of_world, place)
 
 
 async def _answer(settings: Settings, query: TrendQuery) -> list[Trend]:
@@ -102,6 +118,18 @@ async def _answer(settings: Settings, query: TrendQuery) -> list[Trend]:
         return await trends(
             reader, msgspec.structs.replace(query, worlds=await worlds_of(reader, query.worlds))
         )
+
+
+def _worlds(answer: Sequence[Trend]) -> list[list[Trend]]:
+    """The series of each world."""
+    worlds = dict.fromkeys(each.world_id for each in answer)
+    return [[each for each in answer if each.world_id == world_id] for world_id in worlds]
+
+
+def _picture(answer: Sequence[Trend], zone: tzinfo) -> Spec:
+    return stacked(
+        [weeks_chart(each, zone, width=WIDTH, height=HEIGHT, title=True) for each in _worlds(answer)]
+    )
 
 
 def _weeks(answer: Sequence[Trend]) -> Iterator[Document]:
@@ -113,11 +141,10 @@ def _weeks(answer: Sequence[Trend]) -> Iterator[Document]:
 
 def _print(console: Console, of_world: Sequence[Trend], zone: tzinfo) -> None:
     world_id, weeks = of_world[0].world_id, of_world[0].weeks
-    share = sum(week.share for week in weeks) / len(weeks)
     first, last = (from_ms(at).astimezone(zone).date() for at in (weeks[0].start, weeks[-1].end))
     console.print(
         f"[bold]{tables.world_name(world_id)} ({world_id})[/bold], {len(weeks)} weeks from {first} to {last}: "
-        f"{100 * share:.1f} % recorded"
+        f"{100 * recorded_share(weeks):.1f} % recorded"
     )
     table = Table(box=None)
     table.add_column("")

@@ -7,10 +7,12 @@ from datetime import timedelta, tzinfo
 from typing import Any, Final, Literal
 
 from ps2daemon.analysis.rhythm import Rhythm
-from ps2daemon.analysis.trend import LEAST_SHARE, Trend
-from ps2daemon.analysis.view import faction_label
+from ps2daemon.analysis.trend import LEAST_SHARE, Trend, recorded_share
+from ps2daemon.analysis.view import ALL, faction_label
+from ps2daemon.model import tables
 from ps2daemon.model.times import from_ms
-from ps2daemon.web.specs import SCHEMA, THEMES, Spec, Theme, ThemeName, config_of
+from ps2daemon.web.gaps import gap_mark
+from ps2daemon.web.specs import SCHEMA, THEMES, Spec, Theme, ThemeName, config_of, window_text
 
 Width = int | Literal["container"]
 WEEKDAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
@@ -25,9 +27,19 @@ CELL: Final = 18
 
 
 def weeks_chart(
-    trends: Sequence[Trend], zone: tzinfo, *, theme: ThemeName = "light", width: Width = 460
+    trends: Sequence[Trend],
+    zone: tzinfo,
+    *,
+    theme: ThemeName = "light",
+    width: Width = 460,
+    height: int = 200,
+    title: bool = False,
 ) -> Spec:
-    """The means of one world's series, a point a week; weeks of which little was recorded are hollow."""
+    """The means of one world's series, a point a week; weeks of which little was recorded are hollow, and those of which nothing was, striped.
+
+    Args:
+        title: with the world, the weeks and what the series of all together says, for a file.
+    """
     colours = THEMES[theme]
     rows = [
         {
@@ -56,6 +68,7 @@ def weeks_chart(
     }
     y = {"field": "people", "type": "quantitative", "axis": {"title": "people on average", "format": ",d"}}
     layers: list[Spec] = [
+        *_silent_weeks(rows, x, colours, height),
         {
             "mark": {"type": "line", "strokeWidth": 1.8},
             "encoding": {"x": x, "y": y, "color": colour},
@@ -79,7 +92,39 @@ def weeks_chart(
             },
         },
     ]
-    return _spec(colours, width, {"data": {"values": rows}, "height": 200, "layer": layers})
+    body: Spec = {"data": {"values": rows}, "height": height, "layer": layers}
+    return _spec(colours, width, {"title": _title(trends, zone), **body} if title else body)
+
+
+def _silent_weeks(rows: Sequence[dict[str, Any]], x: Spec, colours: Theme, height: int) -> list[Spec]:
+    """A striped band for each week of which nothing was recorded."""
+    silent = list(dict.fromkeys(row["week"] for row in rows if row["people"] is None))
+    if not silent:
+        return []
+    x["scale"] = {"type": "band"}
+    values = [{"week": week} for week in silent]
+    return [{"data": {"values": values}, "mark": gap_mark(colours, height), "encoding": {"x": x}}]
+
+
+def _title(trends: Sequence[Trend], zone: tzinfo) -> Spec:
+    weeks, last = trends[0].weeks, trends[-1]
+    window = window_text(weeks[0].start, weeks[-1].end, zone)
+    who = "all together" if last.faction_id == ALL else faction_label(last.faction_id)
+    slope = (
+        last.verdict
+        if last.per_week is None
+        else f"{last.verdict}, {last.per_week:+.1f} people a week (95 %: {last.low:+.1f} to {last.high:+.1f})"
+    )
+    keys = [f"{who}: {slope}".capitalize() if last.faction_id == ALL else f"{who}: {slope}"]
+    if any(0 < week.share < LEAST_SHARE for week in weeks):
+        keys.append(f"Hollow: less than {LEAST_SHARE:.0%} of the week was recorded, so it does not count")
+    if any(week.mean is None for week in weeks):
+        keys.append("Striped: nothing was recorded")
+    count = f"{len(weeks)} week{'' if len(weeks) == 1 else 's'}"
+    return {
+        "text": f"{tables.world_name(trends[0].world_id)}: people online on average, week by week",
+        "subtitle": [f"{count}, {window}; {recorded_share(weeks):.1%} of it recorded", ". ".join(keys)],
+    }
 
 
 def calendar_chart(found: Rhythm, *, theme: ThemeName = "light", width: Width = 460) -> Spec:
