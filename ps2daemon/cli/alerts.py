@@ -27,11 +27,12 @@ from ps2daemon.cli.options import (
     worlds_of,
     zone_option,
 )
-from ps2daemon.cli.tables import clock_text, console_on, length_text, sparkline, write_rows
+from ps2daemon.cli.tables import clock_text, console_on, sparkline, write_rows
 from ps2daemon.clock import SystemClock
 from ps2daemon.config import Settings
 from ps2daemon.model import tables
 from ps2daemon.model.records import Ms
+from ps2daemon.model.times import length_text
 
 DEFAULT_START: Final = "-24h"
 

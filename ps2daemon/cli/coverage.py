@@ -30,13 +30,17 @@ from ps2daemon.cli.options import (
     worlds_of,
     zone_option,
 )
-from ps2daemon.cli.tables import clock_text, console_on, length_text, sparkline, write_rows
+from ps2daemon.cli.pictures import PICTURES, wants_picture, write_picture
+from ps2daemon.cli.tables import clock_text, console_on, sparkline, write_rows
 from ps2daemon.clock import SystemClock
 from ps2daemon.config import Settings
 from ps2daemon.model import tables
 from ps2daemon.model.coverage import Span, WorldCoverage
 from ps2daemon.model.records import Ms
+from ps2daemon.model.times import length_text
+from ps2daemon.web.coverage_charts import coverage_chart
 
+FORMATS: Final = ("table", "csv", "json", *PICTURES)
 DEFAULT_START: Final = "-7d"
 BARS: Final = 56
 """Characters of the line that shows how much of the window was recorded: eight a day of a week."""
@@ -50,23 +54,31 @@ Spans = Mapping[int, Sequence[Span]]
     epilog=epilog(
         "ps2daemon coverage",
         "ps2daemon coverage --world 10 --from 2026-03-01 --to 2026-04-01 --tz Europe/Berlin",
+        "ps2daemon coverage --from -30d --tz Europe/Berlin --out coverage.png",
         "ps2daemon coverage --from -1d --json",
     )
 )
 @world_option
 @window_options(DEFAULT_START, "now")
 @zone_option
-@format_options(("table", "csv", "json"))
+@format_options(FORMATS)
 @out_option
 @click.pass_context
 def coverage(
     ctx: click.Context, worlds: tuple[str, ...], start: str, end: str, zone: str, kind: str, out: Path | None
 ) -> None:
-    """Say what was recorded of each world, and why the rest was not."""
+    """Say what was recorded of each world, and why the rest was not.
+
+    Pictures (png, svg, pdf) need the `charts` extra.
+    """
+    drawing = wants_picture(kind, out)
     now = SystemClock().now()
     place = asking.parse_zone(zone)
     first, behind = closed_window(start, end, now, place)
     spans = trio.run(_spans, settings_of(ctx), asking.parse_worlds(worlds))
+    if drawing:
+        write_picture(coverage_chart(spans, first, behind, place, now), kind, out)
+        return
     with output(out) as file:
         if kind == "json":
             file.write(msgspec.json.encode(coverage_answer(spans, first, behind)) + b"\n")

@@ -8,7 +8,6 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import tzinfo
-from itertools import pairwise
 from typing import IO, Final
 
 from rich.console import Console
@@ -20,7 +19,7 @@ from ps2daemon.analysis.population import Population, total
 from ps2daemon.analysis.view import ARREARS, Unrecorded, faction_label, unrecorded
 from ps2daemon.model import tables
 from ps2daemon.model.coverage import Span
-from ps2daemon.model.records import DAY, HOUR, MINUTE, SECOND, Ms
+from ps2daemon.model.records import Ms
 from ps2daemon.model.times import from_ms, iso
 
 LINE: Final = 60
@@ -220,17 +219,6 @@ def _why(gap: Unrecorded, at: Ms, zone: tzinfo, now: Ms) -> str:
 def clock_text(at: Ms, zone: tzinfo) -> str:
     """Day and minute by the clock of `zone`."""
     return from_ms(at).astimezone(zone).strftime("%Y-%m-%d %H:%M")
-
-
-def length_text(span: Ms) -> str:
-    """A length of time in its two largest units: `3 d 4 h`, `12 min`, `8 s`."""
-    units = ((DAY, "d"), (HOUR, "h"), (MINUTE, "min"), (SECOND, "s"))
-    for (unit, name), (smaller, smaller_name) in pairwise(units):
-        if span >= unit:
-            rest = span % unit // smaller
-            more = f" {rest} {smaller_name}" if rest and unit > MINUTE else ""
-            return f"{span // unit} {name}{more}"
-    return f"{span // SECOND} s" if span >= SECOND else f"{span} ms"
 
 
 def _comparison_table(answer: Overlay, world_id: int) -> Table:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import Final
 
 from ps2daemon.errors import UsageError
-from ps2daemon.model.records import DAY, Ms
+from ps2daemon.model.records import DAY, HOUR, MINUTE, SECOND, Ms
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
@@ -59,3 +60,14 @@ def parse_iso(text: str) -> Ms:
     if not 0 <= ms <= LAST_MS:
         raise UsageError(f"{text!r} is not between the years 1970 and 9999")
     return ms
+
+
+def length_text(span: Ms) -> str:
+    """A length of time in its two largest units: `3 d 4 h`, `12 min`, `8 s`."""
+    units = ((DAY, "d"), (HOUR, "h"), (MINUTE, "min"), (SECOND, "s"))
+    for (unit, name), (smaller, smaller_name) in pairwise(units):
+        if span >= unit:
+            rest = span % unit // smaller
+            more = f" {rest} {smaller_name}" if rest and unit > MINUTE else ""
+            return f"{span // unit} {name}{more}"
+    return f"{span // SECOND} s" if span >= SECOND else f"{span} ms"
