@@ -9,6 +9,7 @@ import msgspec
 
 from ps2daemon.analysis.population import FACTIONS, MAX_BUCKETS, PopulationQuery, population, total
 from ps2daemon.errors import UsageError
+from ps2daemon.model import tables
 from ps2daemon.model.alerts import Alert
 from ps2daemon.model.records import HOUR, MINUTE, Ms
 from ps2daemon.store.base import StoreReader
@@ -57,6 +58,19 @@ async def alert_views(
         if alerts:
             views += await _of_world(reader, world_id, alerts, now)
     return sorted(views, key=lambda view: (view.start, view.alert.world_id, view.alert.alert_id))
+
+
+def winner_text(alert: Alert) -> str:
+    """Who won it, as a person says it; nothing while it runs."""
+    if alert.end is None:
+        return ""
+    if alert.canceled:
+        return "called off"
+    if alert.winner is None:
+        return "not known"
+    faction = tables.factions().get(alert.winner)
+    name = "nobody" if not alert.winner or faction is None else faction.tag
+    return f"{name}, with lock" if alert.lock_id is not None else name
 
 
 async def _of_world(

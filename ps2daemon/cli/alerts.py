@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import tzinfo
 from pathlib import Path
 from typing import IO, Final
@@ -13,8 +13,9 @@ import trio
 from rich.table import Table
 
 from ps2daemon.analysis import asking
-from ps2daemon.analysis.alerts import AlertView, alert_views
+from ps2daemon.analysis.alerts import AlertView, alert_views, winner_text
 from ps2daemon.analysis.documents import ALERT_VIEW_FIELDS, alert_view_document
+from ps2daemon.analysis.population import spans_by_world
 from ps2daemon.cli import epilog, settings_of
 from ps2daemon.cli.options import (
     closed_window,
@@ -27,13 +28,18 @@ from ps2daemon.cli.options import (
     worlds_of,
     zone_option,
 )
+from ps2daemon.cli.pictures import PICTURES, wants_picture, write_picture
 from ps2daemon.cli.tables import clock_text, console_on, sparkline, write_rows
 from ps2daemon.clock import SystemClock
 from ps2daemon.config import Settings
+from ps2daemon.errors import UsageError
 from ps2daemon.model import tables
+from ps2daemon.model.coverage import Span
 from ps2daemon.model.records import Ms
 from ps2daemon.model.times import length_text
+from ps2daemon.web.alert_charts import alerts_chart
 
+FORMATS: Final = ("table", "csv", "json", *PICTURES)
 DEFAULT_START: Final = "-24h"
 
 
@@ -41,23 +47,35 @@ DEFAULT_START: Final = "-24h"
     epilog=epilog(
         "ps2daemon alerts --world 10",
         "ps2daemon alerts --from 2026-03-01 --to 2026-03-08 --tz Europe/Berlin",
+        "ps2daemon alerts --world 10 --from -12h --out alerts.png",
         "ps2daemon alerts --from -7d --json",
     )
 )
 @world_option
 @window_options(DEFAULT_START, "now")
 @zone_option
-@format_options(("table", "csv", "json"))
+@format_options(FORMATS)
 @out_option
 @click.pass_context
 def alerts(
     ctx: click.Context, worlds: tuple[str, ...], start: str, end: str, zone: str, kind: str, out: Path | None
 ) -> None:
-    """List the alerts that ran in a window, with the people online before, in and after each."""
+    """List the alerts that ran in a window, with the people online before, in and after each.
+
+    Pictures (png, svg, pdf) show the latest of them, and need the `charts` extra.
+    """
+    drawing = wants_picture(kind, out)
     now = SystemClock().now()
     place = asking.parse_zone(zone)
     first, behind = closed_window(start, end, now, place)
-    views = trio.run(_views, settings_of(ctx), asking.parse_worlds(worlds), first, behind, now)
+    views, spans = trio.run(_views, settings_of(ctx), asking.parse_worlds(worlds), first, behind, now)
+    if drawing:
+        if not views:
+            raise UsageError(
+                "no alert ran in this window, so there is nothing to draw: choose another, with --from and --to"
+            )
+        write_picture(alerts_chart(views, spans, first, behind, place, now), kind, out)
+        return
     with output(out) as file:
         if kind == "json":
             file.write(msgspec.json.encode({"alerts": [alert_view_document(view) for view in views]}) + b"\n")
@@ -69,9 +87,12 @@ def alerts(
 
 async def _views(
     settings: Settings, worlds: tuple[int, ...], start: Ms, end: Ms, now: Ms
-) -> Sequence[AlertView]:
+) -> tuple[Sequence[AlertView], Mapping[int, Sequence[Span]]]:
+    """The alerts, and all spans of each world."""
     async with reading(settings.store) as reader:
-        return await alert_views(reader, start, end, await worlds_of(reader, worlds), now)
+        found = await worlds_of(reader, worlds)
+        views = await alert_views(reader, start, end, found, now)
+        return views, spans_by_world(await reader.spans(found), found)
 
 
 def _print(file: IO[bytes], views: Sequence[AlertView], zone: tzinfo) -> None:
@@ -94,7 +115,7 @@ def _print(file: IO[bytes], views: Sequence[AlertView], zone: tzinfo) -> None:
                 tables.world_name(alert.world_id),
                 alert.name,
                 "runs" if alert.end is None else length_text(alert.end - view.start),
-                _winner(view),
+                winner_text(alert),
                 *(
                     "" if people is None else f"{people:,}"
                     for people in (view.at_start, view.at_end, view.later)
@@ -102,14 +123,3 @@ def _print(file: IO[bytes], views: Sequence[AlertView], zone: tzinfo) -> None:
                 sparkline(view.around),
             )
         console.print(table)
-
-
-def _winner(view: AlertView) -> str:
-    alert = view.alert
-    if alert.end is None:
-        return ""
-    if alert.canceled:
-        return "called off"
-    faction = tables.factions().get(alert.winner or 0)
-    name = "nobody" if not alert.winner or faction is None else faction.tag
-    return f"{name}, with lock" if alert.lock_id is not None else name
