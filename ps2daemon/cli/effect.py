@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Final
 
@@ -18,7 +17,8 @@ from ps2daemon.analysis.documents import effect_answer, effect_rows
 from ps2daemon.analysis.effect import Curve, Effect, Found
 from ps2daemon.analysis.leaving import BYS, EFFECT_START, Answer, By, EffectQuery, gather
 from ps2daemon.analysis.leaving import effect as answer_effect
-from ps2daemon.analysis.matching import KINDS, Kind, Matched
+from ps2daemon.analysis.matching import KINDS
+from ps2daemon.analysis.telling import KIND_TITLES, count_text
 from ps2daemon.cli import epilog, settings_of
 from ps2daemon.cli.options import (
     closed_window,
@@ -31,28 +31,22 @@ from ps2daemon.cli.options import (
     worlds_of,
     zone_option,
 )
+from ps2daemon.cli.pictures import PICTURES, wants_picture, write_picture
 from ps2daemon.cli.tables import console_on, sparkline, write_rows
 from ps2daemon.clock import SystemClock
 from ps2daemon.config import Settings
+from ps2daemon.errors import UsageError
+from ps2daemon.web.effect_charts import effect_picture
 
-FORMATS: Final = ("table", "csv", "json")
-TITLES: Final[Mapping[Kind, str]] = {
-    "alert_end": "An alert ends",
-    "alert_end_and_lock": "An alert ends and its continent locks",
-    "lock": "A continent locks without an alert",
-}
+FORMATS: Final = ("table", "csv", "json", *PICTURES)
 GROUPS: Final = {"all": "everybody", "winner": "of the winner", "loser": "of the losers", "nso": "NSO"}
-REASONS: Final = {
-    "overlapping": "another event was near",
-    "gap": "not recorded around it",
-    "no control": "nothing to compare with",
-}
 
 
 @click.command(
     epilog=epilog(
         "ps2daemon effect --world 10",
         "ps2daemon effect --from 2026-01-01 --to 2026-04-01 --by world --tz Europe/Berlin",
+        "ps2daemon effect --world Wainwright --from -90d --out effect.png",
         "ps2daemon effect --from -90d --json",
     )
 )
@@ -81,12 +75,22 @@ def effect(
 
     Of those online at each event, the share who log off within 5, 15 and 30 minutes, against the share who do so at the same time of the
     same weekday in the four weeks before and after, when nothing ended. Events that can't be compared are left out, and counted.
+    Pictures (png, svg, pdf) need the `charts` extra.
     """
+    drawing = wants_picture(kind, out)
     now = SystemClock().now()
     place = asking.parse_zone(zone)
     first, behind = closed_window(start, end, now, place)
     query = EffectQuery(start=first, end=behind, worlds=asking.parse_worlds(worlds), zone=place, by=by)
-    answer = trio.run(_answer, settings_of(ctx), query)
+    query, answer = trio.run(_answer, settings_of(ctx), query)
+    if drawing:
+        if not any(found.curves for found in (answer.whole, *answer.parts.values())):
+            raise UsageError(
+                "there is nothing to draw, since no event of this window can be compared: choose an earlier --from;"
+                " without --out the command says what was left out and why"
+            )
+        write_picture(effect_picture(query, answer), kind, out)
+        return
     with output(out) as file:
         if kind == "json":
             file.write(msgspec.json.encode(effect_answer(answer)) + b"\n")
@@ -97,10 +101,11 @@ def effect(
             _print(file, answer)
 
 
-async def _answer(settings: Settings, query: EffectQuery) -> Answer:
+async def _answer(settings: Settings, query: EffectQuery) -> tuple[EffectQuery, Answer]:
+    """The query with its worlds, and the answer."""
     async with reading(settings.store) as reader:
         query = msgspec.structs.replace(query, worlds=await worlds_of(reader, query.worlds))
-        return answer_effect(query, await gather(reader, query))
+        return query, answer_effect(query, await gather(reader, query))
 
 
 def _print(file: IO[bytes], answer: Answer) -> None:
@@ -116,21 +121,12 @@ def _print_found(console: Console, found: Found) -> None:
     for kind in KINDS:
         of_kind = [each for each in found.matched if each.event.kind == kind]
         rows = [row for row in found.effects if row.event == kind and row.n]
-        console.print(f"[bold]{TITLES[kind]}[/bold]: {_count(of_kind)}")
+        console.print(f"[bold]{KIND_TITLES[kind]}[/bold]: {count_text(of_kind)}")
         if rows:
             console.print(_table(rows))
         if kind in curves:
             _print_curve(console, curves[kind])
         console.print()
-
-
-def _count(of_kind: Sequence[Matched]) -> str:
-    """How many events there are, and how many of them are left out and why."""
-    if not of_kind:
-        return "none in this window"
-    reasons = Counter(REASONS[each.left_out] for each in of_kind if each.left_out is not None)
-    left_out = ", ".join(f"{number:,} {reason}" for reason, number in reasons.most_common())
-    return f"{len(of_kind):,} of them" + (f"; left out: {left_out}" if left_out else "")
 
 
 def _table(rows: Sequence[Effect]) -> Table:

@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final, Literal
 
-from ps2daemon.analysis.effect import CURVE, Curve, Effect, Group
-from ps2daemon.web.specs import SCHEMA, THEMES, Spec, Theme, ThemeName, config_of
+from ps2daemon.analysis.effect import CURVE, FEWEST, Curve, Effect, Found, Group
+from ps2daemon.analysis.leaving import Answer, EffectQuery
+from ps2daemon.analysis.matching import KINDS, Kind
+from ps2daemon.analysis.telling import KIND_TITLES, count_text
+from ps2daemon.model import tables
+from ps2daemon.web.specs import SCHEMA, THEMES, Spec, Theme, ThemeName, config_of, stacked, window_text
 
 GROUPS: Final[dict[Group, str]] = {
     "all": "everybody",
@@ -17,6 +21,8 @@ GROUPS: Final[dict[Group, str]] = {
 HEIGHT: Final = 200
 ROW: Final = 46
 """Pixels of a group's rows."""
+MOST: Final = 12
+"""Kinds of events, of all and of parts, that one picture shows."""
 
 
 def curve_chart(curve: Curve, *, theme: ThemeName = "light", width: int | Literal["container"] = 460) -> Spec:
@@ -50,7 +56,11 @@ def curve_chart(curve: Curve, *, theme: ThemeName = "light", width: int | Litera
 
 
 def difference_chart(
-    effects: Sequence[Effect], *, theme: ThemeName = "light", width: int | Literal["container"] = 460
+    effects: Sequence[Effect],
+    *,
+    theme: ThemeName = "light",
+    width: int | Literal["container"] = 460,
+    legend: Literal["top", "bottom"] = "top",
 ) -> Spec:
     """How much more of each group log off than otherwise, in percentage points with the interval; those with an interval alone.
 
@@ -78,7 +88,7 @@ def difference_chart(
         "type": "nominal",
         "sort": spans,
         "scale": {"domain": spans, "range": [colours.faint, colours.neutral, colours.ink]},
-        "legend": {"title": "within", "symbolType": "circle"},
+        "legend": {"title": "within", "symbolType": "circle", "orient": legend},
     }
     axis = {
         "title": "percentage points more than otherwise",
@@ -105,6 +115,73 @@ def difference_chart(
         },
     ]
     return _spec(rows, layers, colours, width, max(1, len(groups)) * ROW)
+
+
+def effect_picture(query: EffectQuery, answer: Answer, *, theme: ThemeName = "light") -> Spec:
+    """The curve and the differences of each kind of event, for a file: of all events, and of what they are told apart by.
+
+    Args:
+        query: what was asked, with its worlds.
+        answer: with a curve at least.
+    """
+    names = ", ".join(tables.world_name(world) for world in query.worlds)
+    rows = [
+        (f"{part}: " if part else "", kind, found)
+        for part, found in (("", answer.whole), *answer.parts.items())
+        for kind in KINDS
+        if any(curve.event == kind for curve in found.curves)
+    ]
+    shown = rows[:MOST]
+    silent = [KIND_TITLES[kind] for kind in KINDS if not any(row[1] == kind for row in rows)]
+    notes = ["Solid, with its 95 % interval: around the events. Dashed: at the same time of other weeks"]
+    notes += [f"{name}: none to compare" for name in silent]
+    if len(rows) > MOST:
+        notes.append(f"{len(rows) - MOST} more kinds and parts are left out")
+    title: Spec = {
+        "text": f"Do people log off when alerts end and continents lock? {names}",
+        "subtitle": [window_text(query.start, query.end, query.zone), ". ".join(notes)],
+        "offset": 14,
+    }
+    panels = [panel for row in shown for panel in _panels(*row, theme)]
+    return stacked(panels, columns=2, title=title)
+
+
+def _panels(part: str, kind: Kind, found: Found, theme: ThemeName) -> tuple[Spec, Spec]:
+    """The curve of one kind, with what it is of; and the differences, or in their place that there are none."""
+    of_kind = [each for each in found.matched if each.event.kind == kind]
+    (curve,) = (curve for curve in found.curves if curve.event == kind)
+    rows = [row for row in found.effects if row.event == kind]
+    everybody = [row for row in rows if row.group == "all"]
+    verdicts = dict.fromkeys(row.verdict for row in everybody)
+    said = [
+        f"{verdict} within {', '.join(str(row.minutes) for row in everybody if row.verdict == verdict)} minutes"
+        for verdict in verdicts
+    ]
+    count = count_text(of_kind).split("; ")
+    left = {
+        **curve_chart(curve, theme=theme),
+        "title": _panel_title(
+            f"{part}{KIND_TITLES[kind]}", f"{curve.n:,} of {len(of_kind):,} compared", *count[1:]
+        ),
+    }
+    if all(row.low is None for row in rows):
+        few = f"too few events to say: it takes {FEWEST}, on {FEWEST // 2} days"
+        return left, _silent(few, THEMES[theme])
+    right = {
+        **difference_chart(rows, theme=theme, legend="bottom"),
+        "title": _panel_title("How many more log off than otherwise", f"Everybody: {'; '.join(said)}"),
+    }
+    return left, right
+
+
+def _silent(text: str, colours: Theme) -> Spec:
+    """Where a chart would have nothing to show, and why."""
+    mark: Spec = {"type": "text", "text": text, "fontSize": 12, "color": colours.faint}
+    return {"width": 460, "height": HEIGHT, "data": {"values": [{}]}, "mark": mark}
+
+
+def _panel_title(text: str, *subtitle: str) -> Spec:
+    return {"text": text, "subtitle": list(subtitle), "fontSize": 13, "frame": "group"}
 
 
 def _rule(encoding: Spec, colours: Theme) -> Spec:
