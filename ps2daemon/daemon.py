@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
+from pathlib import Path
+from shutil import disk_usage
 from typing import Final, Literal, TypeAlias
 
 import msgspec
@@ -185,7 +187,7 @@ async def drain(settings: Settings, *, telemetry: Telemetry, clock: Clock, stop:
         )
         if not stop.is_set():
             control = Health().add("reconciler", telemetry)
-            await reconcile(control, ledger=worker.ledger, store=worker.store, events=telemetry)
+            await reconcile(control, ledger=worker.ledger, store=worker.store, clock=clock, events=telemetry)
 
 
 def _metrics_port(settings: Settings, part: Part | None) -> int:
@@ -223,6 +225,7 @@ def _subscriber_stage(
     intake = Intake(clock)
     connections = []
     for index, stream in enumerate(settings.streams):
+        telemetry.worlds_wanted(stream.worlds)
         for number in range(stream.connections):
             observer = telemetry.stream(f"{stream.environment}-{index}-{number}")
             connections.append(
@@ -300,7 +303,9 @@ def _worker_stages(
         ),
         StageSpec(
             name="reconciler",
-            run=partial(run_reconciler, ledger=worker.ledger, store=worker.store, events=telemetry),
+            run=partial(
+                run_reconciler, ledger=worker.ledger, store=worker.store, clock=clock, events=telemetry
+            ),
             stop_seconds=RECONCILER_STOP_SECONDS,
         ),
     ]
@@ -315,7 +320,10 @@ async def _run_metrics(
     telemetry: Telemetry,
     queue: Producer | Consumer,
 ) -> None:
-    """Serves metrics and health, and keeps the queue's gauges current."""
+    """Serves metrics and health, and keeps the gauges of queue and disks current."""
+    disks = {"queue": settings.queue.directory}
+    if settings.store.kind == "sqlite":
+        disks["store"] = settings.store.path.parent
     async with trio.open_nursery() as nursery:
         bound = await nursery.start(
             partial(
@@ -330,6 +338,19 @@ async def _run_metrics(
         control.waiting(f"for requests on port {bound}")
         while not control.stopping.is_set():
             telemetry.queue_statistics(await queue.statistics())
+            telemetry.online_expires()
+            for of, folder in disks.items():
+                if (space := await trio.to_thread.run_sync(_disk_space, folder)) is not None:
+                    telemetry.disk_space(of, *space)
             control.progress()
             with trio.move_on_after(GAUGE_SECONDS):
                 await control.stopping.wait()
+
+
+def _disk_space(folder: Path) -> tuple[int, int] | None:
+    """Bytes that may still be written there, and the disk's size; None while there is no such folder (a subscriber makes no store) or it may not be looked at."""
+    try:
+        usage = disk_usage(folder)
+    except (FileNotFoundError, PermissionError):
+        return None
+    return usage.free, usage.total

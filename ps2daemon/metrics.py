@@ -144,6 +144,12 @@ class Metrics:
         self.queue_full = self._gauge("ps2_queue_full", "1 while the queue or the disk is full.")
         self.queue_refusals = self._counter("ps2_queue_refusals", "Frames that found no room.")
         self.dead_letters = self._counter("ps2_dead_letters", "Records put among the dead letters.")
+        self.disk_free = self._gauge(
+            "ps2_disk_free_bytes",
+            "What the daemon may still write to the disk under its queue or store.",
+            "of",
+        )
+        self.disk_total = self._gauge("ps2_disk_total_bytes", "The size of that disk.", "of")
         self.dead_letters_lost = self._counter(
             "ps2_dead_letters_lost", "Records that could not even be put among the dead letters."
         )

@@ -7,7 +7,7 @@ repeats itself is written when it changes, and otherwise once in `logs.SELDOM_SE
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
@@ -35,6 +35,8 @@ from ps2daemon.stream_telemetry import StreamTelemetry
 
 MAX_ERROR_KINDS: Final = 30
 MAX_SHOWN: Final = 300
+ONLINE_SECONDS: Final = 60.0
+"""How long a count of people online stands: six rounds of the reconciler."""
 
 _STATES: Final = tuple(StageState)
 _EMPIRES: Final = (tables.VS, tables.NC, tables.TR, tables.NSO)
@@ -101,6 +103,7 @@ class Telemetry:
         self._full = False
         self._received: dict[tuple[str, int | None], _Received] = {}
         self._online: set[tuple[str, str]] = set()
+        self._online_told = monotonic()
         self._store = Outage("store", metrics.store_up, metrics.store_errors, monotonic)
         self._census_outage = Outage("census", metrics.census_up, metrics.census_errors, monotonic)
 
@@ -155,6 +158,12 @@ class Telemetry:
         """The observer of one connection; `name` tells it from the others, of which there are few."""
         return StreamTelemetry(str(name), self._metrics, self._monotonic)
 
+    def worlds_wanted(self, worlds: Iterable[int]) -> None:
+        """These worlds are subscribed to: their events count from 0, so that a world that never spoke has a number too."""
+        for world_id in worlds:
+            for kind in EVENT_KINDS:
+                self._metrics.events.labels(kind, world_label(world_id))
+
     def event_received(self, kind: str, world_id: int | None, at: Ms | None, received_at: Ms) -> None:
         """An event arrived. `kind` is its name; what can't be understood has neither world nor time."""
         key = (kind, world_id)
@@ -191,6 +200,11 @@ class Telemetry:
         oldest = statistics.oldest_at
         age = 0.0 if oldest is None else max(0.0, (self._clock.now() - oldest) / SECOND)
         metrics.queue_oldest_age.set(age)
+
+    def disk_space(self, of: str, free: int, total: int) -> None:
+        """The disk under the `queue` or the `store` was looked at; bytes."""
+        self._metrics.disk_free.labels(of).set(free)
+        self._metrics.disk_total.labels(of).set(total)
 
     def queue_full(self, message: str) -> None:
         """A frame found no room: nothing is recorded until there is some."""
@@ -274,6 +288,12 @@ class Telemetry:
         for labels, online in values.items():
             self._metrics.online.labels(*labels).set(online)
         self._online = set(values)
+        self._online_told = self._monotonic()
+
+    def online_expires(self) -> None:
+        """Ends the counts of people online that nobody renews: the store is away, or their stage hangs."""
+        if self._online and self._monotonic() - self._online_told > ONLINE_SECONDS:
+            self.online(())
 
     # Census, by REST
 

@@ -169,7 +169,13 @@ class Scene:
 
     async def reconcile(self) -> None:
         control = Health().add("reconciler", self.telemetry)
-        await reconcile(control, ledger=self.worker.ledger, store=self.store, events=self.telemetry)
+        await reconcile(
+            control,
+            ledger=self.worker.ledger,
+            store=self.store,
+            clock=self.clock,
+            events=self.telemetry,
+        )
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[dict[str, StageControl]]:

@@ -11,6 +11,7 @@ from typing import Final, Protocol
 
 import trio
 
+from ps2daemon.clock import Clock
 from ps2daemon.stages.patience import StoreEvents, patiently
 from ps2daemon.store.base import Count, Store
 from ps2daemon.store.ledger import Ledger
@@ -30,38 +31,43 @@ class ReconcilerEvents(StoreEvents, Protocol):
 
 
 async def run_reconciler(
-    control: StageControl, *, ledger: Ledger, store: Store, events: ReconcilerEvents
+    control: StageControl, *, ledger: Ledger, store: Store, clock: Clock, events: ReconcilerEvents
 ) -> None:
     """Runs until it is asked to stop."""
     while not control.stopping.is_set():
-        await reconcile(control, ledger=ledger, store=store, events=events)
+        await reconcile(control, ledger=ledger, store=store, clock=clock, events=events)
         control.progress()
         control.waiting("for the next round")
         with trio.move_on_after(INTERVAL_SECONDS):
             await control.stopping.wait()
 
 
-async def reconcile(control: StageControl, *, ledger: Ledger, store: Store, events: ReconcilerEvents) -> None:
+async def reconcile(
+    control: StageControl, *, ledger: Ledger, store: Store, clock: Clock, events: ReconcilerEvents
+) -> None:
     """One round."""
     settled = await patiently(ledger.settle, control=control, events=events)
     if settled.estimated:
         events.gaps_settled(settled.estimated)
     if settled.capped:
         events.sessions_capped(settled.capped)
-    events.online(await patiently(lambda: _online(ledger, store), control=control, events=events))
+    events.online(await patiently(lambda: _online(ledger, store, clock), control=control, events=events))
 
 
-async def _online(ledger: Ledger, store: Store) -> list[Count]:
-    """Who is online where the record reaches up to now; nothing is claimed of other worlds."""
-    until = ledger.records_until
+async def _online(ledger: Ledger, store: Store, clock: Clock) -> list[Count]:
+    """Who is online where the record reaches up to now; nothing is claimed of other worlds.
+
+    Measured by the clock and not by the latest record: while no stream is up there is no record that would be later.
+    """
+    now = clock.now()
     coverage = await ledger.coverage()
     covered = [
         world_id
         for world_id, world in coverage.items()
-        if world.end is not None and until - world.end <= CURRENT
+        if world.end is not None and now - world.end <= CURRENT
     ]
-    return await store.online_at(until, covered) if covered else []
+    return await store.online_at(ledger.records_until, covered) if covered else []
 
 
 CURRENT: Final = 3 * 60_000
-"""A world whose coverage ends longer than this (ms) before the latest record is not counted: coverage is claimed in arrears of a minute."""
+"""A world whose coverage ended longer than this (ms) ago is not counted: coverage is claimed in arrears of a minute."""

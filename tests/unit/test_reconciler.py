@@ -92,6 +92,23 @@ async def test_who_is_online_is_told_where_the_record_is_current(autojump_clock:
             assert worker.value("online", world="40", faction="2") == 1
 
 
+async def test_who_was_online_is_not_told_as_known_while_nothing_arrives(
+    autojump_clock: trio.abc.Clock,
+) -> None:
+    async with scene(names=NAMES) as worker:
+        now = worker.clock.now() // SECOND * SECOND
+        await worker.queue_up([login("1", now - HOUR), covered(now - DAY, now)])
+        async with worker.running():
+            await trio.sleep(2 * MINUTE // SECOND)
+            assert worker.value("online", world="10", faction="1") == 1
+            await trio.sleep(MINUTE // SECOND + INTERVAL_SECONDS + 1)
+            assert worker.value("online", world="10", faction="1") is None
+            later = worker.clock.now() // SECOND * SECOND
+            await worker.queue_up([covered(now - DAY, later)])
+            await trio.sleep(INTERVAL_SECONDS + 1)
+            assert worker.value("online", world="10", faction="1") == 1
+
+
 @pytest.mark.parametrize("side", [1, -1])
 async def test_a_crash_at_any_call_leaves_nothing_undone(side: int, autojump_clock: trio.abc.Clock) -> None:
     number, crashed = 0, True
@@ -100,6 +117,7 @@ async def test_a_crash_at_any_call_leaves_nothing_undone(side: int, autojump_clo
         async with scene(names=NAMES) as worker:
             await worker.queue_up([login("1", T0), covered(T0 - HOUR, T0 + HOUR), login("3", T0)])
             await worker.queue_up([login("1", T0 + 5 * HOUR), covered(T0 + 2 * HOUR, T0 + 12 * HOUR)])
+            worker.clock.set(T0 + 12 * HOUR)  # so that those who are online are asked for, too
             for item in worker.queue.behind(0, 10):
                 await worker.worker.ledger.apply(make_batch(decode_frame(item.frame)))
             worker.store.calls = Calls(side * number)

@@ -382,3 +382,27 @@ def test_configuring_again_replaces_the_first_one() -> None:
     second, log = written(True)
     log.info("once")
     assert (first.getvalue(), len(second.getvalue().splitlines())) == ("", 1)
+
+
+def test_online_ends_when_nobody_renews_it(telemetry: Telemetry, times: Times) -> None:
+    telemetry.online([Count(10, 1, 212)])
+    times.seconds = 60
+    telemetry.online_expires()
+    assert value(telemetry, "ps2_online", world="10", faction="1") == 212
+    times.seconds = 61
+    telemetry.online_expires()
+    assert value(telemetry, "ps2_online", world="10", faction="1") is None
+
+
+def test_disks(telemetry: Telemetry) -> None:
+    telemetry.disk_space("queue", 5, 20)
+    assert value(telemetry, "ps2_disk_free_bytes", of="queue") == 5
+    assert value(telemetry, "ps2_disk_total_bytes", of="queue") == 20
+
+
+def test_a_world_that_never_spoke_has_a_number(telemetry: Telemetry) -> None:
+    telemetry.worlds_wanted([10])
+    assert value(telemetry, "ps2_events_total", event="PlayerLogin", world="10") == 0
+    assert value(telemetry, "ps2_event_last_timestamp_seconds", world="10") is None
+    telemetry.event_received("PlayerLogin", 10, NOW, NOW)
+    assert value(telemetry, "ps2_events_total", event="PlayerLogin", world="10") == 1
