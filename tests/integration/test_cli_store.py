@@ -32,6 +32,7 @@ from ps2daemon.model.events import ENDED, STARTED
 from ps2daemon.model.records import DAY, HOUR, Ms
 from ps2daemon.model.times import parse_iso
 from ps2daemon.store.base import Store
+from tests.commands import write_config
 from tests.contract.stores import all_of, change, character, continent_lock, session
 from tests.elasticsearch import MAJORS, Indices, address, needs, variable
 from tests.front import LOGIN_PAGE, OPENSEARCH, UNAUTHORIZED, Answer, answering, front
@@ -62,15 +63,6 @@ class Place(NamedTuple):
         return load_settings(self.config, {}).store
 
 
-def write_config(folder: Path, name: str, store: str) -> Path:
-    file = folder / f"{name}.toml"
-    file.write_text(
-        '[census]\nservice_id = "s"\n[[stream]]\nurl = "ws://127.0.0.1:1"\nworlds = [1, 10]\n'
-        f'[queue]\ndirectory = "queue"\n[store]\n{store}\n'
-    )
-    return file
-
-
 def server_lines(url: str, prefix: str = "ps2") -> str:
     return f'kind = "elasticsearch"\nurl = "{url}"\nindex_prefix = "{prefix}"'
 
@@ -80,13 +72,13 @@ def a_place(kind: str | int, folder: Path, name: str) -> Iterator[Place]:
     """One with nothing in it."""
     if isinstance(kind, str):
         yield Place(
-            kind, write_config(folder, name, f'path = "{name}.db"'), ("--to", str(folder / f"{name}.db"))
+            kind, write_config(folder, f'path = "{name}.db"', name), ("--to", str(folder / f"{name}.db"))
         )
         return
     prefix = f"test-{token_hex(6)}"
     to = ("--to", address(kind), "--to-prefix", prefix)
     try:
-        yield Place(kind, write_config(folder, name, server_lines(address(kind), prefix)), to)
+        yield Place(kind, write_config(folder, server_lines(address(kind), prefix), name), to)
     finally:
         ask(address(kind), prefix, lambda found: found.delete())
 

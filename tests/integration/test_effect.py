@@ -10,21 +10,20 @@ from pathlib import Path
 import httpx
 import msgspec
 import pytest
-import trio
-from click.testing import CliRunner, Result
+from click.testing import Result
 
 from ps2daemon.analysis.documents import EFFECT_FIELDS
 from ps2daemon.analysis.matching import WEEKS
-from ps2daemon.cli import main
 from ps2daemon.model.alerts import derive
 from ps2daemon.model.coverage import Span
 from ps2daemon.model.events import ENDED, STARTED, Metagame
 from ps2daemon.model.records import DAY, HOUR, MINUTE, Ms
 from ps2daemon.model.times import iso, parse_iso
 from ps2daemon.store.base import Commit, SessionDocument
-from ps2daemon.store.sqlite import SqliteStore
 from ps2daemon.web.app import page_app
 from ps2daemon.web.bundle import charts_installed
+from tests import commands
+from tests.commands import stored_config
 from tests.memory_reader import MemoryReader, session
 
 AT = parse_iso("2026-03-18T20:00:00Z")
@@ -76,26 +75,14 @@ WINDOW = ("--from", iso(AT - 8 * WEEK), "--to", iso(AT + 2 * WEEK))
 
 @pytest.fixture(scope="module")
 def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("effect")
-    file = folder / "config.toml"
-    file.write_text(
-        '[census]\nservice_id = "s"\n[[stream]]\nurl = "ws://127.0.0.1:1"\nworlds = [10]\n'
-        '[queue]\ndirectory = "queue"\n[store]\npath = "ps2.db"\n'
+    return stored_config(
+        tmp_path_factory.mktemp("effect"),
+        Commit(sessions=READER.sessions, alerts=READER.stored_alerts, spans=READER.stored_spans),
     )
-
-    async def fill() -> None:
-        store = await SqliteStore.open(folder / "ps2.db")
-        await store.commit(
-            Commit(sessions=READER.sessions, alerts=READER.stored_alerts, spans=READER.stored_spans)
-        )
-        await store.aclose()
-
-    trio.run(fill)
-    return file
 
 
 def call(config: Path, *arguments: str) -> Result:
-    return CliRunner().invoke(main, ["--config", str(config), "effect", *WINDOW, *arguments])
+    return commands.call(config, "effect", *WINDOW, *arguments)
 
 
 def test_json_is_to_the_letter(config: Path) -> None:

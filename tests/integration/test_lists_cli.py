@@ -8,21 +8,16 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from click.testing import CliRunner, Result
 
 from ps2daemon.analysis.documents import ALERT_FIELDS, ALERT_VIEW_FIELDS
-from ps2daemon.cli import main
 from ps2daemon.model.records import MINUTE, Ms
 from ps2daemon.model.times import parse_iso
+from tests.commands import call
 from tests.integration.test_reading_cli import READER, config
 
 __all__ = ["config"]
 
 WINDOW = ("--from", "2026-03-14T00:00Z", "--to", "2026-03-15T00:00Z")
-
-
-def call(config: Path, *arguments: str) -> Result:
-    return CliRunner().invoke(main, ["--config", str(config), *arguments])
 
 
 def online(world_id: int, at: Ms) -> int:
@@ -134,7 +129,7 @@ def test_a_window_without_alerts_says_so(config: Path) -> None:
         (("coverage", "--world", "2"), "'2' is no world"),
         (("alerts", "--from", "2000-01-01"), "the window is too long: ask for less than half a year"),
         (("alerts", "--tz", "x"), "'x' is no time zone"),
-        (("alerts", "--out", "a.png"), "a.png does not say which format"),
+        (("alerts", "--out", "a.docx"), "a.docx does not say which format"),
     ],
 )
 def test_bad_input_is_one_clear_line(config: Path, arguments: tuple[str, ...], message: str) -> None:

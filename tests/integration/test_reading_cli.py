@@ -4,23 +4,18 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import msgspec
 import pytest
-import trio
-from click.testing import CliRunner, Result
+from click.testing import CliRunner
 
 from ps2daemon.cli import main
 from ps2daemon.model.records import DAY, HOUR
 from ps2daemon.model.times import parse_iso
 from ps2daemon.store.base import Commit
-from ps2daemon.store.sqlite import SqliteStore
-from ps2daemon.web.bundle import charts_installed
+from tests.commands import call, stored_config
 from tests.synthetic import fortnight
 
 END = parse_iso("2026-03-15T18:00:00Z")
@@ -30,32 +25,16 @@ WINDOW = ("--from", "2026-03-14T08:00Z", "--to", "2026-03-14T16:00Z")
 
 @pytest.fixture(scope="module")
 def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("reading")
-    file = folder / "config.toml"
-    file.write_text(
-        '[census]\nservice_id = "s"\n[[stream]]\nurl = "ws://127.0.0.1:1"\nworlds = [1, 10]\n'
-        '[queue]\ndirectory = "queue"\n[store]\npath = "ps2.db"\n'
+    return stored_config(
+        tmp_path_factory.mktemp("reading"),
+        Commit(
+            sessions=READER.sessions,
+            alerts=READER.stored_alerts,
+            locks=READER.stored_locks,
+            spans=READER.stored_spans,
+            records_until=END,
+        ),
     )
-
-    async def fill() -> None:
-        store = await SqliteStore.open(folder / "ps2.db")
-        await store.commit(
-            Commit(
-                sessions=READER.sessions,
-                alerts=READER.stored_alerts,
-                locks=READER.stored_locks,
-                spans=READER.stored_spans,
-                records_until=END,
-            )
-        )
-        await store.aclose()
-
-    trio.run(fill)
-    return file
-
-
-def call(config: Path, *arguments: str) -> Result:
-    return CliRunner().invoke(main, ["--config", str(config), *arguments])
 
 
 def test_json_equals_what_the_definition_says(config: Path) -> None:
@@ -172,37 +151,6 @@ def test_under_a_table_each_window_is_a_line_of_bars(config: Path) -> None:
     assert bars[5] == "·", "where it was not recorded"
     assert set(bars) - {"·"} <= set("▁▂▃▄▅▆▇█")
     assert "█" in now + then, "both have one scale"
-
-
-@pytest.mark.skipif(not charts_installed(), reason="the charts extra is not installed")
-@pytest.mark.parametrize(("kind", "magic"), [("png", b"\x89PNG"), ("svg", b"<svg"), ("pdf", b"%PDF")])
-def test_pictures(config: Path, tmp_path: Path, kind: str, magic: bytes) -> None:
-    out = tmp_path / f"population.{kind}"
-    result = call(config, "population", *WINDOW, "--overlay", "day", "--out", str(out))
-    assert (result.exit_code, result.output) == (0, "")
-    assert out.read_bytes().startswith(magic)
-
-
-def test_pictures_without_the_extra_are_one_clear_line(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ps2daemon.web.bundle.charts_installed", lambda: False)
-    result = call(config, "population", "--format", "png")
-    assert (result.exit_code, result.stdout) == (2, "")
-    assert result.stderr == (
-        "ps2daemon: error: pictures need the `charts` extra: pip install 'ps2daemon[charts]'\n"
-    )
-
-
-@pytest.mark.parametrize("kind", ["png", "pdf"])
-def test_a_picture_is_not_written_to_a_terminal(config: Path, kind: str) -> None:
-    ours, theirs = os.openpty()
-    command = [sys.executable, "-m", "ps2daemon", "--config", str(config), "population", "--format", kind]
-    try:
-        result = subprocess.run(command, stdout=theirs, stderr=subprocess.PIPE, text=True, timeout=60)
-    finally:
-        os.close(theirs)
-        os.close(ours)
-    assert result.returncode == 2
-    assert result.stderr == f"ps2daemon: error: a terminal can't show {kind}: give --out FILE\n"
 
 
 @pytest.mark.parametrize(

@@ -11,19 +11,16 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 import pytest
-import trio
-from click.testing import CliRunner
 
 from ps2daemon.analysis.documents import WEEK_FIELDS
 from ps2daemon.analysis.trend import FEWEST, TrendQuery, robust_slope, trends, week_edges
 from ps2daemon.analysis.view import ALL
-from ps2daemon.cli import main
 from ps2daemon.errors import UsageError
 from ps2daemon.model.coverage import Span
 from ps2daemon.model.records import DAY, HOUR, MINUTE
 from ps2daemon.model.times import iso, to_ms
 from ps2daemon.store.base import Commit, SessionDocument
-from ps2daemon.store.sqlite import SqliteStore
+from tests.commands import call, stored_config
 from tests.memory_reader import MemoryReader, session
 from tests.records import T0
 
@@ -153,26 +150,16 @@ async def test_a_number_of_weeks_out_of_bounds_is_refused(weeks: int) -> None:
 
 @pytest.fixture(scope="module")
 def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("trend")
-    (folder / "config.toml").write_text(
-        '[census]\nservice_id = "s"\n[[stream]]\nurl = "ws://127.0.0.1:1"\nworlds = [10]\n'
-        '[queue]\ndirectory = "queue"\n[store]\npath = "ps2.db"\n'
+    return stored_config(
+        tmp_path_factory.mktemp("trend"), Commit(sessions=weekly(1, 2, 3, 4, 5, 6), spans=covered())
     )
-
-    async def fill() -> None:
-        store = await SqliteStore.open(folder / "ps2.db")
-        await store.commit(Commit(sessions=weekly(1, 2, 3, 4, 5, 6), spans=covered()))
-        await store.aclose()
-
-    trio.run(fill)
-    return folder / "config.toml"
 
 
 ASKED = ("trend", "--weeks", "6", "--to", iso(MIDNIGHT + 5 * MINUTE))
 
 
 def test_a_person_reads_a_table(config: Path) -> None:
-    result = CliRunner().invoke(main, ["--config", str(config), *ASKED])
+    result = call(config, *ASKED)
     assert (result.exit_code, result.stderr) == (0, "")
     assert ", 6 weeks from " in result.stdout
     (line,) = (line for line in result.stdout.splitlines() if line.startswith(" VS"))
@@ -180,12 +167,12 @@ def test_a_person_reads_a_table(config: Path) -> None:
 
 
 def test_json_and_csv(config: Path) -> None:
-    result = CliRunner().invoke(main, ["--config", str(config), *ASKED, "--json"])
+    result = call(config, *ASKED, "--json")
     rows = msgspec.json.decode(result.stdout)["trends"]
     assert [row["faction_id"] for row in rows] == [1, 2, 3, 4, None]
     assert list(rows[0]) == ["world_id", "faction_id", "weeks", "n", "per_week", "low", "high", "verdict"]
     assert tuple(rows[0]["weeks"][0]) == WEEK_FIELDS
-    result = CliRunner().invoke(main, ["--config", str(config), *ASKED, "--format", "csv"])
+    result = call(config, *ASKED, "--format", "csv")
     lines = list(csv.DictReader(io.StringIO(result.stdout)))
     assert len(lines) == 6 * 5
     assert [line["mean"] for line in lines[:6]] == ["1.0", "2.0", "3.0", "4.0", "5.0", "6.0"]

@@ -1,0 +1,102 @@
+"""Charts that are made for files: gaps are in each of them as gaps."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from ps2daemon.analysis.alerts import alert_views
+from ps2daemon.analysis.trend import TrendQuery, trends
+from ps2daemon.analysis.view import unrecorded
+from ps2daemon.model.records import DAY, HOUR, MINUTE
+from ps2daemon.model.times import parse_iso
+from ps2daemon.web.alert_charts import alerts_chart
+from ps2daemon.web.coverage_charts import coverage_chart
+from ps2daemon.web.specs import stacked
+from ps2daemon.web.trend_charts import weeks_chart
+from tests.synthetic import fortnight
+
+END = parse_iso("2026-03-15T18:00:00Z")
+UTC = ZoneInfo("UTC")
+GAPS = ((30 * HOUR, 3 * HOUR), (8 * HOUR, 3 * MINUTE))
+READER = fortnight(END, worlds=(1, 10), days=3, people=20, gaps=GAPS)
+SPANS = {world: [span for span in READER.stored_spans if span.world_id == world] for world in (1, 10)}
+
+
+def bands(spec: dict[str, Any]) -> list[tuple[int, int]]:
+    """The striped ones."""
+    return [
+        (row["start"], row["end"])
+        for layer in spec["layer"]
+        if isinstance(layer["mark"].get("fill"), dict)
+        for row in layer["data"]["values"]
+    ]
+
+
+def test_a_timeline_is_recorded_or_striped_and_neither_after_now() -> None:
+    start, end, now = END - 4 * DAY, END + DAY, END + HOUR
+    spec = coverage_chart(SPANS, start, end, UTC, now)
+    bars = [
+        (row["start"], row["end"])
+        for layer in spec["layer"]
+        if layer["mark"] == {"type": "rect", "color": layer["mark"].get("color")}
+        for row in layer["data"]["values"]
+    ]
+    assert len(bars) == 2 * 3
+    assert len(bands(spec)) == 2 * 4
+    for place in (0, 1):
+        whole = sorted(bars[3 * place : 3 * place + 3] + bands(spec)[4 * place : 4 * place + 4])
+        assert (whole[0][0], whole[-1][1]) == (start, now)
+        assert all(before[1] == after[0] for before, after in pairwise(whole))
+
+
+def test_what_is_written_below_a_timeline_does_not_overlap() -> None:
+    spans = [span for span in SPANS[10] if span.end - span.start > 0]
+    spec = coverage_chart({10: spans}, END - 2 * DAY, END, UTC, END, width=1000)
+    (labels,) = (
+        layer["data"]["values"]
+        for layer in spec["layer"]
+        if layer["mark"]["type"] == "text" and "field" in layer["encoding"]["x"]
+    )
+    assert [row["text"] for row in labels] == [
+        "the connection was lost, 3 h",
+        "the connection was lost, 3 min",
+    ]
+    narrow = coverage_chart({10: spans}, END - 2 * DAY, END, UTC, END, width=240)
+    (labels,) = (
+        layer["data"]["values"]
+        for layer in narrow["layer"]
+        if layer["mark"]["type"] == "text" and "field" in layer["encoding"]["x"]
+    )
+    assert [row["text"] for row in labels] == ["the connection was lost, 3 h", "3 min"]
+
+
+async def test_an_alert_is_drawn_with_the_gaps_around_it() -> None:
+    views = await alert_views(READER, END - 3 * DAY, END, (10,), END)
+    spec = alerts_chart(views, SPANS, END - 3 * DAY, END, UTC, END)
+    assert len(spec["concat"]) == 12
+    found = [bands(panel) for panel in spec["concat"]]
+    assert any(found)
+    for view, drawn in zip(views[-12:], found, strict=True):
+        behind = view.from_ + len(view.around) * 5 * MINUTE
+        assert drawn == [(gap.start, gap.end) for gap in unrecorded(SPANS[10], view.from_, min(behind, END))]
+
+
+async def test_a_week_without_a_recording_is_striped() -> None:
+    query = TrendQuery(end=END + DAY, weeks=3, worlds=(10,), zone=UTC)
+    found = await trends(READER, query)
+    layer = weeks_chart(found, UTC, title=True)["layer"][0]
+    assert isinstance(layer["mark"]["fill"], dict)
+    assert [row["week"] for row in layer["data"]["values"]] == ["23 Feb", "02 Mar"]
+    whole = weeks_chart(await trends(READER, TrendQuery(end=END + DAY, weeks=1, worlds=(10,), zone=UTC)), UTC)
+    assert [layer["mark"]["type"] for layer in whole["layer"]] == ["line", "point"]
+
+
+def test_one_chart_alone_is_not_stacked() -> None:
+    one = coverage_chart(SPANS, END - DAY, END, UTC, END)
+    assert stacked([one]) is one
+    two = stacked([one, one], columns=2)
+    assert (two["columns"], len(two["concat"])) == (2, 2)
+    assert "config" in two
+    assert all("config" not in each and "$schema" not in each for each in two["concat"])
