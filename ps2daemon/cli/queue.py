@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import click
 import msgspec
@@ -20,7 +20,8 @@ from ps2daemon.errors import QueueFull, RecordingError, UsageError
 from ps2daemon.model.recording import format_line
 from ps2daemon.model.records import Record
 from ps2daemon.model.times import iso
-from ps2daemon.queue.base import Producer, QueueStatistics
+from ps2daemon.probe import queue_facts
+from ps2daemon.queue.base import Producer
 from ps2daemon.queue.frames import decode_frame, encode_frames, frame_header
 from ps2daemon.queue.recordings import read_recording
 from ps2daemon.queue.sqlite import peek as peek_frames
@@ -50,13 +51,6 @@ def status(ctx: click.Context, as_json: bool) -> None:
     click.echo(f"bytes     {statistics.bytes:,} of {statistics.max_bytes:,} ({share:.1%})")
     click.echo(f"oldest    {'-' if statistics.oldest_at is None else iso(statistics.oldest_at)}")
     click.echo(f"retained  {statistics.retained:,} frames that are done with")
-
-
-def queue_facts(statistics: QueueStatistics) -> dict[str, Any]:
-    """A queue's state as JSON has it."""
-    facts = msgspec.structs.asdict(statistics)
-    oldest = facts.pop("oldest_at")
-    return facts | {"oldest_at": None if oldest is None else iso(oldest)}
 
 
 @queue.command(epilog=epilog("ps2daemon queue peek --limit 5", "ps2daemon queue peek | jq .payload"))

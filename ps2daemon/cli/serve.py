@@ -65,6 +65,7 @@ async def _open(settings: StoreSettings) -> StoreSource:
 async def _serve(settings: Settings, host: str, port: int, keys: tuple[str, str]) -> None:
     from ps2daemon.web.app import page_app
     from ps2daemon.web.bundle import ChartLibrary
+    from ps2daemon.web.recording import Daemon
     from ps2daemon.web.server import check_bind, serve_app
 
     stopping = trio.Event()
@@ -76,7 +77,7 @@ async def _serve(settings: Settings, host: str, port: int, keys: tuple[str, str]
         nursery.start_soon(library.warm)
 
         async def run(task_status: trio.TaskStatus[int]) -> None:
-            app = page_app(reader, SystemClock(), library)
+            app = page_app(reader, SystemClock(), library, Daemon(settings).facts)
             await serve_app(
                 app,
                 host=host,

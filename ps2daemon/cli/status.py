@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import Any, Final
+from typing import Any
 
 import click
 import msgspec
@@ -11,15 +11,12 @@ import trio
 
 from ps2daemon.cli import epilog, settings_of
 from ps2daemon.config import Settings
-from ps2daemon.errors import QueueError, StoreError
+from ps2daemon.errors import StoreError
 from ps2daemon.model import tables
 from ps2daemon.model.coverage import coverage_by_world
 from ps2daemon.model.times import iso
+from ps2daemon.probe import STAGES, ports_of, queue_of, stages_of
 from ps2daemon.store.base import StoreReader
-
-ANSWER_SECONDS: Final = 3.0
-STAGES: Final = ("subscriber", "enricher", "writer", "reconciler")
-"""What has to run somewhere for a recording to come into the store."""
 
 
 @click.command(epilog=epilog("ps2daemon status", "ps2daemon status --json | jq .daemon"))
@@ -32,10 +29,11 @@ def status(ctx: click.Context, as_json: bool) -> None:
     nobody.
     """
     settings = settings_of(ctx)
-    facts: dict[str, Any] = {"daemon": {}, "queue": _queue(settings), "store": trio.run(_store, settings)}
-    ports = settings.web.metrics_port, settings.web.metrics_port + 1
-    for port in ports:
-        facts["daemon"].update(_stages(settings, port))
+    facts: dict[str, Any] = {
+        "daemon": stages_of(settings.web),
+        "queue": queue_of(settings.queue.directory),
+        "store": trio.run(_store, settings),
+    }
     missing = [stage for stage in STAGES if stage not in facts["daemon"]]
     ready = (
         not missing
@@ -46,33 +44,8 @@ def status(ctx: click.Context, as_json: bool) -> None:
     if as_json:
         click.echo(msgspec.json.encode(facts | {"ready": ready}))
     else:
-        _print(facts, ports)
+        _print(facts, ports_of(settings.web))
     sys.exit(0 if ready else 1)
-
-
-def _stages(settings: Settings, port: int) -> dict[str, Any]:
-    """What the daemon that listens on `port` says of its stages; nothing if there is none."""
-    import httpx
-
-    host = settings.web.host if settings.web.host not in ("0.0.0.0", "::") else "127.0.0.1"
-    try:
-        answer = httpx.get(f"http://{host}:{port}/readyz", timeout=ANSWER_SECONDS, trust_env=False)
-        stages = answer.json()["stages"]
-    except (httpx.HTTPError, ValueError, KeyError, TypeError):
-        return {}  # nothing there, or something else
-    if isinstance(stages, dict):
-        return stages
-    return {stage["name"]: stage for stage in stages}
-
-
-def _queue(settings: Settings) -> dict[str, Any]:
-    from ps2daemon.cli.queue import queue_facts
-    from ps2daemon.queue.sqlite import read_statistics
-
-    try:
-        return queue_facts(read_statistics(settings.queue.directory))
-    except QueueError as error:
-        return {"error": str(error)}
 
 
 async def _store(settings: Settings) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import hashlib
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Final, NamedTuple, Self, TypeVar
 
 import trio
 
@@ -145,6 +145,28 @@ def read_dead_letters(directory: Path, limit: int) -> list[DeadLetter]:
         return []
     with reading(path, _FORMAT) as connection:
         return _letters(connection, limit)
+
+
+class DeadLetterSummary(NamedTuple):
+    """How many there are, and when and why the latest were put there, the newest first."""
+
+    number: int
+    latest: tuple[tuple[Ms, str], ...]
+
+
+def summarize_dead_letters(directory: Path, limit: int) -> DeadLetterSummary:
+    """A short look at the dead letters beside the queue in `directory`. Blocks for a moment.
+
+    Raises:
+        QueueDamaged, QueueUnwritable: see `files.reading`.
+    """
+    path = directory / FILE_NAME
+    if not path.exists():
+        return DeadLetterSummary(0, ())
+    with reading(path, _FORMAT) as connection:
+        (number,) = connection.execute("SELECT COUNT(*) FROM letters").fetchone()
+        rows = connection.execute("SELECT at, reason FROM letters ORDER BY id DESC LIMIT ?", (limit,))
+        return DeadLetterSummary(int(number), tuple((int(at), str(reason)) for at, reason in rows))
 
 
 def _letters(connection: sqlite3.Connection, limit: int) -> list[DeadLetter]:

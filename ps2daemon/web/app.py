@@ -36,6 +36,7 @@ from ps2daemon.web.bundle import ChartLibrary
 from ps2daemon.web.charts import chart
 from ps2daemon.web.now import overview_of
 from ps2daemon.web.pictures import MEDIA, Pictures, file_name
+from ps2daemon.web.recording import Probe, recording_of
 from ps2daemon.web.shell import VIEWS, View, page_of
 
 READERS: Final = 4
@@ -54,6 +55,7 @@ FILES: Final = {
     "/static/trends.js": ("trends.js", "text/javascript"),
     "/static/now.js": ("now.js", "text/javascript"),
     "/static/spark.js": ("spark.js", "text/javascript"),
+    "/static/recording.js": ("recording.js", "text/javascript"),
     "/static/page.js": ("page.js", "text/javascript"),
     "/static/events.js": ("events.js", "text/javascript"),
     "/static/shared.js": ("shared.js", "text/javascript"),
@@ -84,11 +86,14 @@ ANSWERS: Final[dict[str, Answer]] = {
 }
 
 
-def page_app(store: StoreReader, clock: Clock, library: ChartLibrary | None = None) -> ASGIApp:
+def page_app(
+    store: StoreReader, clock: Clock, library: ChartLibrary | None = None, daemon: Probe | None = None
+) -> ASGIApp:
     """The ASGI app over a store that stays open for as long as it is served.
 
     Args:
         library: one that may be warm already.
+        daemon: what is known of the daemon, see `recording.Daemon`.
     """
     limit = trio.CapacityLimiter(READERS)
     charts = ChartLibrary() if library is None else library
@@ -118,7 +123,8 @@ def page_app(store: StoreReader, clock: Clock, library: ChartLibrary | None = No
             raise HTTPException(404, "the charts extra is not installed: pip install 'ps2daemon[charts]'")
         return respond(request, script.plain, "text/javascript", script.compressed)
 
-    routes = [Route(f"/api/v1/{name}", answering(answer)) for name, answer in ANSWERS.items()]
+    answers = ANSWERS | {"recording": recording_of(daemon)}
+    routes = [Route(f"/api/v1/{name}", answering(answer)) for name, answer in answers.items()]
     routes += [Route(f"/api/v1/chart.{kind}", drawing(kind)) for kind in MEDIA]
     routes += [Route(path, _file(name, media)) for path, (name, media) in FILES.items()]
     routes += [Route(view.path, _page(view)) for view in VIEWS]

@@ -53,6 +53,15 @@ VIEWS: Final = (
         "/api/v1/effect",
         charts=True,
     ),
+    View(
+        "/recording",
+        "Recording",
+        "what is recorded",
+        "recording.html",
+        "recording.js",
+        "/api/v1/recording",
+        charts=False,
+    ),
 )
 """In the order of the navigation."""
 

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from collections.abc import AsyncIterator, Collection
 from functools import partial
 from pathlib import Path
-from typing import TypeAlias
+from typing import Protocol
 
 import msgspec
 import pytest
 import trio
 
+from ps2daemon.analysis.documents import Document
 from ps2daemon.model.alerts import Alert
 from ps2daemon.model.records import HOUR, MINUTE, Ms
-from ps2daemon.model.times import parse_iso
+from ps2daemon.model.times import iso, parse_iso
+from ps2daemon.probe import STAGES
 from ps2daemon.store.base import StoreReader
 from ps2daemon.web.app import page_app
+from ps2daemon.web.recording import Probe
 from ps2daemon.web.server import serve_app
 from tests.acceptance.browser import CHROMIUM, Tab, open_tab
 from tests.memory_reader import MemoryReader
@@ -31,7 +34,11 @@ GAPS = ((26 * HOUR, 5 * HOUR), (8 * HOUR, 2 * HOUR))
 WHOLE = fortnight(END, worlds=(1, 10), days=14, people=60, gaps=())
 BROKEN = fortnight(END, worlds=(1, 10), days=14, people=60, gaps=GAPS)
 
-Serving: TypeAlias = Callable[[StoreReader], Awaitable[str]]
+
+class Serving(Protocol):
+    """Serves the page over a store and what a daemon says; returns its origin."""
+
+    async def __call__(self, reader: StoreReader, told: Probe = ...) -> str: ...
 
 
 class RunningReader(MemoryReader):
@@ -51,12 +58,40 @@ class FixedClock:
         return END + MINUTE
 
 
+async def told() -> Document:
+    """A daemon in trouble, with a hostile reason."""
+    stages = [
+        {"name": name, "state": "working", "why": None, "restarts": 0, "idle_s": 0.5, "ready": True}
+        for name in STAGES
+    ]
+    stages[1] |= {"state": "degraded", "why": HOSTILE, "ready": False}
+    return {
+        "stages": stages,
+        "queue": {
+            "records": 1200,
+            "bytes": 5_000_000,
+            "max_bytes": 10_000_000,
+            "oldest_at": iso(END - 4 * MINUTE),
+        },
+        "dead_letters": {"count": 7, "latest": [{"at": iso(END), "reason": HOSTILE}]},
+    }
+
+
+async def absent() -> Document:
+    """Nothing answers, and there is no queue."""
+    stages = [
+        {"name": name, "state": "not running", "why": None, "restarts": None, "idle_s": None, "ready": False}
+        for name in STAGES
+    ]
+    return {"stages": stages, "queue": {"error": "there is none"}, "dead_letters": {"count": 0, "latest": []}}
+
+
 @pytest.fixture
 async def serving(nursery: trio.Nursery) -> AsyncIterator[Serving]:
     stopping = trio.Event()
 
-    async def serve(reader: StoreReader) -> str:
-        app = page_app(reader, FixedClock())
+    async def serve(reader: StoreReader, told: Probe = told) -> str:
+        app = page_app(reader, FixedClock(), daemon=told)
         port = await nursery.start(partial(serve_app, app, host="127.0.0.1", port=0, stopping=stopping))
         return f"http://127.0.0.1:{port}"
 
@@ -156,6 +191,57 @@ async def test_now_goes_on_by_itself_after_the_server_was_away(serving: Serving,
     assert not await tab.value("document.body.classList.contains('lost')")
 
 
+# Recording
+
+
+async def test_recording_shows_what_is_covered_and_why_the_rest_is_not(serving: Serving, tab: Tab) -> None:
+    await tab.open(f"{await serving(BROKEN)}/recording?window=7d&tz=UTC")
+    for world in (1, 10):
+        share = float((await text(tab, f"#world-{world} .share")).removesuffix(" %"))
+        assert share == pytest.approx(100 * (1 - 7 / (7 * 24)), abs=0.05)
+        holes = f"[...document.querySelectorAll('#world-{world} .timeline .hole title')].map((one) => one.textContent)"
+        listed = f"[...document.querySelectorAll('#world-{world} li')].map((one) => one.textContent)"
+        gaps = await tab.value(listed)
+        assert sorted(gaps) == sorted(await tab.value(holes))
+        assert [gap.split("(")[1] for gap in gaps] == [
+            "2 h): the connection was lost",
+            "5 h): the connection was lost",
+        ]
+        assert await tab.value(f"document.querySelectorAll('#world-{world} .timeline .covered').length") == 3
+    await tab.value("document.querySelector('input[value=\"365d\"]').click()")
+    await tab.until("document.body.dataset.shown === '2'")
+    assert await tab.value("location.search") == "?window=365d&tz=UTC"
+    assert "recorded since 1 Mar 2026" in await text(tab, "#world-10")
+    assert not any(url.endswith("vega.js") for url in tab.requested)
+
+
+async def test_recording_says_how_the_recorder_is(serving: Serving, tab: Tab) -> None:
+    await tab.open(f"{await serving(WHOLE)}/recording?tz=UTC")
+    assert (await text(tab, "#world-10")).endswith("no gap")
+    assert await text(tab, "#daemon .verdict") == "Running, with a problem. Look at the enricher."
+    assert await text(tab, "#status") == "The recorder: running, with a problem."
+    rows = await tab.value("[...document.querySelectorAll('.stages tbody tr')].map((row) => row.innerText)")
+    assert len(rows) == 4
+    assert f"! degraded\n{HOSTILE}" in rows[1]
+    assert "✓ working" in rows[0]
+    facts = await text(tab, "#daemon .facts")
+    assert "1,200 records wait, 5.0 MB of 10.0 MB (50.0 %)" in facts
+    assert "5 min behind" in facts
+    assert "Dead letters\n7" in facts
+    assert HOSTILE in await text(tab, ".letters")
+    assert await tab.value("document.querySelector('#daemon img')") is None
+
+
+async def test_recording_without_a_recorder_and_without_a_recording(serving: Serving, tab: Tab) -> None:
+    await tab.open(f"{await serving(MemoryReader(), absent)}/recording")
+    assert (await text(tab, "#daemon .verdict")).startswith("Not running. No recorder answers")
+    assert await text(tab, "#coverage > div") == "Nothing is recorded yet."
+    assert await text(tab, "#status") == "The recorder: not running."
+
+
+# Both
+
+
 async def test_an_old_link_to_a_history_leads_there(serving: Serving, tab: Tab) -> None:
     origin = await serving(WHOLE)
     await tab.command("Page.navigate", url=f"{origin}/?world=10&window=7d&tz=UTC")
@@ -163,7 +249,7 @@ async def test_an_old_link_to_a_history_leads_there(serving: Serving, tab: Tab) 
     assert await tab.value("location.search") == "?world=10&window=7d&tz=UTC"
 
 
-@pytest.mark.parametrize("path", ["/"])
+@pytest.mark.parametrize("path", ["/", "/recording"])
 @pytest.mark.parametrize("reader", [WHOLE, BROKEN, MemoryReader()], ids=["whole", "broken", "none"])
 async def test_nothing_is_wider_than_a_phone_and_the_keyboard_gets_everywhere(
     serving: Serving, tab: Tab, path: str, reader: MemoryReader

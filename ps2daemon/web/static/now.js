@@ -1,7 +1,7 @@
 // Who is online now: one answer of the API, a card for each world and one for all of them together.
 // Names come from outside and only ever become text, never markup.
 
-import { ask, begin, clock, dayClock, element, keepFresh, showZones, signed } from "./shared.js";
+import { ask, begin, clock, dayClock, element, keepFresh, showZones, signed, spanOf } from "./shared.js";
 import { sparkline } from "./spark.js";
 
 const AGO = { 1: "a day ago", 7: "a week ago" };
@@ -46,14 +46,6 @@ function changes(told, zone) {
           element("td", {}, percent && `${percent} %`)]
         : [element("td", { colspan: "3", class: "none" }, ago.at === null ? "the clock skipped that time" : "not recorded then")]));
   })));
-}
-
-function spanOf(ms) {
-  const minutes = Math.max(0, Math.floor(ms / 60_000));
-  if (minutes < 60) return `${minutes} min`;
-  const hours = Math.floor(minutes / 60);
-  if (hours < 48) return minutes % 60 ? `${hours} h ${minutes % 60} min` : `${hours} h`;
-  return `${Math.floor(hours / 24)} days`;
 }
 
 function recording(world, now, zone) {
@@ -130,7 +122,8 @@ async function show() {
     for (const [place, box] of boxes.entries()) if (each.children[place] !== box) each.insertBefore(box, each.children[place] || null);
     document.body.classList.remove("lost");
     const behind = answer.worlds.filter((world) => world.state !== "recorded").length;
-    statusLine.textContent = behind ? `${behind} of ${answer.worlds.length} worlds ${behind === 1 ? "is" : "are"} not up to date.` : "Refreshed each minute.";
+    if (!answer.worlds.length) statusLine.textContent = "Nothing is recorded yet. This page looks again in a minute.";
+    else statusLine.textContent = behind ? `${behind} of ${answer.worlds.length} worlds ${behind === 1 ? "is" : "are"} not up to date.` : "Refreshed each minute.";
   } catch (error) {
     if (mine !== round) return;
     document.body.classList.add("lost");

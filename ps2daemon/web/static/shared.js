@@ -27,6 +27,16 @@ export function spanText(gap, when) {
   return `${when.format(start)}, for less than a minute`;
 }
 
+// How long something is, as a person says it.
+export function spanOf(ms) {
+  if (ms < 60_000) return `${Math.max(0, Math.floor(ms / 1000))} s`;
+  const minutes = Math.floor(ms / 60_000);
+  if (minutes < 60) return `${minutes} min`;
+  const hours = Math.floor(minutes / 60);
+  if (hours < 48) return minutes % 60 ? `${hours} h ${minutes % 60} min` : `${hours} h`;
+  return `${Math.floor(hours / 24)} days`;
+}
+
 export async function ask(path, params) {
   const answer = await fetch(`/api/v1/${path}${params ? `?${params}` : ""}`);
   let body;
@@ -109,7 +119,7 @@ export function copyLinks(button) {
 }
 
 // Asks for the worlds, offers them, restores what the address says, and shows it; then again whenever something is chosen.
-// While there are none, or the server is away, it tries again in a minute.
+// While there are none to choose from, or the server is away, it tries again in a minute.
 export async function begin(form, statusLine, restore, show, chosen = show) {
   const again = (said) => {
     statusLine.textContent = said;
@@ -123,11 +133,12 @@ export async function begin(form, statusLine, restore, show, chosen = show) {
     again(`The server can't be asked: ${error.message}. This page tries again in a minute.`);
     return;
   }
-  if (!worlds.length) {
+  const choice = document.getElementById("worlds");
+  if (choice && !worlds.length) {
     again("Nothing is recorded yet. This page looks again in a minute.");
     return;
   }
-  document.getElementById("worlds")?.replaceChildren(...worlds.map((world) =>
+  choice?.replaceChildren(...worlds.map((world) =>
     element("label", {}, element("input", { type: "checkbox", name: "world", value: world.world_id }), element("span", {}, world.name))));
   restore(worlds);
   form.addEventListener("change", chosen);

@@ -6,7 +6,8 @@ const SVG = "http://www.w3.org/2000/svg";
 const WIDTH = 320;
 const HEIGHT = 56;
 
-function drawn(name, attributes, text) {
+// A piece of a drawing; its text is what the pointer shows.
+export function drawn(name, attributes, text) {
   const made = document.createElementNS(SVG, name);
   for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
   if (text) made.append(drawn("title", {}));
@@ -15,7 +16,7 @@ function drawn(name, attributes, text) {
 }
 
 // Runs of points that are known, or not, each as the first and the one behind the last.
-export function runs(line, known) {
+function runs(line, known) {
   const found = [];
   for (let place = 0; place < line.length; place += 1) {
     if ((line[place] !== null) !== known) continue;
