@@ -15,7 +15,7 @@ from ps2daemon.supervisor import stop_on_signals
 
 if TYPE_CHECKING:
     from ps2daemon.config import Settings, StoreSettings
-    from ps2daemon.store.base import StoreSource
+    from ps2daemon.store.base import StoreReader, StoreSource
 
 STORE_SECONDS: Final = 10.0
 """How long it waits for a store that is not there yet."""
@@ -63,6 +63,8 @@ async def _open(settings: StoreSettings) -> StoreSource:
 
 
 async def _serve(settings: Settings, host: str, port: int, keys: tuple[str, str]) -> None:
+    from ps2daemon.store.kept import KeptReader
+    from ps2daemon.store.minutes import MinuteSource
     from ps2daemon.web.app import page_app
     from ps2daemon.web.bundle import ChartLibrary
     from ps2daemon.web.recording import Daemon
@@ -75,9 +77,13 @@ async def _serve(settings: Settings, host: str, port: int, keys: tuple[str, str]
         done = trio.Event()
         library = ChartLibrary()
         nursery.start_soon(library.warm)
+        store: StoreReader = reader
+        if isinstance(reader, MinuteSource):
+            store = kept = KeptReader(reader)
+            nursery.start_soon(kept.warm)
 
         async def run(task_status: trio.TaskStatus[int]) -> None:
-            app = page_app(reader, SystemClock(), library, Daemon(settings).facts)
+            app = page_app(store, SystemClock(), library, Daemon(settings).facts)
             await serve_app(
                 app,
                 host=host,

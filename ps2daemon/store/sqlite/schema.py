@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from ps2daemon.errors import StoreMismatch, StoreMissing, StoreUnavailable
+from ps2daemon.model.records import DAY
 from ps2daemon.store.sqlite.connection import (
     connect,
     create_file,
@@ -156,6 +157,40 @@ CREATE TABLE copying (place TEXT NOT NULL);
 """
 
 
+def _touch(row: str, column: str) -> str:
+    """Raises the version of the day in which a session of `row`, `NEW` or `OLD`, began or ended."""
+    return f"""
+INSERT INTO session_days (world_id, day, version)
+SELECT {row}.world_id, ({row}.{column} - 1) / {DAY}, 1 WHERE {row}.login_ts IS NOT NULL AND {row}.{column} IS NOT NULL
+ON CONFLICT (world_id, day) DO UPDATE SET version = version + 1;
+"""
+
+
+# Triggers, so that nothing that writes sessions can forget it, and an update knows where the session ended before. Most updates end an
+# open session: they touch one day. Measured: 5 microseconds a session.
+_VERSION_5: Final = f"""
+CREATE TABLE session_days (
+    world_id INTEGER NOT NULL,
+    day INTEGER NOT NULL,
+    version INTEGER NOT NULL,
+    PRIMARY KEY (world_id, day)
+) WITHOUT ROWID;
+CREATE TRIGGER session_days_added AFTER INSERT ON sessions
+BEGIN {_touch("NEW", "login_ts")} {_touch("NEW", "logout_ts")} END;
+CREATE TRIGGER session_days_removed AFTER DELETE ON sessions
+BEGIN {_touch("OLD", "login_ts")} {_touch("OLD", "logout_ts")} END;
+CREATE TRIGGER session_days_ended AFTER UPDATE ON sessions
+WHEN NEW.logout_ts IS NOT OLD.logout_ts AND NEW.login_ts IS OLD.login_ts
+    AND NEW.world_id = OLD.world_id AND NEW.faction_id = OLD.faction_id
+BEGIN {_touch("OLD", "logout_ts")} {_touch("NEW", "logout_ts")} END;
+CREATE TRIGGER session_days_changed AFTER UPDATE ON sessions
+WHEN NEW.login_ts IS NOT OLD.login_ts OR NEW.world_id <> OLD.world_id OR NEW.faction_id <> OLD.faction_id
+BEGIN
+    {_touch("OLD", "login_ts")} {_touch("OLD", "logout_ts")} {_touch("NEW", "login_ts")} {_touch("NEW", "logout_ts")}
+END;
+"""
+
+
 def _script(text: str) -> Callable[[sqlite3.Connection], None]:
     def step(connection: sqlite3.Connection) -> None:
         statement = ""
@@ -168,11 +203,12 @@ def _script(text: str) -> Callable[[sqlite3.Connection], None]:
     return step
 
 
-STEPS: Final = (_script(_VERSION_1), _script(_VERSION_2), _script(_VERSION_3), _script(_VERSION_4))
+STEPS: Final = tuple(map(_script, (_VERSION_1, _VERSION_2, _VERSION_3, _VERSION_4, _VERSION_5)))
 """`STEPS[n]` makes a file of version n one of version n + 1."""
 VERSION: Final = len(STEPS)
 """Version 2 knows of each session when the character's previous one ended (`not_before`); version 3 finds those without an empire; version 4 may be
-pruned (`pruned_until` in `meta`), which a program that does not know of it would take for covered, or a copy that is not complete."""
+pruned (`pruned_until` in `meta`), which a program that does not know of it would take for covered, or a copy that is not complete; version 5
+tells which days' sessions changed (`session_days`)."""
 
 
 def open_writer(path: Path) -> sqlite3.Connection:

@@ -28,6 +28,7 @@ from ps2daemon.store.base import (
     UnknownStart,
     Unsettled,
 )
+from ps2daemon.store.minutes import Edges
 from ps2daemon.store.sqlite import keeping, reading, rows, schema, writing
 from ps2daemon.store.sqlite.connection import Caller, Readers
 
@@ -185,6 +186,15 @@ class SqliteStore:
             ]
 
         return await self._each(worlds, of_world)
+
+    async def edges(self, start: Ms, end: Ms, world_id: int) -> Edges:
+        return await self._read(reading.edges, start, end, world_id)
+
+    async def day_versions(
+        self, first: int, behind: int, worlds: Collection[int]
+    ) -> dict[tuple[int, int], int]:
+        found = await self._each(worlds, lambda c, world_id: reading.day_versions(c, first, behind, world_id))
+        return dict(found)
 
     async def sittings(self, start: Ms, end: Ms, worlds: Collection[int]) -> list[Sitting]:
         return await self._each(worlds, lambda c, world_id: reading.sittings(c, start, end, world_id))

@@ -1,0 +1,290 @@
+"""What is kept of days answers as the store itself would, whatever is written meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import msgspec
+import pytest
+import trio
+import trio.testing
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ps2daemon.errors import StoreUnavailable
+from ps2daemon.model.coverage import Span
+from ps2daemon.model.records import DAY, HOUR, MINUTE, SECOND, Ms
+from ps2daemon.store.base import Change, Commit, SessionDocument, StoreReader
+from ps2daemon.store.kept import MOST_AT_ONCE, KeptReader
+from ps2daemon.store.minutes import Edges
+from ps2daemon.store.sqlite import SqliteStore
+from tests.memory_reader import session
+
+D = 20_000 * DAY
+"""A midnight."""
+WORLDS = (1, 10)
+
+
+class Watched(SqliteStore):
+    """Remembers what it was asked, and answers when it may."""
+
+    loads: list[tuple[int, int, int]]
+    windows: int
+    may_answer: trio.Event
+
+    async def edges(self, start: Ms, end: Ms, world_id: int) -> Edges:
+        self.loads.append((world_id, (start - D) // DAY, (end - D) // DAY))
+        await self.may_answer.wait()
+        return await super().edges(start, end, world_id)
+
+    async def changes(self, start: Ms, end: Ms, step: Ms, worlds: Collection[int]) -> list[Change]:
+        self.windows += 1
+        return await super().changes(start, end, step, worlds)
+
+
+@asynccontextmanager
+async def watched() -> AsyncIterator[Watched]:
+    with TemporaryDirectory() as folder:
+        store = await Watched.open(Path(folder) / "ps2.db")
+        assert isinstance(store, Watched)
+        store.loads, store.windows, store.may_answer = [], 0, trio.Event()
+        store.may_answer.set()
+        try:
+            yield store
+        finally:
+            await store.aclose()
+
+
+async def told(
+    reader: StoreReader, start: Ms, end: Ms, step: Ms = MINUTE, worlds: Collection[int] = WORLDS
+) -> list[Change]:
+    return sorted(await reader.changes(start, end, step, worlds))
+
+
+def moments() -> st.SearchStrategy[Ms]:
+    """On and beside the edges of days and minutes, and anywhere."""
+    edges = st.builds(
+        lambda day, rest: D + day * DAY + rest,
+        st.integers(0, 4),
+        st.sampled_from([-MINUTE, -1, 0, 1, SECOND, MINUTE - 1, MINUTE, MINUTE + 1, 5 * HOUR]),
+    )
+    return edges | st.integers(D - HOUR, D + 5 * DAY)
+
+
+@st.composite
+def documents(draw: st.DrawFn) -> SessionDocument:
+    login, logout = draw(moments()), draw(st.none() | moments())
+    if logout is not None and draw(st.integers(0, 9)) == 0:
+        found = session(draw(st.sampled_from("12")), None, logout)
+    else:
+        found = session(
+            draw(st.sampled_from("12")), login, logout if logout is None or logout >= login else login + DAY
+        )
+    world_id, faction_id = draw(st.sampled_from(WORLDS)), draw(st.sampled_from([0, 1, 1, 4, 4, 4, 9]))
+    return msgspec.structs.replace(found, world_id=world_id, faction_id=faction_id)
+
+
+@st.composite
+def windows(draw: st.DrawFn) -> tuple[Ms, Ms, Ms, Collection[int]]:
+    step = draw(st.sampled_from([MINUTE, 2 * MINUTE, 7 * MINUTE, HOUR, DAY, 1000, 90 * SECOND]))
+    start = draw(st.integers(-30, 6000).map(lambda minutes: D + minutes * MINUTE) | moments())
+    length = draw(st.integers(0, 4 * DAY))
+    return start, start + length, step, draw(st.sampled_from([WORLDS, (10,), (1, 1), (5,), ()]))
+
+
+class Gone(msgspec.Struct, frozen=True):
+    """Deletes the session at this place of those written."""
+
+    place: int
+
+
+class Corrected(msgspec.Struct, frozen=True):
+    """Says something else of the session at this place, as naming, a late logout or a late world would."""
+
+    place: int
+    logout: Ms
+    faction_id: int
+    world_id: int
+
+
+def happenings() -> st.SearchStrategy[SessionDocument | Gone | Corrected | Ms]:
+    place = st.integers(0, 20)
+    corrected = st.builds(Corrected, place, moments(), st.sampled_from([1, 4]), st.sampled_from(WORLDS))
+    pruned = st.integers(0, 3).map(lambda day: D + day * DAY)
+    return documents() | documents() | corrected | st.builds(Gone, place) | pruned
+
+
+async def happen(
+    store: Watched, known: dict[str, SessionDocument], what: SessionDocument | Gone | Corrected | Ms
+) -> None:
+    """Writes it, and remembers what there is, or was."""
+    if isinstance(what, SessionDocument):
+        known[what.session_id] = what
+        await store.commit(Commit(sessions=[what]))
+    elif isinstance(what, int):
+        await store.drop_sessions(what, 1000)
+    elif known:
+        before = list(known.values())[what.place % len(known)]
+        if isinstance(what, Gone):
+            await store.commit(Commit(gone_sessions=[before.session_id]))
+        elif before.login_ts is not None:
+            new = msgspec.structs.replace(
+                before,
+                logout_ts=max(what.logout, before.login_ts),
+                faction_id=what.faction_id,
+                world_id=what.world_id,
+            )
+            await happen(store, known, new)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.tuples(happenings(), windows()), min_size=1, max_size=15), st.sampled_from([1, 3, 100]))
+def test_it_answers_as_the_store_does_whatever_happens_between(
+    course: list[tuple[SessionDocument | Gone | Corrected | Ms, tuple[Ms, Ms, Ms, Collection[int]]]],
+    most_days: int,
+) -> None:
+    async def run() -> None:
+        async with watched() as store:
+            kept = KeptReader(store, most_days)
+            known: dict[str, SessionDocument] = {}
+            for what, window in course:
+                await happen(store, known, what)
+                assert await told(kept, *window) == await told(store, *window)
+                assert len(kept._kept) <= most_days
+
+    trio.run(run)
+
+
+async def test_days_that_did_not_change_are_not_read_again() -> None:
+    async with watched() as store:
+        kept = KeptReader(store)
+        await store.commit(Commit(sessions=[session("1", D + HOUR, D + 2 * HOUR)]))
+        first = await told(kept, D, D + 3 * DAY, worlds=(10,))
+        assert store.loads == [(10, 0, 3)]
+        assert await told(kept, D, D + 3 * DAY, worlds=(10,)) == first
+        assert await told(kept, D + DAY, D + 2 * DAY, 15 * MINUTE, worlds=(10,)) == []
+        assert len(store.loads) == 1
+        assert store.windows == 0
+
+
+async def test_a_late_correction_is_in_the_next_answer_and_only_its_days_are_read_again() -> None:
+    async with watched() as store:
+        kept = KeptReader(store)
+        open_one = session("1", D + HOUR, None)
+        await store.commit(Commit(sessions=[open_one]))
+        await told(kept, D, D + 5 * DAY, worlds=(10,))
+        store.loads.clear()
+        late = msgspec.structs.replace(open_one, logout_ts=D + 3 * DAY, ended_by="logout")
+        await store.commit(Commit(sessions=[late]))
+        # A logout at midnight belongs to the day before it, as to the bucket.
+        assert Change(10, 1, 3 * 1440, -1) in await told(kept, D, D + 5 * DAY, worlds=(10,))
+        assert store.loads == [(10, 2, 3)]
+        store.loads.clear()
+        await store.commit(Commit(sessions=[msgspec.structs.replace(late, faction_id=2)]))
+        assert {each.faction_id for each in await told(kept, D, D + 5 * DAY, worlds=(10,))} == {2}
+        assert store.loads == [(10, 0, 1), (10, 2, 3)]
+
+
+async def test_writing_the_same_again_changes_no_version() -> None:
+    async with watched() as store:
+        both = [session("1", D + HOUR, D + 2 * HOUR), session("2", None, D + HOUR)]
+        await store.commit(Commit(sessions=both))
+        before = await store.day_versions(20_000, 20_001, WORLDS)
+        assert list(before) == [(10, 20_000)]
+        await store.commit(Commit(sessions=both))
+        assert await store.day_versions(20_000, 20_001, WORLDS) == before
+
+
+async def test_those_that_were_asked_for_longest_ago_go_first() -> None:
+    async with watched() as store:
+        kept = KeptReader(store, most_days=2)
+        for day in (0, 1, 0, 2):
+            await told(kept, D + day * DAY, D + (day + 1) * DAY, worlds=(10,))
+        store.loads.clear()
+        await told(kept, D, D + DAY, worlds=(10,))
+        assert store.loads == []
+        await told(kept, D + DAY, D + 2 * DAY, worlds=(10,))
+        assert store.loads == [(10, 1, 2)]
+
+
+async def test_those_who_ask_at_once_share_one_load() -> None:
+    async with watched() as store:
+        await store.commit(Commit(sessions=[session("1", D + HOUR, D + 2 * HOUR)]))
+        kept, answers = KeptReader(store), []
+        store.may_answer = trio.Event()
+
+        async def ask(days: int) -> None:
+            answers.append(await told(kept, D, D + days * DAY, worlds=(10,)))
+
+        async with trio.open_nursery() as nursery:
+            for days in (3, 3, 2):
+                nursery.start_soon(ask, days)
+            await trio.testing.wait_all_tasks_blocked(0.05)
+            store.may_answer.set()
+        # Whoever of them is first.
+        assert sorted(store.loads) in ([(10, 0, 3)], [(10, 0, 2), (10, 2, 3)])
+        assert answers == [answers[0]] * 3
+
+
+async def test_who_waits_for_a_load_that_breaks_off_reads_for_itself() -> None:
+    async with watched() as store:
+        await store.commit(Commit(sessions=[session("1", D + HOUR, D + 2 * HOUR)]))
+        kept, store.may_answer = KeptReader(store), trio.Event()
+        async with trio.open_nursery() as nursery:
+            with trio.move_on_after(0.05):
+                await told(kept, D, D + DAY, worlds=(10,))
+            nursery.start_soon(told, kept, D, D + DAY)
+            store.may_answer.set()
+        assert store.loads[:2] == [(10, 0, 1), (1, 0, 1)]
+        assert len(await told(kept, D, D + DAY, worlds=(10,))) == 2
+
+
+async def test_what_is_committed_while_it_reads_is_in_the_next_answer() -> None:
+    async with watched() as store:
+        kept, store.may_answer = KeptReader(store), trio.Event()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(told, kept, D, D + DAY, MINUTE, (10,))
+            await trio.testing.wait_all_tasks_blocked(0.05)
+            await store.commit(Commit(sessions=[session("1", D + HOUR, None)]))
+            store.may_answer.set()
+        assert await told(kept, D, D + DAY, worlds=(10,)) == [Change(10, 1, 60, 1)]
+
+
+async def test_warming_reads_the_latest_days_first_and_waits_while_somebody_asks() -> None:
+    async with watched() as store:
+        await store.commit(Commit(spans=[Span(10, D, D + 10 * DAY - 1, "start")]))
+        kept, store.may_answer = KeptReader(store), trio.Event()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(told, kept, D + 4 * DAY, D + 5 * DAY, MINUTE, (10,))
+            await trio.testing.wait_all_tasks_blocked(0.05)
+            nursery.start_soon(kept.warm)
+            await trio.testing.wait_all_tasks_blocked(0.05)
+            assert store.loads == [(10, 4, 5)]
+            store.may_answer.set()
+        assert store.loads[1:] == [(10, 3, 4), (10, 5, 10), (10, 0, 3)]
+        await told(kept, D, D + 10 * DAY, worlds=(10,))
+        assert len(store.loads) == 4
+
+
+async def test_warming_keeps_within_its_bound_and_leaves_a_store_alone_that_it_cant_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with watched() as store:
+        await store.commit(Commit(spans=[Span(10, D, D + 100 * DAY - 1, "start")]))
+        await KeptReader(store, most_days=10).warm()
+        assert store.loads == [(10, 93, 100), (10, 90, 93)]
+
+        async def refuses(*args: object) -> Edges:
+            raise StoreUnavailable("gone")
+
+        monkeypatch.setattr(store, "edges", refuses)
+        await KeptReader(store).warm()
+
+
+async def test_long_windows_are_read_in_few_questions() -> None:
+    async with watched() as store:
+        await told(KeptReader(store), D, D + 2 * MOST_AT_ONCE * DAY, HOUR, worlds=(10,))
+        assert store.loads == [(10, 0, MOST_AT_ONCE), (10, MOST_AT_ONCE, 2 * MOST_AT_ONCE)]
