@@ -6,19 +6,22 @@ only after every search of them.
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Collection
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
 from ps2daemon.model.records import Ms
 from ps2daemon.store.base import StoreReader
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 class Edges(NamedTuple):
     """Logins and logouts of one world, in no order; each is `at * 8 + faction_id`, with 7 for a faction of which nothing is known."""
 
-    logins: array[int]
-    logouts: array[int]
+    logins: NDArray[np.int64]
+    logouts: NDArray[np.int64]
 
 
 @runtime_checkable

@@ -7,7 +7,6 @@ walks through everything does so page by page. `worlds` are asked one by one, so
 from __future__ import annotations
 
 import sqlite3
-from array import array
 from collections.abc import Iterable
 from typing import Any, Final
 
@@ -72,9 +71,9 @@ SELECT json_group_array(json_array(faction_id, bucket, number)) FROM (
     GROUP BY bucket, faction_id
 )
 """
-# An empire's id that is none of `kept.FACTIONS` is told as 7. To count in here, by the minute, would take seven times as long.
+# As one text of numbers, which takes a seventh of the time of counting them in here by the minute.
 _EDGES: Final = """
-SELECT json_group_array({at} * 8 + iif(faction_id BETWEEN 0 AND 4, faction_id, 7)) FROM sessions INDEXED BY {index}
+SELECT group_concat({at} * 8 + iif(faction_id BETWEEN 0 AND 4, faction_id, 7)) FROM sessions INDEXED BY {index}
 WHERE world_id = :world AND {at} > :start AND {at} <= :end AND login_ts IS NOT NULL
 """
 LOGIN_EDGES: Final = _EDGES.format(at="login_ts", index="sessions_by_login")
@@ -199,9 +198,11 @@ def changes(
 
 def edges(connection: sqlite3.Connection, start: Ms, end: Ms, world_id: int) -> Edges:
     """See `MinuteSource.edges`."""
+    import numpy as np  # most commands do without
+
     parameters = {"world": world_id, "start": start, "end": end}
     logins, logouts = (
-        array("q", rows.moments_of(_one(connection, statement, parameters)))
+        np.fromstring(_one(connection, statement, parameters) or "", dtype=np.int64, sep=",")
         for statement in (LOGIN_EDGES, LOGOUT_EDGES)
     )
     return Edges(logins, logouts)

@@ -43,7 +43,6 @@ _characters = msgspec.json.Decoder(
     list[tuple[str, str | None, int, tuple[Session, ...], Ms | None, Ms | None, Ms | None, int]]
 )
 _numbers = msgspec.json.Decoder(list[tuple[int, int, int]])
-_moments = msgspec.json.Decoder(list[int])
 _ids = msgspec.json.Decoder(list[str])
 _territory = msgspec.json.Decoder(Territory)
 _changes = msgspec.json.Decoder(tuple[Metagame, ...])
@@ -174,11 +173,6 @@ def id_list(ids: Iterable[object]) -> str:
 def numbers_of(text: str) -> list[tuple[int, int, int]]:
     """What `json_group_array(json_array(…))` made of triples."""
     return _numbers.decode(text)
-
-
-def moments_of(text: str) -> list[int]:
-    """What `json_group_array(…)` made of numbers."""
-    return _moments.decode(text)
 
 
 def ids_of(text: str) -> list[str]:
