@@ -167,7 +167,7 @@ ON CONFLICT (world_id, day) DO UPDATE SET version = version + 1;
 
 
 # Triggers, so that nothing that writes sessions can forget it, and an update knows where the session ended before. Most updates end an
-# open session: they touch one day. Measured: 5 microseconds a session.
+# open session: they touch one day. Measured: less than a microsecond, where a session takes six.
 _VERSION_5: Final = f"""
 CREATE TABLE session_days (
     world_id INTEGER NOT NULL,
