@@ -44,6 +44,7 @@ VIEWS: Final = (
     View("now", f"/?tz={ZONE}"),
     View("history", f"/history?world=10&window=14d&by=week&back=1&tz={ZONE}", in_readme=900),
     View("trends", f"/trends?world=10&weeks=8&tz={ZONE}"),
+    View("recording", f"/recording?window=28d&tz={ZONE}"),
     View("events", f"/events?window=28d&tz={ZONE}", in_readme=900),
 )
 
