@@ -115,6 +115,7 @@ class Telemetry:
         for each in _STATES:
             metrics.stage_state.labels(stage, each.value).set(each == state)
         metrics.stage_up.labels(stage).set(state in READY_STATES)
+        metrics.stage_restarts.labels(stage)  # from 0 on, so that the first restart is an increase
         if state == StageState.DEGRADED:
             self._degraded.add(stage)
             if self._seldom("degraded", stage, why):
