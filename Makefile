@@ -2,12 +2,13 @@
 #              STORE=elasticsearch keeps it in one that runs already, at http://127.0.0.1:9200 or where STORE=http://... says
 # make test    everything that can be checked; PYTEST_ARGS='-k coverage' makes it a part
 # make bench   how fast it is
-# make screenshots   a picture of every view of the page, in screenshots/, and README's in docs/
+# make screenshots  a picture of every view of the page, in screenshots/, and README's in docs/
+# make dashboards  monitoring/grafana anew, from monitoring/*.py
 # make venv    .venv with the pinned dependencies, which the others make by themselves
 # make clean   remove all of it again
 
 .DELETE_ON_ERROR:
-.PHONY: venv test demo bench screenshots clean
+.PHONY: venv test demo bench screenshots dashboards clean
 
 VENV := .venv
 STAMP := $(VENV)/installed
@@ -45,6 +46,9 @@ bench: $(STAMP)
 screenshots: $(STAMP)
 	$(BIN)/python -m tests.screenshots screenshots
 
+dashboards: $(STAMP)
+	$(BIN)/python -m monitoring.dashboards
+
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis dist demo screenshots
-	find ps2daemon tests bench -name __pycache__ -type d -prune -exec rm -rf {} +
+	find ps2daemon tests bench monitoring -name __pycache__ -type d -prune -exec rm -rf {} +
