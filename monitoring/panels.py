@@ -19,7 +19,7 @@ from grafana_foundation_sdk.models.dashboard import (
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
 from ps2daemon.model import tables
-from ps2daemon.web.charts import THEMES
+from ps2daemon.web.specs import THEMES
 
 PROMETHEUS: Final = DataSourceRef("prometheus", "${datasource}")
 ELASTICSEARCH: Final = DataSourceRef("elasticsearch", "${datasource}")
