@@ -12,6 +12,7 @@ from ps2daemon.errors import UsageError
 from ps2daemon.model import tables
 from ps2daemon.model.alerts import Alert
 from ps2daemon.model.records import HOUR, MINUTE, Ms
+from ps2daemon.model.times import length_text
 from ps2daemon.store.base import StoreReader
 
 STEP: Final = 5 * MINUTE
@@ -58,6 +59,13 @@ async def alert_views(
         if alerts:
             views += await _of_world(reader, world_id, alerts, now)
     return sorted(views, key=lambda view: (view.start, view.alert.world_id, view.alert.alert_id))
+
+
+def ran_text(alert: Alert) -> str:
+    """How long it ran, as a person reads it: `runs` while it has no end, and nothing where its start was not seen."""
+    if alert.end is None:
+        return "runs"
+    return "" if alert.start is None else length_text(alert.end - alert.start)
 
 
 def winner_text(alert: Alert) -> str:

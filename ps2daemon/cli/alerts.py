@@ -13,7 +13,7 @@ import trio
 from rich.table import Table
 
 from ps2daemon.analysis import asking
-from ps2daemon.analysis.alerts import AlertView, alert_views, winner_text
+from ps2daemon.analysis.alerts import AlertView, alert_views, ran_text, winner_text
 from ps2daemon.analysis.documents import ALERT_VIEW_FIELDS, alert_view_document
 from ps2daemon.analysis.population import spans_by_world
 from ps2daemon.cli import epilog, settings_of
@@ -29,14 +29,14 @@ from ps2daemon.cli.options import (
     zone_option,
 )
 from ps2daemon.cli.pictures import PICTURES, wants_picture, write_picture
-from ps2daemon.cli.tables import clock_text, console_on, sparkline, write_rows
+from ps2daemon.cli.tables import console_on, sparkline, write_rows
 from ps2daemon.clock import SystemClock
 from ps2daemon.config import Settings
 from ps2daemon.errors import UsageError
 from ps2daemon.model import tables
 from ps2daemon.model.coverage import Span
 from ps2daemon.model.records import Ms
-from ps2daemon.model.times import length_text
+from ps2daemon.model.times import clock_text
 from ps2daemon.web.alert_charts import alerts_chart
 
 FORMATS: Final = ("table", "csv", "json", *PICTURES)
@@ -114,7 +114,7 @@ def _print(file: IO[bytes], views: Sequence[AlertView], zone: tzinfo) -> None:
                 clock_text(view.start, zone),
                 tables.world_name(alert.world_id),
                 alert.name,
-                "runs" if alert.end is None else length_text(alert.end - view.start),
+                ran_text(alert),
                 winner_text(alert),
                 *(
                     "" if people is None else f"{people:,}"

@@ -31,13 +31,13 @@ from ps2daemon.cli.options import (
     zone_option,
 )
 from ps2daemon.cli.pictures import PICTURES, wants_picture, write_picture
-from ps2daemon.cli.tables import clock_text, console_on, sparkline, write_rows
+from ps2daemon.cli.tables import console_on, sparkline, write_rows
 from ps2daemon.clock import SystemClock
 from ps2daemon.config import Settings
 from ps2daemon.model import tables
 from ps2daemon.model.coverage import Span, WorldCoverage
 from ps2daemon.model.records import Ms
-from ps2daemon.model.times import length_text
+from ps2daemon.model.times import clock_text, length_text
 from ps2daemon.web.coverage_charts import coverage_chart
 
 FORMATS: Final = ("table", "csv", "json", *PICTURES)

@@ -175,7 +175,8 @@ def population(ctx: click.Context, asked: Asked, kind: str, out: Path | None) ->
 def overlay(ctx: click.Context, asked: Asked, kind: str, out: Path | None) -> None:
     """Lay the days or weeks before over a window: what changed, and by how much.
 
-    The same as `population --overlay`. Only instants that were recorded in both are compared.
+    The same as `population --overlay`. Only instants that were recorded in both are compared. Pictures (png, svg, pdf) need the
+    `charts` extra.
     """
     _respond(ctx, asked, kind, out)
 

@@ -20,7 +20,7 @@ from ps2daemon.analysis.view import ARREARS, Unrecorded, faction_label, unrecord
 from ps2daemon.model import tables
 from ps2daemon.model.coverage import Span
 from ps2daemon.model.records import Ms
-from ps2daemon.model.times import from_ms, iso
+from ps2daemon.model.times import clock_text, iso
 
 LINE: Final = 60
 """Instants that a line of bars has room for."""
@@ -214,11 +214,6 @@ def _why(gap: Unrecorded, at: Ms, zone: tzinfo, now: Ms) -> str:
     if at >= now - ARREARS:
         return "not in the store yet"
     return gap.reason if gap.pending else f"not recorded until {clock_text(gap.end, zone)}: {gap.reason}"
-
-
-def clock_text(at: Ms, zone: tzinfo) -> str:
-    """Day and minute by the clock of `zone`."""
-    return from_ms(at).astimezone(zone).strftime("%Y-%m-%d %H:%M")
 
 
 def _comparison_table(answer: Overlay, world_id: int) -> Table:

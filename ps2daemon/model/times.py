@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from itertools import pairwise
 from typing import Final
 
@@ -60,6 +60,11 @@ def parse_iso(text: str) -> Ms:
     if not 0 <= ms <= LAST_MS:
         raise UsageError(f"{text!r} is not between the years 1970 and 9999")
     return ms
+
+
+def clock_text(at: Ms, zone: tzinfo) -> str:
+    """Day and minute by the clock of `zone`."""
+    return from_ms(at).astimezone(zone).strftime("%Y-%m-%d %H:%M")
 
 
 def length_text(span: Ms) -> str:

@@ -6,15 +6,15 @@ from collections.abc import Mapping, Sequence
 from datetime import tzinfo
 from typing import Final
 
-from ps2daemon.analysis.alerts import STEP, AlertView, winner_text
+from ps2daemon.analysis.alerts import STEP, AlertView, ran_text, winner_text
 from ps2daemon.analysis.view import ALL, Line, View, unrecorded
 from ps2daemon.model import tables
 from ps2daemon.model.coverage import Span
 from ps2daemon.model.records import HOUR, Ms
-from ps2daemon.model.times import length_text
+from ps2daemon.model.times import clock_text
 from ps2daemon.web.charts import chart
 from ps2daemon.web.gaps import gaps_text
-from ps2daemon.web.specs import THEMES, Spec, ThemeName, local_text, stacked, window_text
+from ps2daemon.web.specs import THEMES, Spec, ThemeName, stacked, window_text
 
 MOST: Final = 12
 """Alerts that one picture shows."""
@@ -40,11 +40,10 @@ def alerts_chart(
 
     Args:
         views: one or more, by start.
-        spans: all that are stored of each of their worlds.
+        spans: all that are stored of each world that was asked about.
     """
     shown = views[-MOST:]
     laid = [_view(each, spans[each.alert.world_id], zone, now) for each in shown]
-    worlds = dict.fromkeys(tables.world_name(each.alert.world_id) for each in views)
     count = f"{len(views):,} alert{'' if len(views) == 1 else 's'}"
     if len(views) > MOST:
         count = f"the latest {MOST} of {count}; {len(views) - MOST:,} before them are left out"
@@ -52,7 +51,7 @@ def alerts_chart(
     if striped := gaps_text([gap for view in laid for gap in view.unrecorded]):
         keys.append(striped)
     title: Spec = {
-        "text": f"People online before, in and after alerts on {', '.join(worlds)}",
+        "text": f"People online before, in and after alerts on {', '.join(map(tables.world_name, spans))}",
         "subtitle": [f"{window_text(start, end, zone)}; {count}", ". ".join(keys)],
         "offset": 14,
     }
@@ -88,14 +87,14 @@ def _view(each: AlertView, spans: Sequence[Span], zone: tzinfo, now: Ms) -> View
 
 def _panel(each: AlertView, view: View, theme: ThemeName) -> Spec:
     alert = each.alert
-    where = f"{tables.world_name(alert.world_id)}, {local_text(each.start, view.zone)}"
+    where = f"{tables.world_name(alert.world_id)}, {clock_text(each.start, view.zone)}"
     if alert.end is None:
-        how = "it runs"
+        how = "no end seen yet"
     else:
         won = winner_text(alert)
         if not alert.canceled:
             won = "winner not known" if alert.winner is None else f"won by {won}"
-        how = f"{length_text(alert.end - each.start)}, {won}"
+        how = f"{ran_text(alert) or 'start not seen'}, {won}"
     return {
         **chart(view, theme=theme, width=WIDTH, height=HEIGHT, title=False),
         "background": THEMES[theme].background,

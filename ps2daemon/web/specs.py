@@ -10,7 +10,7 @@ import msgspec
 
 from ps2daemon.analysis.view import ALL
 from ps2daemon.model.records import Ms
-from ps2daemon.model.times import from_ms
+from ps2daemon.model.times import clock_text
 
 Spec: TypeAlias = dict[str, Any]
 ThemeName: TypeAlias = Literal["light", "dark"]
@@ -99,10 +99,6 @@ def stacked(specs: Sequence[Spec], *, columns: int = 1, title: Spec | None = Non
     }
 
 
-def local_text(at: Ms, zone: tzinfo) -> str:
-    return from_ms(at).astimezone(zone).strftime("%Y-%m-%d %H:%M")
-
-
 def window_text(start: Ms, end: Ms, zone: tzinfo) -> str:
     """A window by the clock on the wall, and whose clock it is."""
-    return f"{local_text(start, zone)} to {local_text(end, zone)}, {zone}"
+    return f"{clock_text(start, zone)} to {clock_text(end, zone)}, {zone}"

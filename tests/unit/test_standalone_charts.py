@@ -6,6 +6,8 @@ from itertools import pairwise
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from msgspec.structs import replace
+
 from ps2daemon.analysis.alerts import alert_views
 from ps2daemon.analysis.trend import TrendQuery, trends
 from ps2daemon.analysis.view import unrecorded
@@ -74,13 +76,27 @@ def test_what_is_written_below_a_timeline_does_not_overlap() -> None:
 
 async def test_an_alert_is_drawn_with_the_gaps_around_it() -> None:
     views = await alert_views(READER, END - 3 * DAY, END, (10,), END)
-    spec = alerts_chart(views, SPANS, END - 3 * DAY, END, UTC, END)
+    spec = alerts_chart(views, {10: SPANS[10]}, END - 3 * DAY, END, UTC, END)
     assert len(spec["concat"]) == 12
     found = [bands(panel) for panel in spec["concat"]]
     assert any(found)
     for view, drawn in zip(views[-12:], found, strict=True):
         behind = view.from_ + len(view.around) * 5 * MINUTE
         assert drawn == [(gap.start, gap.end) for gap in unrecorded(SPANS[10], view.from_, min(behind, END))]
+
+
+async def test_an_alert_says_what_was_not_seen_of_it() -> None:
+    whole, *_ = await alert_views(READER, END - 3 * DAY, END, (10,), END)
+    changed = (
+        replace(whole.alert, start=None, winner=3, lock_id=None, canceled=False),
+        replace(whole.alert, winner=None, lock_id=None, canceled=False),
+        replace(whole.alert, end=None),
+    )
+    spec = alerts_chart([replace(whole, alert=each) for each in changed], SPANS, END - 3 * DAY, END, UTC, END)
+    told = [panel["title"]["subtitle"][1] for panel in spec["concat"]]
+    assert told[0] == "start not seen, won by TR"
+    assert told[1].endswith("min, winner not known")
+    assert told[2] == "no end seen yet"
 
 
 async def test_a_week_without_a_recording_is_striped() -> None:
