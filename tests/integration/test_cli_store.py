@@ -391,7 +391,7 @@ def nobody(tmp_path: Path) -> Iterator[Path]:
     """A configuration with a server that isn't there."""
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))  # and never listens
-        yield write_config(tmp_path, "nobody", server_lines(f"http://127.0.0.1:{held.getsockname()[1]}"))
+        yield write_config(tmp_path, server_lines(f"http://127.0.0.1:{held.getsockname()[1]}"), "nobody")
 
 
 def test_a_server_that_isnt_there_is_an_error(nobody: Path, tmp_path: Path) -> None:
@@ -422,7 +422,7 @@ async def test_a_server_that_is_none_for_it(
 ) -> None:
     async with front() as found:
         found.rule = answering(answer, lambda asked: True)
-        config = write_config(tmp_path, "other", server_lines(found.url))
+        config = write_config(tmp_path, server_lines(found.url), "other")
         for arguments in (("check",), ("init",), ("stats",)):
             result = await in_a_process(config, *arguments)
             assert result.returncode == 2
