@@ -1,7 +1,7 @@
 """What a store can tell beside `StoreReader`, so that what was counted of a day may be kept (`kept.py`).
 
-The store of SQLite does. Elasticsearch does not: its numbers of writing (`_seq_no`) are each shard's own, and would tell of a day's sessions
-only after every search of them.
+The store of SQLite does. Elasticsearch does not: it keeps no such version, and its numbers of writing (`_seq_no`), each shard's own, would have
+to be searched for in all sessions of a window.
 """
 
 from __future__ import annotations
