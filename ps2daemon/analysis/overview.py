@@ -16,9 +16,9 @@ import msgspec
 
 from ps2daemon.analysis.overlay import partner
 from ps2daemon.analysis.population import PopulationQuery, Series, population, spans_by_world, total
-from ps2daemon.analysis.view import ARREARS
+from ps2daemon.analysis.view import ARREARS, unrecorded
 from ps2daemon.model.alerts import LONGEST_ALERT, Alert
-from ps2daemon.model.coverage import WorldCoverage
+from ps2daemon.model.coverage import Interval, WorldCoverage
 from ps2daemon.model.records import DAY, MINUTE, SECOND, Ms
 from ps2daemon.store.base import StoreReader
 
@@ -53,6 +53,7 @@ class WorldNow(msgspec.Struct, frozen=True):
         until: where its coverage ends.
         alerts: those that ran at that instant and have no end, the latest first.
         line: all empires together at `Overview.times`.
+        gaps: what lies in the time of the line and was not recorded, also where it is shorter than a step.
     """
 
     world_id: int
@@ -63,6 +64,7 @@ class WorldNow(msgspec.Struct, frozen=True):
     ago: tuple[Ago, ...]
     alerts: tuple[Alert, ...]
     line: tuple[int | None, ...]
+    gaps: tuple[Interval, ...]
 
     @property
     def people(self) -> int | None:
@@ -86,6 +88,7 @@ class Overview(msgspec.Struct, frozen=True):
     online: Mapping[int, int]
     ago: tuple[Ago, ...]
     line: tuple[int | None, ...]
+    gaps: tuple[Interval, ...]
 
 
 async def overview(reader: StoreReader, worlds: Sequence[int], zone: tzinfo, now: Ms) -> Overview:
@@ -97,7 +100,7 @@ async def overview(reader: StoreReader, worlds: Sequence[int], zone: tzinfo, now
     start = (now - DAY) // STEP * STEP + STEP
     times = tuple(range(start, now + 1, STEP))
     if not worlds:
-        return Overview(times, (), None, {}, (), ())
+        return Overview(times, (), None, {}, (), (), ())
     spans = spans_by_world(await reader.spans(worlds), worlds)
     coverage = {world: WorldCoverage(found) for world, found in spans.items()}
     records = await reader.records_until()
@@ -123,6 +126,7 @@ async def overview(reader: StoreReader, worlds: Sequence[int], zone: tzinfo, now
             ago.get(world, ()),
             running(alerts, world, instants.get(world)),
             lines[world],
+            tuple(Interval(gap.start, gap.end) for gap in unrecorded(spans[world], start, now)),
         )
         for world in worlds
     )
@@ -196,7 +200,7 @@ async def _at(reader: StoreReader, worlds: tuple[int, ...], at: Ms) -> tuple[Ser
 def _together(times: tuple[Ms, ...], worlds: tuple[WorldNow, ...]) -> Overview:
     counted = [world for world in worlds if world.state == "recorded"]
     if not counted:
-        return Overview(times, worlds, None, {}, (), ())
+        return Overview(times, worlds, None, {}, (), (), ())
     factions = dict.fromkeys(faction for world in counted for faction in world.online)
     online = {faction: sum(world.online.get(faction, 0) for world in counted) for faction in factions}
     ago = tuple(
@@ -205,7 +209,18 @@ def _together(times: tuple[Ms, ...], worlds: tuple[WorldNow, ...]) -> Overview:
     )
     line = tuple(_sum(row) for row in zip(*(world.line for world in counted), strict=True))
     at = min(world.at for world in counted if world.at is not None)
-    return Overview(times, worlds, at, online, ago, line)
+    gaps = _union([gap for world in counted for gap in world.gaps])
+    return Overview(times, worlds, at, online, ago, line, gaps)
+
+
+def _union(gaps: Iterable[Interval]) -> tuple[Interval, ...]:
+    found: list[Interval] = []
+    for gap in sorted(gaps):
+        if found and gap.start <= found[-1].end:
+            found[-1] = Interval(found[-1].start, max(found[-1].end, gap.end))
+        else:
+            found.append(gap)
+    return tuple(found)
 
 
 def _sum(values: Sequence[int | None]) -> int | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from starlette.datastructures import QueryParams
 
@@ -11,6 +11,7 @@ from ps2daemon.analysis.overview import STEP, Ago, Overview, WorldNow, overview
 from ps2daemon.analysis.view import faction_label
 from ps2daemon.model import tables
 from ps2daemon.model.alerts import Alert
+from ps2daemon.model.coverage import Interval
 from ps2daemon.model.records import SECOND, Ms
 from ps2daemon.model.times import iso
 from ps2daemon.store.base import StoreReader
@@ -39,6 +40,7 @@ def overview_document(found: Overview, now: Ms) -> Document:
             "online": _online(found.online),
             "ago": [_ago(each) for each in found.ago],
             "line": found.line,
+            "unrecorded": _gaps(found.gaps),
         },
     }
 
@@ -55,6 +57,7 @@ def _world(world: WorldNow) -> Document:
         "ago": [_ago(each) for each in world.ago],
         "alerts": [_alert(alert) for alert in world.alerts],
         "line": world.line,
+        "unrecorded": _gaps(world.gaps),
     }
 
 
@@ -63,6 +66,10 @@ def _online(online: Mapping[int, int]) -> list[Document]:
         {"faction_id": faction, "label": faction_label(faction), "people": people}
         for faction, people in online.items()
     ]
+
+
+def _gaps(gaps: Iterable[Interval]) -> list[Document]:
+    return [{"from": iso(gap.start), "to": iso(gap.end)} for gap in gaps]
 
 
 def _ago(ago: Ago) -> Document:

@@ -167,6 +167,15 @@ async def test_now_breaks_at_gaps_and_says_what_is_not_known(serving: Serving, t
     assert await text(tab, "#status") == "1 of 2 worlds is not up to date."
 
 
+async def test_now_breaks_its_line_at_a_gap_of_a_minute(serving: Serving, tab: Tab) -> None:
+    """It lies between two points."""
+    made = fortnight(END, worlds=(10,), days=14, people=60, gaps=((4 * HOUR - MINUTE, MINUTE),))
+    await tab.open(f"{await serving(made)}/?tz=UTC")
+    assert await tab.value("document.querySelectorAll('#world-10 .spark path').length") == 2
+    title = "document.querySelector('#world-10 .spark .hole title').textContent"
+    assert await tab.value(title) == "Not recorded: 14:01\u201314:02"
+
+
 async def test_now_with_nothing_recorded(serving: Serving, tab: Tab) -> None:
     await tab.open(f"{await serving(MemoryReader())}/")
     assert await text(tab, "#status") == "Nothing is recorded yet. This page looks again in a minute."
@@ -175,7 +184,7 @@ async def test_now_with_nothing_recorded(serving: Serving, tab: Tab) -> None:
 async def test_now_goes_on_by_itself_after_the_server_was_away(serving: Serving, tab: Tab) -> None:
     await tab.command(
         "Page.addScriptToEvaluateOnNewDocument",
-        source="const every = window.setInterval; window.setInterval = (call) => every(call, 100);"
+        source="const every = window.setInterval; window.setInterval = (call) => every(call, 1500);"
         "const real = window.fetch; window.fetch = (...args) => window.away ? Promise.reject(new Error('away')) : real(...args);",
     )
     await tab.open(f"{await serving(WHOLE)}/")
@@ -189,6 +198,8 @@ async def test_now_goes_on_by_itself_after_the_server_was_away(serving: Serving,
     await tab.value("window.away = false")
     await tab.until("document.getElementById('status').innerText === 'Refreshed each minute.'")
     assert not await tab.value("document.body.classList.contains('lost')")
+    await tab.command("Page.navigate", url="about:blank")  # it goes on asking while the server ends
+    await tab.until("location.href === 'about:blank'")
 
 
 # Recording

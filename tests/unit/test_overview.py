@@ -58,6 +58,14 @@ async def test_a_time_that_was_not_recorded_is_not_known_and_never_zero() -> Non
     assert told.worlds[1].line[0] == 5
 
 
+async def test_a_gap_between_two_points_of_the_line_is_told() -> None:
+    short = (recorded(1, (9 * DAY, 5 * HOUR), (5 * HOUR - MINUTE, MINUTE)), 3)
+    told = await seen(short, (recorded(10, (9 * DAY, 5 * HOUR + MINUTE), (5 * HOUR, MINUTE)), 5))
+    assert None not in told.worlds[0].line[:-1]
+    assert told.worlds[0].gaps == ((NOW - 5 * HOUR, NOW - 5 * HOUR + MINUTE),)
+    assert told.gaps == ((NOW - 5 * HOUR - MINUTE, NOW - 5 * HOUR + MINUTE),), "of all worlds together"
+
+
 async def test_a_world_that_is_behind_keeps_its_numbers_and_counts_in_no_total() -> None:
     told = await seen((recorded(1, (9 * DAY, 2 * HOUR)), 3), (recorded(10, (9 * DAY, MINUTE)), 5))
     assert [world.state for world in told.worlds] == ["gap", "recorded"]
@@ -67,7 +75,7 @@ async def test_a_world_that_is_behind_keeps_its_numbers_and_counts_in_no_total()
     assert told.worlds[0].ago[0].at == NOW - 2 * HOUR - 1 - DAY
     alone = await seen((recorded(1, (9 * DAY, 2 * HOUR)), 3))
     assert alone.worlds[0].state == "behind"
-    assert (alone.at, alone.online, alone.ago, alone.line) == (None, {}, (), ())
+    assert (alone.at, alone.online, alone.ago, alone.line, alone.gaps) == (None, {}, (), (), ())
 
 
 @pytest.mark.parametrize(

@@ -84,7 +84,7 @@ function worldCard(world, answer, zone) {
   box.classList.toggle("stale", world.state !== "recorded");
   if (world.state !== "recorded") box.append(recording(world, now, zone));
   if (world.people !== null) {
-    box.append(...shares(world.online), changes(world, zone), sparkline(answer.times, world.line, answer.step_s, zone), ...alertsOf(world, now));
+    box.append(...shares(world.online), changes(world, zone), sparkline(answer, world, zone), ...alertsOf(world, now));
   }
   if (world.state === "recorded") box.append(recording(world, now, zone));
   return box;
@@ -103,7 +103,7 @@ function showTogether(answer, zone) {
       left ? element("p", { class: "recording problem" }, `${left === 1 ? "One world is" : `${left} worlds are`} not up to date and left out.`) : "",
       changes(together, zone)),
     element("div", {}, ...shares(together.online)),
-    sparkline(answer.times, together.line, answer.step_s, zone));
+    sparkline(answer, together, zone));
 }
 
 async function show() {
