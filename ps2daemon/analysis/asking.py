@@ -94,7 +94,7 @@ def parse_empires(texts: Iterable[str]) -> tuple[int, ...]:
         elif part in ("0", "1", "2", "3", "4"):
             found.append(int(part))
         else:
-            raise UsageError(f"{part!r} is no empire; choose from {', '.join(EMPIRES)}")
+            raise UsageError(f"{part[:60]!r} is no empire; choose from {', '.join(EMPIRES)}")
     return tuple(dict.fromkeys(found))
 
 
@@ -134,7 +134,7 @@ def parse_time(text: str, *, now: Ms, zone: tzinfo) -> Ms:
     except OverflowError:
         at = -1
     if not 0 <= at <= LATEST:
-        raise UsageError(f"{text!r} is not between the years 1970 and 2200")
+        raise UsageError(f"{text[:60]!r} is not between the years 1970 and 2200")
     return at
 
 

@@ -8,7 +8,7 @@ absent (a session that is open has no `logout_ts`); anything else that is not kn
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 import msgspec
 
@@ -27,6 +27,7 @@ from ps2daemon.store.base import CharacterDocument, SessionDocument
 
 if TYPE_CHECKING:
     # These bring numpy, which most commands do without.
+    from ps2daemon.analysis import answers
     from ps2daemon.analysis.leaving import Answer
     from ps2daemon.analysis.matching import Matched
 
@@ -87,6 +88,8 @@ LOCK_FIELDS: Final = (
 )
 ALERT_VIEW_FIELDS: Final = (*ALERT_FIELDS, "people_at_start", "people_at_end", "people_later")
 COVERAGE_FIELDS: Final = ("world_id", "from", "to", "after")
+DIGITS: Final = 4
+"""Behind the point: more than anybody reads."""
 
 
 def session_document(session: SessionDocument) -> Document:
@@ -133,9 +136,9 @@ def character_document(document: CharacterDocument) -> Document:
     }
 
 
-def alert_document(alert: Alert) -> Document:
+def alert_document(alert: Alert) -> answers.AlertRow:
     """One alert; `winner` is a faction id, 0 for a tie."""
-    return {
+    row: Document = {
         "alert_id": alert.alert_id,
         "world_id": alert.world_id,
         "instance_id": alert.instance_id,
@@ -151,11 +154,13 @@ def alert_document(alert: Alert) -> Document:
         "winner": alert.winner,
         "lock_id": alert.lock_id,
     }
+    return cast("answers.AlertRow", row)
 
 
-def alert_view_document(view: AlertView) -> Document:
+def alert_view_document(view: AlertView) -> answers.AlertRow:
     """One alert with the people at its start, at its end and half an hour later, and every five minutes around it."""
-    return alert_document(view.alert) | {
+    return {
+        **alert_document(view.alert),
         "people_at_start": view.at_start,
         "people_at_end": view.at_end,
         "people_later": view.later,
@@ -168,17 +173,17 @@ def _territory(territory: Territory | None) -> Document | None:
     return None if territory is None else msgspec.structs.asdict(territory)
 
 
-def lock_document(lock: Lock) -> Document:
+def lock_document(lock: Lock) -> answers.LockRow:
     """One continent lock."""
-    return msgspec.structs.asdict(lock) | {"at": iso(lock.at)}
+    return cast("answers.LockRow", msgspec.structs.asdict(lock) | {"at": iso(lock.at)})
 
 
-def coverage_document(span: Span) -> Document:
+def coverage_document(span: Span) -> answers.CoverageRow:
     """One unbroken span of coverage."""
     return {"world_id": span.world_id, "from": iso(span.start), "to": iso(span.end), "after": span.after}
 
 
-def coverage_answer(spans: Mapping[int, Sequence[Span]], start: Ms, end: Ms) -> Document:
+def coverage_answer(spans: Mapping[int, Sequence[Span]], start: Ms, end: Ms) -> answers.CoverageAnswer:
     """The spans that overlap or touch the window, and which share of it each world's cover.
 
     Args:
@@ -202,7 +207,7 @@ def _times(**times: Ms | None) -> Document:
     return {name: iso(at) for name, at in times.items() if at is not None}
 
 
-def population_answer(answer: Population) -> Document:
+def population_answer(answer: Population) -> answers.PopulationAnswer:
     """`{"step_s": 300, "times": […], "series": [{"world_id": 10, "faction_id": 1, "online": [212, 215, null]}]}`."""
     return {
         "step_s": answer.step // SECOND,
@@ -211,11 +216,11 @@ def population_answer(answer: Population) -> Document:
     }
 
 
-def _series(series: Series) -> Document:
-    return msgspec.structs.asdict(series)
+def _series(series: Series) -> answers.SeriesRow:
+    return {"world_id": series.world_id, "faction_id": series.faction_id, "online": series.online}
 
 
-def overlay_answer(answer: Overlay) -> Document:
+def overlay_answer(answer: Overlay) -> answers.OverlayAnswer:
     """The window like `population_answer`, and each earlier period with its own times, differences and ratios by bucket.
 
     `comparisons` are over the buckets covered in both, `trends` over those covered in every period.
@@ -229,8 +234,8 @@ def overlay_answer(answer: Overlay) -> Document:
                 "back": earlier.back,
                 "times": [None if at is None else iso(at) for at in earlier.times],
                 "series": [
-                    _series(then)
-                    | {
+                    {
+                        **_series(then),
                         "difference": differences(now.online, then.online),
                         "ratio": [_rounded(ratio) for ratio in ratios(now.online, then.online)],
                     }
@@ -239,37 +244,41 @@ def overlay_answer(answer: Overlay) -> Document:
             }
             for earlier in answer.earlier
         ],
-        "comparisons": rounded(answer.comparisons),
-        "trends": rounded(answer.trends),
+        "comparisons": cast("list[answers.ComparisonRow]", rounded(answer.comparisons)),
+        "trends": cast("list[answers.SlopeRow]", rounded(answer.trends)),
     }
 
 
 WEEK_FIELDS: Final = ("from", "to", "mean", "peak", "share")
 
 
-def trend_answer(answer: Sequence[Trend]) -> Document:
+def trend_answer(answer: Sequence[Trend]) -> answers.TrendsAnswer:
     """`{"trends": [{"world_id": 10, "faction_id": 1, "weeks": [{"from": …, "mean": 212.4, …}], "per_week": 3.1, "low": …}]}`.
 
     All empires together are the faction null.
     """
+    return {"trends": [_trend(each) for each in answer]}
+
+
+def _trend(trend: Trend) -> answers.TrendRow:
     return {
-        "trends": [
-            row
-            | {
-                "faction_id": None if each.faction_id == ALL else each.faction_id,
-                "weeks": [
-                    {
-                        "from": iso(week.start),
-                        "to": iso(week.end),
-                        "mean": _rounded(week.mean),
-                        "peak": week.peak,
-                        "share": _rounded(week.share),
-                    }
-                    for week in each.weeks
-                ],
+        "world_id": trend.world_id,
+        "faction_id": None if trend.faction_id == ALL else trend.faction_id,
+        "weeks": [
+            {
+                "from": iso(week.start),
+                "to": iso(week.end),
+                "mean": _rounded(week.mean),
+                "peak": week.peak,
+                "share": round(week.share, DIGITS),
             }
-            for row, each in zip(rounded(answer), answer, strict=True)
-        ]
+            for week in trend.weeks
+        ],
+        "n": trend.n,
+        "per_week": _rounded(trend.per_week),
+        "low": _rounded(trend.low),
+        "high": _rounded(trend.high),
+        "verdict": trend.verdict,
     }
 
 
@@ -294,32 +303,40 @@ def effect_answer(answer: Answer) -> Document:
     told_apart = ("of",) if answer.parts else ()
     return {
         "effects": [
-            {name: row[name] for name in (*told_apart, *EFFECT_FIELDS)}
+            {name: value for name, value in row.items() if name in (*told_apart, *EFFECT_FIELDS)}
             for row in effect_rows(answer)
             if row["group"] in EFFECT_GROUPS
         ]
     }
 
 
-def effect_rows(answer: Answer) -> list[Document]:
+def effect_rows(answer: Answer) -> list[answers.EffectRow]:
     """All rows; `of` is None for all events together."""
     found = ((None, answer.whole), *answer.parts.items())
-    return [{"of": name, **row} for name, each in found for row in rounded(each.effects)]
+    rows = [{"of": name, **row} for name, each in found for row in rounded(each.effects)]
+    return cast("list[answers.EffectRow]", rows)
 
 
-def effect_document(answer: Answer) -> Document:
+def effect_document(answer: Answer) -> answers.EffectAnswer:
     """The whole answer: all rows, the curves around the events by minute, and each event with its controls or why it is left out."""
     return {
         "effects": effect_rows(answer),
         "curves": [
-            {name: _rounded_all(value) for name, value in msgspec.structs.asdict(curve).items()}
+            {
+                "event": curve.event,
+                "n": curve.n,
+                "events": _rounded_all(curve.events),
+                "low": _rounded_all(curve.low),
+                "high": _rounded_all(curve.high),
+                "controls": _rounded_all(curve.controls),
+            }
             for curve in answer.whole.curves
         ],
         "events": [_event(each) for each in answer.whole.matched],
     }
 
 
-def _event(matched: Matched) -> Document:
+def _event(matched: Matched) -> answers.EventRow:
     event = matched.event
     return {
         "event": event.kind,
@@ -337,8 +354,8 @@ def _event(matched: Matched) -> Document:
     }
 
 
-def _rounded_all(value: object) -> object:
-    return [_rounded(each) for each in value] if isinstance(value, tuple) else value
+def _rounded_all(values: Sequence[float]) -> list[float]:
+    return [round(value, DIGITS) for value in values]
 
 
 def rounded(rows: Sequence[msgspec.Struct]) -> list[Document]:
@@ -350,4 +367,4 @@ def rounded(rows: Sequence[msgspec.Struct]) -> list[Document]:
 
 
 def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, 4)
+    return None if value is None else round(value, DIGITS)

@@ -14,8 +14,9 @@ from rich.table import Table
 
 from ps2daemon.analysis import asking
 from ps2daemon.analysis.alerts import AlertView, alert_views, ran_text, winner_text
-from ps2daemon.analysis.documents import ALERT_VIEW_FIELDS, alert_view_document
+from ps2daemon.analysis.listing import alerts_answer
 from ps2daemon.analysis.population import spans_by_world
+from ps2daemon.analysis.sheets import alerts_sheet
 from ps2daemon.cli import epilog, settings_of
 from ps2daemon.cli.options import (
     closed_window,
@@ -29,7 +30,7 @@ from ps2daemon.cli.options import (
     zone_option,
 )
 from ps2daemon.cli.pictures import PICTURES, wants_picture, write_picture
-from ps2daemon.cli.tables import console_on, sparkline, write_rows
+from ps2daemon.cli.tables import console_on, sparkline, write_csv
 from ps2daemon.clock import SystemClock
 from ps2daemon.config import Settings
 from ps2daemon.errors import UsageError
@@ -78,9 +79,9 @@ def alerts(
         return
     with output(out) as file:
         if kind == "json":
-            file.write(msgspec.json.encode({"alerts": [alert_view_document(view) for view in views]}) + b"\n")
+            file.write(msgspec.json.encode(alerts_answer(views)) + b"\n")
         elif kind == "csv":
-            write_rows(file, ALERT_VIEW_FIELDS, map(alert_view_document, views))
+            write_csv(file, alerts_sheet(alerts_answer(views)))
         else:
             _print(file, views, place)
 

@@ -15,8 +15,9 @@ from rich.console import Console
 from rich.table import Table
 
 from ps2daemon.analysis import asking
-from ps2daemon.analysis.documents import COVERAGE_FIELDS, coverage_answer
+from ps2daemon.analysis.documents import coverage_answer
 from ps2daemon.analysis.population import covered_share, spans_by_world
+from ps2daemon.analysis.sheets import coverage_sheet
 from ps2daemon.analysis.view import unrecorded
 from ps2daemon.cli import epilog, settings_of
 from ps2daemon.cli.options import (
@@ -31,7 +32,7 @@ from ps2daemon.cli.options import (
     zone_option,
 )
 from ps2daemon.cli.pictures import PICTURES, wants_picture, write_picture
-from ps2daemon.cli.tables import console_on, sparkline, write_rows
+from ps2daemon.cli.tables import console_on, sparkline, write_csv
 from ps2daemon.clock import SystemClock
 from ps2daemon.config import Settings
 from ps2daemon.model import tables
@@ -83,7 +84,7 @@ def coverage(
         if kind == "json":
             file.write(msgspec.json.encode(coverage_answer(spans, first, behind)) + b"\n")
         elif kind == "csv":
-            write_rows(file, COVERAGE_FIELDS, coverage_answer(spans, first, behind)["coverage"])
+            write_csv(file, coverage_sheet(coverage_answer(spans, first, behind)))
         else:
             with console_on(file) as console:
                 for world_id, of_world in spans.items():

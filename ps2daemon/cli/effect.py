@@ -13,11 +13,12 @@ from rich.console import Console
 from rich.table import Table
 
 from ps2daemon.analysis import asking
-from ps2daemon.analysis.documents import effect_answer, effect_rows
+from ps2daemon.analysis.documents import effect_answer, effect_document
 from ps2daemon.analysis.effect import Curve, Effect, Found
 from ps2daemon.analysis.leaving import BYS, EFFECT_START, Answer, By, EffectQuery, gather
 from ps2daemon.analysis.leaving import effect as answer_effect
 from ps2daemon.analysis.matching import KINDS
+from ps2daemon.analysis.sheets import effect_sheet
 from ps2daemon.analysis.telling import KIND_TITLES, count_text
 from ps2daemon.cli import epilog, settings_of
 from ps2daemon.cli.options import (
@@ -32,7 +33,7 @@ from ps2daemon.cli.options import (
     zone_option,
 )
 from ps2daemon.cli.pictures import PICTURES, wants_picture, write_picture
-from ps2daemon.cli.tables import console_on, sparkline, write_rows
+from ps2daemon.cli.tables import console_on, sparkline, write_csv
 from ps2daemon.clock import SystemClock
 from ps2daemon.config import Settings
 from ps2daemon.errors import UsageError
@@ -95,8 +96,7 @@ def effect(
         if kind == "json":
             file.write(msgspec.json.encode(effect_answer(answer)) + b"\n")
         elif kind == "csv":
-            # `of` is empty for all events together.
-            write_rows(file, ("of", *Effect.__struct_fields__), effect_rows(answer))
+            write_csv(file, effect_sheet(effect_document(answer)))
         else:
             _print(file, answer)
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from itertools import pairwise
@@ -15,7 +13,7 @@ import msgspec
 import trio
 
 from ps2daemon.analysis import asking, documents
-from ps2daemon.analysis.documents import Document
+from ps2daemon.analysis.sheets import Row, columns_of, row_writer
 from ps2daemon.cli import epilog, settings_of
 from ps2daemon.cli.options import (
     open_window,
@@ -39,17 +37,11 @@ FIELDS: Final = {
     "locks": documents.LOCK_FIELDS,
     "coverage": documents.COVERAGE_FIELDS,
 }
-NESTED: Final = {
-    "online": ("gte", "lte"),
-    "territory_start": ("vs", "nc", "tr"),
-    "territory_end": ("vs", "nc", "tr"),
-}
-"""Objects that become columns of their own in CSV: `online.gte`."""
 
 SLICE: Final = 7 * DAY
 """Alerts and locks are read so much at a time: some hundreds of each world."""
 
-Write: TypeAlias = Callable[[Document], None]
+Write: TypeAlias = Callable[[Row], None]
 
 
 class Selection(msgspec.Struct, frozen=True):
@@ -117,11 +109,11 @@ async def export_documents(reader: StoreReader, selection: Selection, file: IO[b
     """
     if kind == "csv":
         with text_on(file) as text:
-            await _each(reader, selection, _csv_writer(text, FIELDS[selection.what]))
+            await _each(reader, selection, row_writer(text, columns_of(FIELDS[selection.what])))
         return
     encoder = msgspec.json.Encoder()
 
-    def write(document: Document) -> None:
+    def write(document: Row) -> None:
         file.write(encoder.encode(document) + b"\n")
 
     await _each(reader, selection, write)
@@ -133,7 +125,7 @@ async def _each(reader: StoreReader, selection: Selection, write: Write) -> None
             write(document)
 
 
-async def _documents(reader: StoreReader, selection: Selection) -> AsyncGenerator[Document, None]:
+async def _documents(reader: StoreReader, selection: Selection) -> AsyncGenerator[Row, None]:
     what, start, end = selection.what, selection.start, selection.end
     if what == "sessions":
         async for session in reader.all_sessions(start, end, selection.worlds or None):
@@ -181,24 +173,3 @@ def _was_there(sessions: Sequence[Any], selection: Selection) -> bool:
         and (selection.start is None or session.logout_ts is None or session.logout_ts > selection.start)
         for session in sessions
     )
-
-
-def _csv_writer(text: io.TextIOWrapper, fields: Sequence[str]) -> Write:
-    columns = [(field, part) for field in fields for part in NESTED.get(field, (None,))]
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(field if part is None else f"{field}.{part}" for field, part in columns)
-
-    def write(document: Document) -> None:
-        row = []
-        for field, part in columns:
-            value = document.get(field)
-            if part is not None:
-                value = None if value is None else value.get(part)
-            if isinstance(value, bool):
-                value = "true" if value else "false"
-            elif isinstance(value, list):
-                value = msgspec.json.encode(value).decode()
-            row.append(value)
-        writer.writerow(row)
-
-    return write

@@ -18,6 +18,7 @@ from ps2daemon.analysis.overlay import Overlay, Period
 from ps2daemon.analysis.overlay import overlay as ask_overlay
 from ps2daemon.analysis.population import Population, PopulationQuery, spans_by_world
 from ps2daemon.analysis.population import population as ask_population
+from ps2daemon.analysis.sheets import overlay_sheet, population_sheet
 from ps2daemon.analysis.view import View, world_view
 from ps2daemon.cli import epilog, settings_of
 from ps2daemon.cli.options import (
@@ -197,7 +198,12 @@ def _respond(ctx: click.Context, asked: Asked, kind: str, out: Path | None) -> N
             document = population_answer(answer) if isinstance(answer, Population) else overlay_answer(answer)
             file.write(msgspec.json.encode(document) + b"\n")
         elif kind == "csv":
-            write_csv(file, answer)
+            sheet = (
+                population_sheet(population_answer(answer))
+                if isinstance(answer, Population)
+                else overlay_sheet(overlay_answer(answer))
+            )
+            write_csv(file, sheet)
         else:
             print_population(file, answer, spans, request.zone, now)
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import tzinfo
 from typing import IO, Final
@@ -14,13 +13,14 @@ from rich.console import Console
 from rich.table import Table
 
 from ps2daemon.analysis.documents import rounded
-from ps2daemon.analysis.overlay import Overlay, differences, ratios
+from ps2daemon.analysis.overlay import Overlay
 from ps2daemon.analysis.population import Population, total
+from ps2daemon.analysis.sheets import Sheet, write_sheet
 from ps2daemon.analysis.view import ARREARS, Unrecorded, faction_label, unrecorded
 from ps2daemon.model import tables
 from ps2daemon.model.coverage import Span
 from ps2daemon.model.records import Ms
-from ps2daemon.model.times import clock_text, iso
+from ps2daemon.model.times import clock_text
 
 LINE: Final = 60
 """Instants that a line of bars has room for."""
@@ -44,60 +44,10 @@ def text_on(file: IO[bytes]) -> Iterator[io.TextIOWrapper]:
         text.detach()
 
 
-def write_rows(file: IO[bytes], fields: Sequence[str], rows: Iterable[Mapping[str, object]]) -> None:
-    """CSV with a line of names; what a row has beside `fields` is left out."""
+def write_csv(file: IO[bytes], sheet: Sheet) -> None:
+    """CSV with a line of names."""
     with text_on(file) as text:
-        writer = csv.DictWriter(text, fields, lineterminator="\n", extrasaction="ignore")
-        writer.writeheader()
-        writer.writerows(rows)
-
-
-def write_csv(file: IO[bytes], answer: Population | Overlay) -> None:
-    """One row an instant, world and empire; an instant that is not covered has an empty `online`.
-
-    With an overlay, one row for each earlier period too, with the people then, the difference and the ratio.
-    """
-    with text_on(file) as text:
-        writer = csv.writer(text, lineterminator="\n")
-        if isinstance(answer, Population):
-            writer.writerow(("time", "world_id", "faction_id", "online"))
-            for index, at in enumerate(answer.times):
-                for series in answer.series:
-                    writer.writerow((iso(at), series.world_id, series.faction_id, series.online[index]))
-        else:
-            writer.writerow(
-                (
-                    "time",
-                    "world_id",
-                    "faction_id",
-                    "online",
-                    "back",
-                    "earlier_time",
-                    "earlier_online",
-                    "difference",
-                    "ratio",
-                )
-            )
-            writer.writerows(_overlay_rows(answer))
-
-
-def _overlay_rows(answer: Overlay) -> Iterator[Sequence[object]]:
-    for earlier in answer.earlier:
-        for now, then in zip(answer.current.series, earlier.series, strict=True):
-            difference, ratio = differences(now.online, then.online), ratios(now.online, then.online)
-            for index, at in enumerate(answer.current.times):
-                partner, share = earlier.times[index], ratio[index]
-                yield (
-                    iso(at),
-                    now.world_id,
-                    now.faction_id,
-                    now.online[index],
-                    earlier.back,
-                    None if partner is None else iso(partner),
-                    then.online[index],
-                    difference[index],
-                    None if share is None else round(share, 4),
-                )
+        write_sheet(text, sheet)
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import tzinfo
 from pathlib import Path
 from typing import Final
@@ -14,7 +14,8 @@ from rich.console import Console
 from rich.table import Table
 
 from ps2daemon.analysis import asking
-from ps2daemon.analysis.documents import WEEK_FIELDS, Document, trend_answer
+from ps2daemon.analysis.documents import trend_answer
+from ps2daemon.analysis.sheets import trends_sheet
 from ps2daemon.analysis.trend import MAX_WEEKS, WEEKS, Trend, TrendQuery, Week, recorded_share, trends
 from ps2daemon.analysis.view import faction_label
 from ps2daemon.cli import epilog, settings_of
@@ -29,7 +30,7 @@ from ps2daemon.cli.options import (
     zone_option,
 )
 from ps2daemon.cli.pictures import PICTURES, require_recorded, wants_picture, write_picture
-from ps2daemon.cli.tables import COLOURS, console_on, sparkline, write_rows
+from ps2daemon.cli.tables import COLOURS, console_on, sparkline, write_csv
 from ps2daemon.clock import SystemClock
 from ps2daemon.config import Settings
 from ps2daemon.model import tables
@@ -106,7 +107,7 @@ def trend(
         if kind == "json":
             file.write(msgspec.json.encode(trend_answer(answer)) + b"\n")
         elif kind == "csv":
-            write_rows(file, ("world_id", "faction_id", *WEEK_FIELDS), _weeks(answer))
+            write_csv(file, trends_sheet(trend_answer(answer)))
         else:
             with console_on(file) as console:
                 for of_world in _worlds(answer):
@@ -130,13 +131,6 @@ def _picture(answer: Sequence[Trend], zone: tzinfo) -> Spec:
     return stacked(
         [weeks_chart(each, zone, width=WIDTH, height=HEIGHT, title=True) for each in _worlds(answer)]
     )
-
-
-def _weeks(answer: Sequence[Trend]) -> Iterator[Document]:
-    """One row a week, world and empire."""
-    for each in trend_answer(answer)["trends"]:
-        key = {name: each[name] for name in ("world_id", "faction_id")}
-        yield from (key | week for week in each["weeks"])
 
 
 def _print(console: Console, of_world: Sequence[Trend], zone: tzinfo) -> None:

@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from ps2daemon.analysis.documents import ALERT_FIELDS, ALERT_VIEW_FIELDS
+from ps2daemon.analysis.sheets import columns_of
 from ps2daemon.model.records import MINUTE, Ms
 from ps2daemon.model.times import parse_iso
 from tests.commands import call
@@ -109,7 +110,8 @@ def test_alerts_as_a_table_and_csv(config: Path) -> None:
     lines = call(config, "alerts", *WINDOW).stdout.splitlines()
     rows = list(csv.DictReader(io.StringIO(call(config, "alerts", *WINDOW, "--format", "csv").stdout)))
     assert len(lines) == len(rows) + 1
-    assert tuple(rows[0]) == ALERT_VIEW_FIELDS
+    assert tuple(rows[0]) == columns_of(ALERT_VIEW_FIELDS)
+    assert {row["canceled"] for row in rows} == {"false"}
     assert {row["world_id"] for row in rows} == {"1", "10"}
     assert any("with lock" in line for line in lines)
 

@@ -1,0 +1,85 @@
+"""Every address under `/api/v1`: its name, who answers, what it takes, and how the answer becomes rows.
+
+To add one: a function in `api`, its answer's type in `analysis.answers` (or a `Document`, for what is the page's own), and a line here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, Generic, NamedTuple, TypeVar, get_type_hints
+
+from ps2daemon.analysis import sheets
+from ps2daemon.analysis.documents import Document
+from ps2daemon.analysis.sheets import Sheet
+from ps2daemon.store.base import StoreReader
+from ps2daemon.web import api, parameters
+from ps2daemon.web.parameters import WINDOW, Asked, Parameter
+
+A = TypeVar("A")
+
+
+class Endpoint(NamedTuple, Generic[A]):
+    """One address.
+
+    Attributes:
+        ask: answers; its docstring is the schema's description.
+        sheet: its rows, for CSV; None where the answer is no table.
+    """
+
+    name: str
+    ask: Callable[[StoreReader, Asked], Awaitable[A]]
+    parameters: tuple[Parameter, ...]
+    sheet: Callable[[A], Sheet] | None = None
+
+    @property
+    def takes(self) -> tuple[Parameter, ...]:
+        """Every parameter that it takes."""
+        return self.parameters if self.sheet is None else (*self.parameters, parameters.FORMAT)
+
+    @property
+    def answer(self) -> Any:
+        """The type of its answer; None for what is the page's own."""
+        found = get_type_hints(self.ask)["return"]
+        return None if found == Document else found
+
+
+_EFFECT: Final = (
+    parameters.WORLD,
+    parameters.EFFECT_FROM,
+    parameters.TO,
+    parameters.TZ,
+    parameters.TOLD_APART,
+)
+_TRENDS: Final = (parameters.TO, parameters.TZ, parameters.HOW_MANY_WEEKS)
+
+ENDPOINTS: Final[tuple[Endpoint[Any], ...]] = (
+    Endpoint("worlds", api.worlds, (), sheets.worlds_sheet),
+    Endpoint("now", api.now_online, (parameters.WORLD,), sheets.now_sheet),
+    Endpoint("population", api.population_of, (*WINDOW, parameters.EMPIRE), sheets.population_sheet),
+    Endpoint(
+        "overlay",
+        api.overlay_of,
+        (*WINDOW, parameters.EMPIRE, parameters.LAID, parameters.BACK),
+        sheets.overlay_sheet,
+    ),
+    Endpoint("alerts", api.alerts, (*WINDOW, parameters.PEOPLE), sheets.alerts_sheet),
+    Endpoint("locks", api.locks, WINDOW, sheets.locks_sheet),
+    Endpoint("coverage", api.coverage, WINDOW, sheets.coverage_sheet),
+    Endpoint("effect", api.effect_of, _EFFECT, sheets.effect_sheet),
+    Endpoint("trends", api.trends_of, (parameters.WORLD, parameters.EMPIRE, *_TRENDS), sheets.trends_sheet),
+    # The page's own
+    Endpoint("effect/charts", api.effect_charts_of, (*_EFFECT, parameters.THEME)),
+    Endpoint("trends/charts", api.trend_charts_of, (parameters.WORLD, *_TRENDS, parameters.THEME)),
+    Endpoint(
+        "chart",
+        api.chart_of,
+        (
+            *WINDOW,
+            parameters.EMPIRE,
+            parameters.LAID_OR_NOT,
+            parameters.BACK,
+            parameters.LINES,
+            parameters.THEME,
+        ),
+    ),
+)
