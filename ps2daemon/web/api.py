@@ -1,201 +1,107 @@
-"""The JSON API: what each address under `/api/v1` answers, as functions of its parameters.
+"""The JSON API: what each address under `/api/v1` answers, as functions of the store and of what was asked.
 
-Parameters are those of the command line: `world` (may be repeated; number or name), `empire`, `from`, `to`, `step` (or `auto`), `tz`; `by` and `back` for the overlay.
-A parameter that is unknown, doubled or wrong is a `UsageError`.
+`endpoints` says which address each of them is, and which parameters it takes. A function whose answer is a type of `analysis.answers` is part of the
+API, with that type as its schema; one that answers a `Document` belongs to the page, which may change with it.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
-from datetime import tzinfo
 from typing import Final, cast
 
 import msgspec
 import trio
-from starlette.datastructures import QueryParams
 
-from ps2daemon.analysis import asking
-from ps2daemon.analysis.alerts import alert_views
+from ps2daemon.analysis import answers
+from ps2daemon.analysis.alerts import STEP, alert_views
 from ps2daemon.analysis.documents import (
     Document,
-    alert_document,
-    alert_view_document,
     coverage_answer,
     effect_document,
-    lock_document,
     overlay_answer,
     population_answer,
     rounded,
     trend_answer,
 )
-from ps2daemon.analysis.leaving import BYS, EFFECT_START, Answer, By, EffectQuery, effect, gather
-from ps2daemon.analysis.matching import KINDS
-from ps2daemon.analysis.overlay import MAX_BACK, Period, overlay
-from ps2daemon.analysis.population import PopulationQuery, population, spans_by_world
+from ps2daemon.analysis.leaving import Answer, By, EffectQuery, effect, gather
+from ps2daemon.analysis.listing import alerts_answer, locks_answer, now_answer, worlds_answer
+from ps2daemon.analysis.matching import AFTER, KINDS, REACH
+from ps2daemon.analysis.overlay import Period, overlay
+from ps2daemon.analysis.population import population, spans_by_world
 from ps2daemon.analysis.rhythm import rhythm
-from ps2daemon.analysis.trend import MAX_WEEKS, WEEKS, TrendQuery, trends
+from ps2daemon.analysis.trend import STEP as TREND_STEP
+from ps2daemon.analysis.trend import TrendQuery, trends
 from ps2daemon.analysis.view import Lines, View, faction_label, latest, world_view
 from ps2daemon.errors import UsageError
 from ps2daemon.model import tables
-from ps2daemon.model.coverage import WorldCoverage
-from ps2daemon.model.records import SECOND, Ms
-from ps2daemon.model.times import iso
+from ps2daemon.model.records import DAY, SECOND
 from ps2daemon.store.base import StoreReader
 from ps2daemon.web.charts import chart, ends_at, period_label
 from ps2daemon.web.effect_charts import curve_chart, difference_chart
+from ps2daemon.web.parameters import (
+    MAX_DAYS,
+    MAX_LISTED_DAYS,
+    MAX_WORLD_DAYS,
+    Asked,
+    check_points,
+)
 from ps2daemon.web.specs import ThemeName
 from ps2daemon.web.trend_charts import calendar_chart, change_chart, hours_chart, weeks_chart
 
-_WINDOW: Final = ("world", "from", "to", "step", "tz")
-_EFFECT: Final = ("world", "from", "to", "tz", "by")
-_REPEATED: Final = ("world", "empire")
 CHART_HEIGHT: Final = 300
 
 
-class Asked:
-    """The parameters of one request, read once the store is known.
-
-    Args:
-        known: the names that this address takes.
-        worlds: those of the store, for a request that names none.
-    """
-
-    def __init__(self, params: QueryParams, known: Collection[str], worlds: Sequence[int], now: Ms) -> None:
-        for name in params:
-            if name not in known:
-                raise UsageError(f"{name[:40]!r} is no parameter here; it takes {', '.join(known)}")
-            if name not in _REPEATED and len(params.getlist(name)) > 1:
-                raise UsageError(f"{name} is given more than once")
-        self._params = params
-        self.now = now
-        self.zone: tzinfo = asking.parse_zone(params.get("tz", "UTC"))
-        self.worlds = asking.parse_worlds(params.getlist("world")) or tuple(worlds)
-        self.factions = asking.parse_empires(params.getlist("empire"))
-
-    def window(self, start: str = asking.DEFAULT_START) -> asking.Window:
-        get = self._params.get
-        window = asking.parse_window(
-            get("from", start),
-            get("to", "now"),
-            get("step", "auto"),
-            now=self.now,
-            zone=self.zone,
-        )
-        if window.start >= window.end:
-            what = "empty" if window.start == window.end else "reversed"
-            raise UsageError(f"the window is {what}: let `to` be later than `from`")
-        return window
-
-    def query(self) -> PopulationQuery:
-        window = self.window()
-        query = PopulationQuery(
-            start=window.start, end=window.end, step=window.step, worlds=self.worlds, factions=self.factions
-        )
-        query.check()
-        return query
-
-    def one_of(self, name: str, choices: Sequence[str], default: str) -> str:
-        value = self._params.get(name, default)
-        if value not in choices:
-            raise UsageError(f"{name} can't be {value[:40]!r}; it takes {', '.join(choices)}")
-        return value
-
-    def end(self) -> Ms:
-        return asking.parse_time(self._params.get("to", "now"), now=self.now, zone=self.zone)
-
-    def number(self, name: str, default: int, most: int) -> int:
-        text = self._params.get(name, str(default))
-        digits = text.isascii() and text.isdecimal() and len(text) <= 4
-        if not digits or not 1 <= int(text) <= most:
-            raise UsageError(f"{name} can't be {text[:40]!r}; it takes a whole number, 1 to {most}")
-        return int(text)
-
-    def back(self) -> int:
-        return self.number("back", 1, MAX_BACK)
-
-
-async def worlds(store: StoreReader, params: QueryParams, now: Ms) -> Document:
+async def worlds(store: StoreReader, asked: Asked) -> answers.WorldsAnswer:
     """The worlds that the store knows, with how far each is recorded."""
-    Asked(params, (), (), now)
-    found = await store.worlds()
-    spans = spans_by_world(await store.spans(found), found)
-    coverage = {world: WorldCoverage(spans[world]) for world in found}
-    return {
-        "worlds": [
-            {
-                "world_id": world,
-                "name": tables.world_name(world),
-                "recorded_from": iso(coverage[world].spans[0].start) if coverage[world].spans else None,
-                "recorded_until": None if (end := coverage[world].end) is None else iso(end),
-            }
-            for world in found
-        ]
-    }
+    return worlds_answer(spans_by_world(await store.spans(asked.worlds), asked.worlds))
 
 
-async def now_online(store: StoreReader, params: QueryParams, now: Ms) -> Document:
+async def now_online(store: StoreReader, asked: Asked) -> answers.NowAnswer:
     """Who was online at the latest instant that each world's coverage vouches for."""
-    asked = Asked(params, ("world",), await store.worlds(), now)
-    answers = [await latest(store, world) for world in asked.worlds]
-    return {
-        "worlds": [
-            {
-                "world_id": each.world_id,
-                "name": tables.world_name(each.world_id),
-                "at": None if each.at is None else iso(each.at),
-                "online": [
-                    {"faction_id": faction, "online": people} for faction, people in each.online.items()
-                ],
-                "total": None if each.at is None else sum(each.online.values()),
-            }
-            for each in answers
-        ]
-    }
+    return now_answer([await latest(store, world) for world in asked.worlds])
 
 
-async def population_of(store: StoreReader, params: QueryParams, now: Ms) -> Document:
+async def population_of(store: StoreReader, asked: Asked) -> answers.PopulationAnswer:
     """The same as `ps2daemon population --json`."""
-    asked = Asked(params, (*_WINDOW, "empire"), await store.worlds(), now)
     return population_answer(await population(store, asked.query()))
 
 
-async def overlay_of(store: StoreReader, params: QueryParams, now: Ms) -> Document:
-    """The same as `ps2daemon population --overlay … --json`."""
-    asked = Asked(params, (*_WINDOW, "empire", "by", "back"), await store.worlds(), now)
-    by = cast(Period, asked.one_of("by", ("day", "week"), "day"))
-    return overlay_answer(await overlay(store, asked.query(), by, asked.back(), asked.zone))
+async def overlay_of(store: StoreReader, asked: Asked) -> answers.OverlayAnswer:
+    """The same as `ps2daemon overlay --json`: the window, and earlier days or weeks laid over it by the clock of `tz`."""
+    by, back = cast(Period, asked.one_of("by")), asked.number("back")
+    return overlay_answer(await overlay(store, asked.query(back=back), by, back, asked.zone))
 
 
-async def alerts(store: StoreReader, params: QueryParams, now: Ms) -> Document:
-    """Alerts that ran in the window; with `people=yes`, the people before, in and after each, as `ps2daemon alerts` has them."""
-    asked = Asked(params, (*_WINDOW, "people"), await store.worlds(), now)
-    query = asked.query()
-    if asked.one_of("people", ("no", "yes"), "no") == "yes":
-        views = await alert_views(store, query.start, query.end, asked.worlds, now)
-        return {"alerts": [alert_view_document(view) for view in views]}
-    found = await store.alerts(query.start, query.end, asked.worlds)
-    return {"alerts": [alert_document(alert) for alert in found]}
+async def alerts(store: StoreReader, asked: Asked) -> answers.AlertsAnswer:
+    """Alerts that ran in the window; with `people=yes`, the people before, in and after each, as `ps2daemon alerts --json` has them."""
+    start, end, _ = asked.window(MAX_LISTED_DAYS)
+    if asked.one_of("people") == "no":
+        return alerts_answer(await store.alerts(start, end, asked.worlds))
+    check_points((end - start) // STEP, len(asked.worlds))
+    return alerts_answer(await alert_views(store, start, end, asked.worlds, asked.now))
 
 
-async def locks(store: StoreReader, params: QueryParams, now: Ms) -> Document:
+async def locks(store: StoreReader, asked: Asked) -> answers.LocksAnswer:
     """Continent locks in the window."""
-    asked = Asked(params, _WINDOW, await store.worlds(), now)
-    query = asked.query()
-    found = await store.locks(query.start, query.end, asked.worlds)
-    return {"locks": [lock_document(lock) for lock in found]}
+    start, end, _ = asked.window(MAX_LISTED_DAYS)
+    return locks_answer(await store.locks(start, end, asked.worlds))
 
 
-async def effect_of(store: StoreReader, params: QueryParams, now: Ms) -> Document:
-    """What `ps2daemon effect` says, with the curves around the events, and each event with its controls."""
-    asked = Asked(params, _EFFECT, await store.worlds(), now)
+async def coverage(store: StoreReader, asked: Asked) -> answers.CoverageAnswer:
+    """The spans that touch the window, and which share of it each world's cover."""
+    start, end, _ = asked.window(MAX_DAYS)
+    spans = await store.spans(asked.worlds, start, end)
+    return coverage_answer(spans_by_world(spans, asked.worlds), start, end)
+
+
+async def effect_of(store: StoreReader, asked: Asked) -> answers.EffectAnswer:
+    """What `ps2daemon effect` says of the events in the window, with the curves around them, and each event with its controls."""
     return effect_document(await _effect(store, asked))
 
 
-async def effect_charts_of(store: StoreReader, params: QueryParams, now: Ms) -> Document:
+async def effect_charts_of(store: StoreReader, asked: Asked) -> Document:
     """The same as charts, by kind of event, with the rows that they are of and how many events were left out why."""
-    asked = Asked(params, (*_EFFECT, "theme"), await store.worlds(), now)
-    theme = cast(ThemeName, asked.one_of("theme", ("light", "dark"), "light"))
+    theme = cast(ThemeName, asked.one_of("theme"))
     found = (await _effect(store, asked)).whole
     curves = {curve.event: curve for curve in found.curves}
     kinds = []
@@ -219,11 +125,18 @@ async def effect_charts_of(store: StoreReader, params: QueryParams, now: Ms) -> 
 
 
 async def _effect(store: StoreReader, asked: Asked) -> Answer:
-    by = asked.one_of("by", ("none", *BYS), "none")
-    window = asked.window(EFFECT_START)
+    by = asked.one_of("by")
+    start, end, _ = asked.window(MAX_LISTED_DAYS)
+    asked.reach_beyond(REACH + AFTER)
+    days = -((start - end) // DAY)
+    if days * len(asked.worlds) > MAX_WORLD_DAYS:
+        raise UsageError(
+            f"too much at once: {days:,} days of {len(asked.worlds)} worlds, and at most {MAX_WORLD_DAYS:,} days of a world are looked at; "
+            "ask for a shorter window or fewer worlds"
+        )
     query = EffectQuery(
-        start=window.start,
-        end=window.end,
+        start=start,
+        end=end,
         worlds=asked.worlds,
         zone=asked.zone,
         by=None if by == "none" else cast(By, by),
@@ -232,18 +145,16 @@ async def _effect(store: StoreReader, asked: Asked) -> Answer:
     return await trio.to_thread.run_sync(effect, query, facts)
 
 
-async def trends_of(store: StoreReader, params: QueryParams, now: Ms) -> Document:
+async def trends_of(store: StoreReader, asked: Asked) -> answers.TrendsAnswer:
     """The same as `ps2daemon trend --json`."""
-    asked = Asked(params, ("world", "empire", "to", "tz", "weeks"), await store.worlds(), now)
     return trend_answer(await trends(store, _trend_query(asked)))
 
 
-async def trend_charts_of(store: StoreReader, params: QueryParams, now: Ms) -> Document:
+async def trend_charts_of(store: StoreReader, asked: Asked) -> Document:
     """Of one world: its trends with a chart of the weeks, a calendar, and the week hour by hour, also against as many weeks before."""
-    asked = Asked(params, ("world", "to", "tz", "weeks", "theme"), await store.worlds(), now)
     if len(asked.worlds) != 1:
         raise UsageError("these charts show one world: give world=…")
-    theme = cast(ThemeName, asked.one_of("theme", ("light", "dark"), "light"))
+    theme = cast(ThemeName, asked.one_of("theme"))
     query = _trend_query(asked)
     found = await trends(store, query)
     glance = await rhythm(store, asked.worlds[0], query.end, query.weeks, query.zone)
@@ -259,46 +170,35 @@ async def trend_charts_of(store: StoreReader, params: QueryParams, now: Ms) -> D
 
 
 def _trend_query(asked: Asked) -> TrendQuery:
+    weeks = asked.number("weeks")
+    check_points(weeks * 7 * DAY // TREND_STEP, len(asked.worlds), len(asked.factions))
     return TrendQuery(
-        end=asked.end(),
-        weeks=asked.number("weeks", WEEKS, MAX_WEEKS),
-        worlds=asked.worlds,
-        zone=asked.zone,
-        factions=asked.factions,
+        end=asked.end(), weeks=weeks, worlds=asked.worlds, zone=asked.zone, factions=asked.factions
     )
 
 
-async def coverage(store: StoreReader, params: QueryParams, now: Ms) -> Document:
-    """The spans that touch the window, and which share of it each world's cover."""
-    asked = Asked(params, _WINDOW, await store.worlds(), now)
-    query = asked.query()
-    spans = await store.spans(asked.worlds, query.start, query.end)
-    return coverage_answer(spans_by_world(spans, asked.worlds), query.start, query.end)
-
-
-async def chart_of(store: StoreReader, params: QueryParams, now: Ms) -> Document:
+async def chart_of(store: StoreReader, asked: Asked) -> Document:
     """The chart of one world as a Vega-Lite spec, with what the page says beside it and under the pointer; times are milliseconds."""
-    view, theme = await chart_view(store, params, now)
+    view, theme = await chart_view(store, asked)
     spec = chart(view, theme=theme, width="container", height=CHART_HEIGHT, title=False)
     return {"spec": spec, "view": view_document(view)}
 
 
-async def chart_view(store: StoreReader, params: QueryParams, now: Ms) -> tuple[View, ThemeName]:
+async def chart_view(store: StoreReader, asked: Asked) -> tuple[View, ThemeName]:
     """What a chart shows, for the page and for files."""
-    known = (*_WINDOW, "empire", "by", "back", "lines", "theme")
-    asked = Asked(params, known, await store.worlds(), now)
     if len(asked.worlds) != 1:
         raise UsageError("a chart shows one world: give world=…")
-    by = asked.one_of("by", ("none", "day", "week"), "none")
-    theme = cast(ThemeName, asked.one_of("theme", ("light", "dark"), "light"))
+    by = asked.one_of("by")
+    theme = cast(ThemeName, asked.one_of("theme"))
+    back = asked.number("back")
     view = await world_view(
         store,
-        asked.query(),
-        lines=cast(Lines, asked.one_of("lines", ("empires", "total"), "empires")),
+        asked.query(back=0 if by == "none" else back),
+        lines=cast(Lines, asked.one_of("lines")),
         by=None if by == "none" else cast(Period, by),
-        back=asked.back(),
+        back=back,
         zone=asked.zone,
-        now=now,
+        now=asked.now,
     )
     return view, theme
 

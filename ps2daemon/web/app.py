@@ -1,23 +1,23 @@
-"""The page and its JSON API as an ASGI app.
+"""The page and its API as an ASGI app.
 
 Promises:
 - It only reads the store.
-- Bad input is a 400 and a store that can't be read a 503, both with `{"error": "one line"}`; anything else that raises is a defect.
+- Bad input is a 400 and a store that can't be read a 503, all errors with `{"error": "one line"}`; anything else that raises is a defect, and a 500.
 - Every answer carries a content security policy that allows this server's own files only, and an ETag; nothing is asked of another host.
-- At most `READERS` requests read the store at a time; the others wait.
+- At most `READERS` requests read the store at a time; up to `WAITING` others wait. A request that is not answered after `REQUEST_SECONDS`, waiting
+  included, is cancelled and answered 503; its place is free once the call that it was in has returned, so that no threads pile up.
 """
 
 from __future__ import annotations
 
-import hashlib
+import io
 from collections.abc import Awaitable, Callable
 from importlib.resources import files
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeVar
 
 import msgspec
 import trio
 from starlette.applications import Starlette
-from starlette.datastructures import QueryParams
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
@@ -26,31 +26,33 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from ps2daemon.analysis.documents import Document
+from ps2daemon.analysis.sheets import write_sheet
+from ps2daemon.analysis.view import View
 from ps2daemon.clock import Clock
 from ps2daemon.errors import StoreError, UsageError
-from ps2daemon.model.records import Ms
+from ps2daemon.model.records import DAY, Ms
 from ps2daemon.store.base import StoreReader
-from ps2daemon.web import api
+from ps2daemon.web import openapi, shell
+from ps2daemon.web.api import chart_view
 from ps2daemon.web.bundle import ChartLibrary
 from ps2daemon.web.charts import chart
-from ps2daemon.web.now import overview_of
+from ps2daemon.web.endpoints import CHART, ENDPOINTS, Endpoint, recording
+from ps2daemon.web.parameters import FORMAT, MAX_QUERY, Asked
 from ps2daemon.web.pictures import MEDIA, Pictures, file_name
-from ps2daemon.web.recording import Probe, recording_of
-from ps2daemon.web.shell import VIEWS, View, page_of
+from ps2daemon.web.recording import Probe
+from ps2daemon.web.responses import CSV, HEADERS, JSON, Body, error, preferred, respond
+from ps2daemon.web.shell import VIEWS, page_of
+from ps2daemon.web.specs import ThemeName
 
 READERS: Final = 4
-JSON: Final = "application/json"
-HEADERS: Final = {
-    "Content-Security-Policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
-        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    ),
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cache-Control": "no-cache",
-}
-"""`no-cache` keeps a copy and asks whether it is still right; the ETag answers that."""
+WAITING: Final = 60
+"""More than a page with all its worlds asks at a time."""
+REQUEST_SECONDS: Final = 30
+"""As long as one request to Elasticsearch may take by default."""
+SETTLES: Final = DAY
+"""After so long a time changes no more but by an import, a late name or pruning: sessions without evidence end after 12 hours, and so far back starts are estimated."""
+MAX_AGE: Final = 600
+"""Seconds for which a copy of a settled window is used unasked, and so how late such a change is seen."""
 FILES: Final = {
     "/static/trends.js": ("trends.js", "text/javascript"),
     "/static/now.js": ("now.js", "text/javascript"),
@@ -67,23 +69,10 @@ FILES: Final = {
 OF_HISTORY: Final = ("window", "from", "to", "by", "back", "lines", "empire")
 """Parameters that only this view has; with one of them `/` leads there, as that was once its address."""
 
-Answer: TypeAlias = Callable[[StoreReader, QueryParams, Ms], Awaitable[Document]]
+Handler = Callable[[Request], Awaitable[Response]]
 
-ANSWERS: Final[dict[str, Answer]] = {
-    "worlds": api.worlds,
-    "now": api.now_online,
-    "population": api.population_of,
-    "overlay": api.overlay_of,
-    "alerts": api.alerts,
-    "locks": api.locks,
-    "coverage": api.coverage,
-    "effect": api.effect_of,
-    "trends": api.trends_of,
-    "overview": overview_of,
-    "trends/charts": api.trend_charts_of,
-    "effect/charts": api.effect_charts_of,
-    "chart": api.chart_of,
-}
+
+T = TypeVar("T")
 
 
 def page_app(
@@ -99,21 +88,21 @@ def page_app(
     charts = ChartLibrary() if library is None else library
     pictures = Pictures()
 
-    def drawing(kind: str) -> Callable[[Request], Awaitable[Response]]:
+    def answering(endpoint: Endpoint[Any]) -> Handler:
         async def handle(request: Request) -> Response:
-            async with limit:
-                view, theme = await api.chart_view(store, request.query_params, clock.now())
-            answer = respond(request, await pictures.draw(chart(view, theme=theme), kind), MEDIA[kind])
-            answer.headers["Content-Disposition"] = f'attachment; filename="{file_name(view, kind)}"'
-            return answer
+            media_type = _media_type(request, endpoint)
+            body = await _in_time(limit, lambda: _answer(store, endpoint, request, media_type, clock.now()))
+            return respond(request, body)
 
         return handle
 
-    def answering(answer: Answer) -> Callable[[Request], Awaitable[Response]]:
+    def drawing(kind: str) -> Handler:
         async def handle(request: Request) -> Response:
-            async with limit:
-                document = await answer(store, request.query_params, clock.now())
-            return respond(request, msgspec.json.encode(document), JSON)
+            _check_length(request)
+            view, theme = await _in_time(limit, lambda: _view(store, request, clock.now()))
+            content = await pictures.draw(chart(view, theme=theme), kind)
+            headers = {"Content-Disposition": f'attachment; filename="{file_name(view, kind)}"'}
+            return respond(request, Body(content, MEDIA[kind], headers))
 
         return handle
 
@@ -121,70 +110,139 @@ def page_app(
         script = await charts.script()
         if script is None:
             raise HTTPException(404, "the charts extra is not installed: pip install 'ps2daemon[charts]'")
-        return respond(request, script.plain, "text/javascript", script.compressed)
+        return respond(request, Body(script.plain, "text/javascript", compressed=script.compressed))
 
-    answers = ANSWERS | {"recording": recording_of(daemon)}
-    routes = [Route(f"/api/v1/{name}", answering(answer)) for name, answer in answers.items()]
+    routes = [Route(f"/api/v1/{each.name}", answering(each)) for each in (*ENDPOINTS, recording(daemon))]
     routes += [Route(f"/api/v1/chart.{kind}", drawing(kind)) for kind in MEDIA]
+    routes.append(Route("/api/v1/openapi.json", _always(Body(openapi.encoded(), JSON))))
     routes += [Route(path, _file(name, media)) for path, (name, media) in FILES.items()]
     routes += [Route(view.path, _page(view)) for view in VIEWS]
     routes.append(Route("/static/vega.js", chart_library))
     return Starlette(
         routes=routes,
         middleware=[Middleware(GZipMiddleware, minimum_size=1024, compresslevel=5)],
-        exception_handlers={UsageError: _refused, StoreError: _unavailable, HTTPException: _http_error},
+        exception_handlers={
+            UsageError: _refused,
+            StoreError: _unavailable,
+            HTTPException: _http_error,
+            Exception: _defect,
+        },
     )
 
 
-def respond(request: Request, body: bytes, media_type: str, compressed: bytes | None = None) -> Response:
-    """The body, or 304 where the client has it already.
+async def _in_time(limit: trio.CapacityLimiter, work: Callable[[], Awaitable[T]]) -> T:
+    """What `work` returns, once it is its turn.
 
-    Args:
-        compressed: the body by gzip, where it is kept; it is compressed on its way otherwise.
+    Raises:
+        HTTPException: 503, there are too many, or it takes too long.
     """
-    # Weak, since the same body goes out plain and compressed.
-    etag = f'W/"{hashlib.blake2b(body, digest_size=12).hexdigest()}"'
-    headers = HEADERS | {"ETag": etag}
-    if etag in (each.strip() for each in request.headers.get("if-none-match", "").split(",")):
-        return Response(status_code=304, headers=headers)
-    if compressed is not None and "gzip" in request.headers.get("accept-encoding", ""):
-        body, headers = compressed, headers | {"Content-Encoding": "gzip", "Vary": "Accept-Encoding"}
-    return Response(body, media_type=media_type, headers=headers)
+    if limit.statistics().tasks_waiting >= WAITING:
+        raise HTTPException(503, f"{READERS + WAITING} requests are being answered already: ask again later")
+    with trio.move_on_after(REQUEST_SECONDS):
+        async with limit:
+            return await work()
+    raise HTTPException(
+        503,
+        f"this took longer than {REQUEST_SECONDS} seconds and was cancelled: "
+        "ask for a shorter window, a longer step or fewer worlds, or again later",
+    )
 
 
-def _file(name: str, media_type: str) -> Callable[[Request], Awaitable[Response]]:
-    content = files("ps2daemon.web").joinpath("static", name).read_bytes()
+def _check_length(request: Request) -> None:
+    """Refuses a query that is too long."""
+    size = len(request.scope["query_string"])
+    if size > MAX_QUERY:
+        raise UsageError(
+            f"the query is {size:,} bytes long, and at most {MAX_QUERY:,} are read; leave out what is not needed"
+        )
 
+
+def _media_type(request: Request, endpoint: Endpoint[Any]) -> str:
+    """In which form the answer is wanted.
+
+    Raises:
+        UsageError: the query is too long, or `format` is none.
+        HTTPException: 406, the client takes none of the forms that there are.
+    """
+    _check_length(request)
+    if endpoint.sheet is None:
+        offered: tuple[str, ...] = (JSON,)
+    else:
+        offered = (JSON, CSV)
+        chosen = request.query_params.get(FORMAT.name)
+        if chosen is not None:
+            if chosen not in FORMAT.choices:
+                raise UsageError(f"format can't be {chosen[:40]!r}; it takes {', '.join(FORMAT.choices)}")
+            return CSV if chosen == "csv" else JSON
+    found = preferred(",".join(request.headers.getlist("accept")), offered)
+    if found is None:
+        raise HTTPException(406, f"this address answers {' or '.join(offered)}: let Accept name that, or */*")
+    return found
+
+
+async def _answer(
+    store: StoreReader, endpoint: Endpoint[Any], request: Request, media_type: str, now: Ms
+) -> Body:
+    asked = Asked(request.query_params, endpoint.takes, await store.worlds(), now)
+    answer = await endpoint.ask(store, asked)
+    headers = {}
+    if endpoint.sheet is not None:
+        headers["Vary"] = "Accept, Accept-Encoding"
+    if asked.bears_on is not None and asked.bears_on + SETTLES <= min(now, await store.records_until() or 0):
+        headers["Cache-Control"] = f"max-age={MAX_AGE}"
+    if media_type == CSV:
+        headers["Content-Disposition"] = f'attachment; filename="{endpoint.name}.csv"'
+    # Of a large answer this takes a good part of a second.
+    content = await trio.to_thread.run_sync(_encode, endpoint, answer, media_type)
+    return Body(content, media_type, headers)
+
+
+async def _view(store: StoreReader, request: Request, now: Ms) -> tuple[View, ThemeName]:
+    return await chart_view(store, Asked(request.query_params, CHART.takes, await store.worlds(), now))
+
+
+def _encode(endpoint: Endpoint[Any], answer: Any, media_type: str) -> bytes:
+    if media_type != CSV or endpoint.sheet is None:
+        return msgspec.json.encode(answer)
+    text = io.StringIO()
+    write_sheet(text, endpoint.sheet(answer))
+    return text.getvalue().encode()
+
+
+def _always(body: Body) -> Handler:
     async def handle(request: Request) -> Response:
-        return respond(request, content, media_type)
+        return respond(request, body)
 
     return handle
 
 
-def _page(view: View) -> Callable[[Request], Awaitable[Response]]:
-    content = page_of(view)
+def _file(name: str, media_type: str) -> Handler:
+    return _always(Body(files("ps2daemon.web").joinpath("static", name).read_bytes(), media_type))
+
+
+def _page(view: shell.View) -> Handler:
+    page = _always(Body(page_of(view), "text/html"))
 
     async def handle(request: Request) -> Response:
         if view.path == "/" and any(name in request.query_params for name in OF_HISTORY):
             return RedirectResponse(f"/history?{request.url.query}", headers=HEADERS)
-        return respond(request, content, "text/html")
+        return await page(request)
 
     return handle
 
 
-def _error(status: int, message: str) -> Response:
-    body = msgspec.json.encode({"error": " ".join(message.split())})
-    return Response(body, status, HEADERS | {"Cache-Control": "no-store"}, JSON)
+async def _refused(request: Request, problem: Exception) -> Response:
+    return error(400, str(problem))
 
 
-async def _refused(request: Request, error: Exception) -> Response:
-    return _error(400, str(error))
+async def _unavailable(request: Request, problem: Exception) -> Response:
+    return error(503, str(problem))
 
 
-async def _unavailable(request: Request, error: Exception) -> Response:
-    return _error(503, str(error))
+async def _http_error(request: Request, problem: Exception) -> Response:
+    assert isinstance(problem, HTTPException)
+    return error(problem.status_code, problem.detail, problem.headers)
 
 
-async def _http_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
-    return _error(error.status_code, error.detail)
+async def _defect(request: Request, problem: Exception) -> Response:
+    return error(500, "this is a defect of ps2daemon: its log has the details")

@@ -13,7 +13,9 @@ from ps2daemon.analysis.documents import Document
 from ps2daemon.analysis.sheets import Sheet
 from ps2daemon.store.base import StoreReader
 from ps2daemon.web import api, parameters
+from ps2daemon.web.now import overview_of
 from ps2daemon.web.parameters import WINDOW, Asked, Parameter
+from ps2daemon.web.recording import Probe, recording_of
 
 A = TypeVar("A")
 
@@ -52,6 +54,20 @@ _EFFECT: Final = (
 )
 _TRENDS: Final = (parameters.TO, parameters.TZ, parameters.HOW_MANY_WEEKS)
 
+CHART: Final = Endpoint(
+    "chart",
+    api.chart_of,
+    (
+        *WINDOW,
+        parameters.EMPIRE,
+        parameters.LAID_OR_NOT,
+        parameters.BACK,
+        parameters.LINES,
+        parameters.THEME,
+    ),
+)
+"""Pictures of it take the same."""
+
 ENDPOINTS: Final[tuple[Endpoint[Any], ...]] = (
     Endpoint("worlds", api.worlds, (), sheets.worlds_sheet),
     Endpoint("now", api.now_online, (parameters.WORLD,), sheets.now_sheet),
@@ -70,16 +86,12 @@ ENDPOINTS: Final[tuple[Endpoint[Any], ...]] = (
     # The page's own
     Endpoint("effect/charts", api.effect_charts_of, (*_EFFECT, parameters.THEME)),
     Endpoint("trends/charts", api.trend_charts_of, (parameters.WORLD, *_TRENDS, parameters.THEME)),
-    Endpoint(
-        "chart",
-        api.chart_of,
-        (
-            *WINDOW,
-            parameters.EMPIRE,
-            parameters.LAID_OR_NOT,
-            parameters.BACK,
-            parameters.LINES,
-            parameters.THEME,
-        ),
-    ),
+    Endpoint("overview", overview_of, (parameters.WORLD, parameters.TZ)),
+    CHART,
 )
+
+
+def recording(probe: Probe | None) -> Endpoint[Document]:
+    """That of the page's view of the recording; what it answers of the daemon is `probe`'s."""
+    takes = (parameters.WORLD, parameters.RECORDING_FROM, parameters.TO, parameters.TZ)
+    return Endpoint("recording", recording_of(probe), takes)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from starlette.datastructures import QueryParams
-
 from ps2daemon.analysis.documents import Document
 from ps2daemon.analysis.overview import STEP, Ago, Overview, WorldNow, overview
 from ps2daemon.analysis.view import faction_label
@@ -15,13 +13,12 @@ from ps2daemon.model.coverage import Interval
 from ps2daemon.model.records import SECOND, Ms
 from ps2daemon.model.times import iso
 from ps2daemon.store.base import StoreReader
-from ps2daemon.web.api import Asked
+from ps2daemon.web.parameters import Asked
 
 
-async def overview_of(store: StoreReader, params: QueryParams, now: Ms) -> Document:
+async def overview_of(store: StoreReader, asked: Asked) -> Document:
     """Every world now, against a day and a week ago by the clock of `tz`, and over the last day."""
-    asked = Asked(params, ("world", "tz"), await store.worlds(), now)
-    return overview_document(await overview(store, asked.worlds, asked.zone, now), now)
+    return overview_document(await overview(store, asked.worlds, asked.zone, asked.now), asked.now)
 
 
 def overview_document(found: Overview, now: Ms) -> Document:

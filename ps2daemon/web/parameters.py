@@ -80,6 +80,7 @@ EMPIRE: Final = Parameter(
 )
 FROM: Final = _from(asking.DEFAULT_START)
 EFFECT_FROM: Final = _from(EFFECT_START)
+RECORDING_FROM: Final = _from("-7d")
 TO: Final = Parameter(
     name="to",
     about="Where it ends, itself left out; written like `from`.",

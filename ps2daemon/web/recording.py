@@ -10,7 +10,6 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
 
 import trio
-from starlette.datastructures import QueryParams
 
 from ps2daemon.analysis.documents import Document
 from ps2daemon.analysis.population import covered_share, spans_by_world
@@ -24,9 +23,8 @@ from ps2daemon.model.times import iso, parse_iso
 from ps2daemon.probe import STAGES, queue_of, stages_of
 from ps2daemon.queue.deadletters import summarize_dead_letters
 from ps2daemon.store.base import StoreReader
-from ps2daemon.web.api import Asked
+from ps2daemon.web.parameters import MAX_DAYS, Asked
 
-START: Final = "-7d"
 MOST_GAPS: Final = 500
 """Of one world, the latest ones: more are no use to a reader, and a year of a bad connection has thousands."""
 LATEST_LETTERS: Final = 5
@@ -121,16 +119,15 @@ def public(text: str, hidden: Sequence[str] = ()) -> str:
     return text if len(text) <= LONGEST_REASON else f"{text[: LONGEST_REASON - 1]}…"
 
 
-def recording_of(probe: Probe | None) -> Callable[[StoreReader, QueryParams, Ms], Awaitable[Document]]:
+def recording_of(probe: Probe | None) -> Callable[[StoreReader, Asked], Awaitable[Document]]:
     """The answer of `/api/v1/recording`.
 
     Args:
         probe: what the daemon says (see `Daemon.facts`); None where nothing is known of one.
     """
 
-    async def answer(store: StoreReader, params: QueryParams, now: Ms) -> Document:
-        asked = Asked(params, ("world", "from", "to", "tz"), await store.worlds(), now)
-        window = asked.window(START)
+    async def answer(store: StoreReader, asked: Asked) -> Document:
+        now, window = asked.now, asked.window(MAX_DAYS)
         start, end = window.start, min(window.end, max(window.start + 1, now))
         # All of each world: whether there is a gap at an end of a window depends on what is beyond.
         spans = spans_by_world(await store.spans(asked.worlds), asked.worlds)

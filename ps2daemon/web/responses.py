@@ -32,11 +32,13 @@ class Body(NamedTuple):
 
     Attributes:
         headers: beside those of every answer, or instead of them.
+        compressed: the content by gzip, where that is kept; it is compressed on its way otherwise.
     """
 
     content: bytes
     media_type: str
     headers: Mapping[str, str] = {}
+    compressed: bytes | None = None
 
 
 def respond(request: Request, body: Body) -> Response:
@@ -47,6 +49,10 @@ def respond(request: Request, body: Body) -> Response:
     if _knows(request.headers.get("if-none-match", ""), tag):
         headers.pop("Content-Disposition", None)
         return Response(status_code=304, headers=headers)
+    if body.compressed is not None and "gzip" in request.headers.get("accept-encoding", ""):
+        return Response(
+            body.compressed, media_type=body.media_type, headers={**headers, "Content-Encoding": "gzip"}
+        )
     return Response(body.content, media_type=body.media_type, headers=headers)
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from contextlib import aclosing
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 from zoneinfo import ZoneInfo
 
 from bench import year
+from ps2daemon.analysis.answers import EffectAnswer
 from ps2daemon.analysis.documents import effect_document
 from ps2daemon.analysis.leaving import By, EffectQuery, effect, gather
 from ps2daemon.model.records import DAY, MINUTE, Ms
@@ -21,7 +22,7 @@ END: Final[Ms] = 1_775_001_600_000 + 17 * MINUTE
 YEAR: Final = year.Year(END, scale=0.02, days=70, worlds=(10, 40))
 
 
-async def answers(reader: StoreReader) -> list[dict[str, Any]]:
+async def answers(reader: StoreReader) -> list[EffectAnswer]:
     found = []
     kinds: tuple[By | None, ...] = (None, "world", "ended")
     for by in kinds:
@@ -32,7 +33,7 @@ async def answers(reader: StoreReader) -> list[dict[str, Any]]:
     return found
 
 
-async def filled(store: Store) -> list[dict[str, Any]]:
+async def filled(store: Store) -> list[EffectAnswer]:
     assert await year.fill(store, YEAR) > 10_000
     return await answers(store)
 
