@@ -24,6 +24,7 @@ Time: TypeAlias = Annotated[
     Meta(
         description="ISO 8601 in UTC, to the millisecond where it is no whole second.",
         examples=["2026-03-01T12:00:00Z"],
+        pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{3})?Z$",
         extra_json_schema={"format": "date-time"},
     ),
 ]

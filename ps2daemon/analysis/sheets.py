@@ -58,19 +58,20 @@ def row_writer(text: TextIO, columns: Sequence[str]) -> Callable[[Row], None]:
     """Writes the line of names, and returns what writes a row."""
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)
-    places = [name.split(".") for name in columns]
+    places = [(field, part) for field, _, part in (name.partition(".") for name in columns)]
 
     def write(row: Row) -> None:
-        writer.writerow([_cell(row, place) for place in places])
+        writer.writerow([_cell(row.get(field), part) for field, part in places])
 
     return write
 
 
-def _cell(row: Row, place: Sequence[str]) -> object:
-    value: object = row
-    for name in place:
-        value = value.get(name) if isinstance(value, Mapping) else None
-    if isinstance(value, bool):
+def _cell(value: Any, part: str) -> object:
+    if value is None:
+        return None
+    if part:
+        return _cell(value.get(part), "")
+    if value is True or value is False:
         return "true" if value else "false"
     return msgspec.json.encode(value).decode() if isinstance(value, (list, tuple)) else value
 

@@ -40,7 +40,7 @@ from ps2daemon.web.endpoints import CHART, ENDPOINTS, Endpoint, recording
 from ps2daemon.web.parameters import FORMAT, MAX_QUERY, Asked
 from ps2daemon.web.pictures import MEDIA, Pictures, file_name
 from ps2daemon.web.recording import Probe
-from ps2daemon.web.responses import CSV, HEADERS, JSON, Body, error, preferred, respond
+from ps2daemon.web.responses import COMPRESSED, CSV, HEADERS, JSON, Body, error, preferred, respond
 from ps2daemon.web.shell import VIEWS, page_of
 from ps2daemon.web.specs import ThemeName
 
@@ -120,7 +120,7 @@ def page_app(
     routes.append(Route("/static/vega.js", chart_library))
     return Starlette(
         routes=routes,
-        middleware=[Middleware(GZipMiddleware, minimum_size=1024, compresslevel=5)],
+        middleware=[Middleware(GZipMiddleware, minimum_size=COMPRESSED, compresslevel=5)],
         exception_handlers={
             UsageError: _refused,
             StoreError: _unavailable,
@@ -187,7 +187,7 @@ async def _answer(
     answer = await endpoint.ask(store, asked)
     headers = {}
     if endpoint.sheet is not None:
-        headers["Vary"] = "Accept, Accept-Encoding"
+        headers["Vary"] = "Accept"
     if asked.bears_on is not None and asked.bears_on + SETTLES <= min(now, await store.records_until() or 0):
         headers["Cache-Control"] = f"max-age={MAX_AGE}"
     if media_type == CSV:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any, Final
 
 import msgspec
@@ -43,6 +44,7 @@ def schema() -> Document:
     }
 
 
+@cache
 def encoded() -> bytes:
     """The document as JSON."""
     return msgspec.json.format(msgspec.json.encode(schema()), indent=1)

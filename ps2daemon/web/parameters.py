@@ -26,8 +26,8 @@ MAX_QUERY: Final = 4_096
 """Bytes of a query string; everything below is small then. A hundred worlds take less than half of it."""
 MAX_WORLDS: Final = 16
 """Twice those that run."""
-MAX_POINTS: Final = 500_000
-"""Instants times worlds times empires, earlier periods included: about half a second of work, and 5 MB."""
+MAX_POINTS: Final = 400_000
+"""Instants times worlds times empires, earlier periods included: two years of trends of a world. At worst, an overlay, it is 6 MB and two seconds of work."""
 MAX_DAYS: Final = 3_660
 """Ten years: the longest window of a series or of coverage."""
 MAX_LISTED_DAYS: Final = 400

@@ -20,9 +20,10 @@ HEADERS: Final = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-cache",
-    "Vary": "Accept-Encoding",
 }
 """`no-cache` keeps a copy and asks whether it is still right; the ETag answers that."""
+COMPRESSED: Final = 1024
+"""Bytes from which on an answer is compressed where the client takes that."""
 RETRY_SECONDS: Final = 10
 """When a client that was told 503 may come again."""
 
@@ -48,11 +49,12 @@ def respond(request: Request, body: Body) -> Response:
     headers = {**HEADERS, **body.headers, "ETag": f"W/{tag}"}
     if _knows(request.headers.get("if-none-match", ""), tag):
         headers.pop("Content-Disposition", None)
+        if len(body.content) >= COMPRESSED:
+            headers["Vary"] = ", ".join(filter(None, (headers.get("Vary"), "Accept-Encoding")))
         return Response(status_code=304, headers=headers)
     if body.compressed is not None and "gzip" in request.headers.get("accept-encoding", ""):
-        return Response(
-            body.compressed, media_type=body.media_type, headers={**headers, "Content-Encoding": "gzip"}
-        )
+        headers |= {"Content-Encoding": "gzip", "Vary": "Accept-Encoding"}
+        return Response(body.compressed, media_type=body.media_type, headers=headers)
     return Response(body.content, media_type=body.media_type, headers=headers)
 
 
@@ -65,7 +67,7 @@ def _knows(header: str, tag: str) -> bool:
 def error(status: int, message: str, headers: Mapping[str, str] | None = None) -> Response:
     """`{"error": "one line"}`."""
     body = msgspec.json.encode({"error": " ".join(message.split())})
-    own = {"Cache-Control": "no-store", "Vary": "Accept, Accept-Encoding"}
+    own = {"Cache-Control": "no-store", "Vary": "Accept"}
     if status == 503:
         own["Retry-After"] = str(RETRY_SECONDS)
     return Response(body, status, HEADERS | own | dict(headers or {}), JSON)
