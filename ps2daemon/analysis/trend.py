@@ -162,3 +162,9 @@ def robust_slope(points: Sequence[tuple[float, float]]) -> tuple[float, float, f
     first = max(round((number - spread) / 2), 0)
     last = min(round((number + spread) / 2) - 1, number - 1)
     return statistics.median(slopes), slopes[min(first, last)], slopes[max(first, last)]
+
+
+def by_world(trends: Sequence[Trend]) -> list[list[Trend]]:
+    """The series of each world."""
+    worlds = dict.fromkeys(each.world_id for each in trends)
+    return [[each for each in trends if each.world_id == world_id] for world_id in worlds]

@@ -16,7 +16,16 @@ from rich.table import Table
 from ps2daemon.analysis import asking
 from ps2daemon.analysis.documents import trend_answer
 from ps2daemon.analysis.sheets import trends_sheet
-from ps2daemon.analysis.trend import MAX_WEEKS, WEEKS, Trend, TrendQuery, Week, recorded_share, trends
+from ps2daemon.analysis.trend import (
+    MAX_WEEKS,
+    WEEKS,
+    Trend,
+    TrendQuery,
+    Week,
+    by_world,
+    recorded_share,
+    trends,
+)
 from ps2daemon.analysis.view import faction_label
 from ps2daemon.cli import epilog, settings_of
 from ps2daemon.cli.options import (
@@ -35,13 +44,9 @@ from ps2daemon.clock import SystemClock
 from ps2daemon.config import Settings
 from ps2daemon.model import tables
 from ps2daemon.model.times import from_ms
-from ps2daemon.web.specs import Spec, stacked
-from ps2daemon.web.trend_charts import weeks_chart
+from ps2daemon.web.trend_charts import trend_picture
 
 FORMATS: Final = ("table", "csv", "json", *PICTURES)
-WIDTH: Final = 1000
-HEIGHT: Final = 260
-"""Pixels of a picture's plot."""
 
 
 @click.command(
@@ -101,7 +106,7 @@ def trend(
     answer = trio.run(_answer, settings_of(ctx), query)
     if drawing:
         require_recorded(any(week.share for each in answer for week in each.weeks))
-        write_picture(_picture(answer, place), kind, out)
+        write_picture(trend_picture(answer, place), kind, out)
         return
     with output(out) as file:
         if kind == "json":
@@ -110,7 +115,7 @@ def trend(
             write_csv(file, trends_sheet(trend_answer(answer)))
         else:
             with console_on(file) as console:
-                for of_world in _worlds(answer):
+                for of_world in by_world(answer):
                     _print(console, of_world, place)
 
 
@@ -119,18 +124,6 @@ async def _answer(settings: Settings, query: TrendQuery) -> list[Trend]:
         return await trends(
             reader, msgspec.structs.replace(query, worlds=await worlds_of(reader, query.worlds))
         )
-
-
-def _worlds(answer: Sequence[Trend]) -> list[list[Trend]]:
-    """The series of each world."""
-    worlds = dict.fromkeys(each.world_id for each in answer)
-    return [[each for each in answer if each.world_id == world_id] for world_id in worlds]
-
-
-def _picture(answer: Sequence[Trend], zone: tzinfo) -> Spec:
-    return stacked(
-        [weeks_chart(each, zone, width=WIDTH, height=HEIGHT, title=True) for each in _worlds(answer)]
-    )
 
 
 def _print(console: Console, of_world: Sequence[Trend], zone: tzinfo) -> None:

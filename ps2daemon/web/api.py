@@ -96,13 +96,13 @@ async def coverage(store: StoreReader, asked: Asked) -> answers.CoverageAnswer:
 
 async def effect_of(store: StoreReader, asked: Asked) -> answers.EffectAnswer:
     """What `ps2daemon effect` says of the events in the window, with the curves around them, and each event with its controls."""
-    return effect_document(await _effect(store, asked))
+    return effect_document((await effect_answer(store, asked))[1])
 
 
 async def effect_charts_of(store: StoreReader, asked: Asked) -> Document:
     """The same as charts, by kind of event, with the rows that they are of and how many events were left out why."""
     theme = cast(ThemeName, asked.one_of("theme"))
-    found = (await _effect(store, asked)).whole
+    found = (await effect_answer(store, asked))[1].whole
     curves = {curve.event: curve for curve in found.curves}
     kinds = []
     for kind in KINDS:
@@ -124,7 +124,8 @@ async def effect_charts_of(store: StoreReader, asked: Asked) -> Document:
     return {"kinds": kinds}
 
 
-async def _effect(store: StoreReader, asked: Asked) -> Answer:
+async def effect_answer(store: StoreReader, asked: Asked) -> tuple[EffectQuery, Answer]:
+    """What was asked, and what there is to say, for numbers and pictures."""
     by = asked.one_of("by")
     start, end, _ = asked.window(MAX_LISTED_DAYS)
     asked.reach_beyond(REACH + AFTER)
@@ -142,12 +143,12 @@ async def _effect(store: StoreReader, asked: Asked) -> Answer:
         by=None if by == "none" else cast(By, by),
     )
     facts = await gather(store, query)
-    return await trio.to_thread.run_sync(effect, query, facts)
+    return query, await trio.to_thread.run_sync(effect, query, facts)
 
 
 async def trends_of(store: StoreReader, asked: Asked) -> answers.TrendsAnswer:
     """The same as `ps2daemon trend --json`."""
-    return trend_answer(await trends(store, _trend_query(asked)))
+    return trend_answer(await trends(store, trend_query(asked)))
 
 
 async def trend_charts_of(store: StoreReader, asked: Asked) -> Document:
@@ -155,7 +156,7 @@ async def trend_charts_of(store: StoreReader, asked: Asked) -> Document:
     if len(asked.worlds) != 1:
         raise UsageError("these charts show one world: give world=…")
     theme = cast(ThemeName, asked.one_of("theme"))
-    query = _trend_query(asked)
+    query = trend_query(asked)
     found = await trends(store, query)
     glance = await rhythm(store, asked.worlds[0], query.end, query.weeks, query.zone)
     return {
@@ -169,7 +170,8 @@ async def trend_charts_of(store: StoreReader, asked: Asked) -> Document:
     }
 
 
-def _trend_query(asked: Asked) -> TrendQuery:
+def trend_query(asked: Asked) -> TrendQuery:
+    """What is asked of trends, for numbers and pictures."""
     weeks = asked.number("weeks")
     check_points(weeks * 7 * DAY // TREND_STEP, len(asked.worlds), len(asked.factions))
     return TrendQuery(

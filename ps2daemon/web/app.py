@@ -27,22 +27,18 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from ps2daemon.analysis.sheets import write_sheet
-from ps2daemon.analysis.view import View
 from ps2daemon.clock import Clock
 from ps2daemon.errors import StoreError, UsageError
 from ps2daemon.model.records import DAY, Ms
 from ps2daemon.store.base import StoreReader
 from ps2daemon.web import openapi, shell
-from ps2daemon.web.api import chart_view
 from ps2daemon.web.bundle import ChartLibrary
-from ps2daemon.web.charts import chart
-from ps2daemon.web.endpoints import CHART, ENDPOINTS, Endpoint, recording
+from ps2daemon.web.endpoints import DRAWINGS, ENDPOINTS, Drawing, Endpoint, recording
 from ps2daemon.web.parameters import FORMAT, MAX_QUERY, Asked
-from ps2daemon.web.pictures import MEDIA, Pictures, file_name
+from ps2daemon.web.pictures import MEDIA, Picture, Pictures
 from ps2daemon.web.recording import Probe
 from ps2daemon.web.responses import COMPRESSED, CSV, HEADERS, JSON, Body, error, preferred, respond
 from ps2daemon.web.shell import VIEWS, page_of
-from ps2daemon.web.specs import ThemeName
 
 READERS: Final = 4
 WAITING: Final = 60
@@ -96,12 +92,12 @@ def page_app(
 
         return handle
 
-    def drawing(kind: str) -> Handler:
+    def drawing(each: Drawing, kind: str) -> Handler:
         async def handle(request: Request) -> Response:
             _check_length(request)
-            view, theme = await _in_time(limit, lambda: _view(store, request, clock.now()))
-            content = await pictures.draw(chart(view, theme=theme), kind)
-            headers = {"Content-Disposition": f'attachment; filename="{file_name(view, kind)}"'}
+            picture = await _in_time(limit, lambda: _picture(store, each, request, clock.now()))
+            content = await pictures.draw(picture.spec, kind)
+            headers = {"Content-Disposition": f'attachment; filename="{picture.name}.{kind}"'}
             return respond(request, Body(content, MEDIA[kind], headers))
 
         return handle
@@ -113,7 +109,9 @@ def page_app(
         return respond(request, Body(script.plain, "text/javascript", compressed=script.compressed))
 
     routes = [Route(f"/api/v1/{each.name}", answering(each)) for each in (*ENDPOINTS, recording(daemon))]
-    routes += [Route(f"/api/v1/chart.{kind}", drawing(kind)) for kind in MEDIA]
+    routes += [
+        Route(f"/api/v1/{each.name}.{kind}", drawing(each, kind)) for each in DRAWINGS for kind in MEDIA
+    ]
     routes.append(Route("/api/v1/openapi.json", _always(Body(openapi.encoded(), JSON))))
     routes += [Route(path, _file(name, media)) for path, (name, media) in FILES.items()]
     routes += [Route(view.path, _page(view)) for view in VIEWS]
@@ -197,8 +195,8 @@ async def _answer(
     return Body(content, media_type, headers)
 
 
-async def _view(store: StoreReader, request: Request, now: Ms) -> tuple[View, ThemeName]:
-    return await chart_view(store, Asked(request.query_params, CHART.takes, await store.worlds(), now))
+async def _picture(store: StoreReader, drawing: Drawing, request: Request, now: Ms) -> Picture:
+    return await drawing.ask(store, Asked(request.query_params, drawing.takes, await store.worlds(), now))
 
 
 def _encode(endpoint: Endpoint[Any], answer: Any, media_type: str) -> bytes:

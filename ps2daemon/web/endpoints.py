@@ -15,6 +15,7 @@ from ps2daemon.store.base import StoreReader
 from ps2daemon.web import api, parameters
 from ps2daemon.web.now import overview_of
 from ps2daemon.web.parameters import WINDOW, Asked, Parameter
+from ps2daemon.web.pictures import Picture, chart_picture, coverage_picture, effect_picture_of, trends_picture
 from ps2daemon.web.recording import Probe, recording_of
 
 A = TypeVar("A")
@@ -54,19 +55,14 @@ _EFFECT: Final = (
 )
 _TRENDS: Final = (parameters.TO, parameters.TZ, parameters.HOW_MANY_WEEKS)
 
-CHART: Final = Endpoint(
-    "chart",
-    api.chart_of,
-    (
-        *WINDOW,
-        parameters.EMPIRE,
-        parameters.LAID_OR_NOT,
-        parameters.BACK,
-        parameters.LINES,
-        parameters.THEME,
-    ),
+_CHART: Final = (
+    *WINDOW,
+    parameters.EMPIRE,
+    parameters.LAID_OR_NOT,
+    parameters.BACK,
+    parameters.LINES,
+    parameters.THEME,
 )
-"""Pictures of it take the same."""
 
 ENDPOINTS: Final[tuple[Endpoint[Any], ...]] = (
     Endpoint("worlds", api.worlds, (), sheets.worlds_sheet),
@@ -87,8 +83,29 @@ ENDPOINTS: Final[tuple[Endpoint[Any], ...]] = (
     Endpoint("effect/charts", api.effect_charts_of, (*_EFFECT, parameters.THEME)),
     Endpoint("trends/charts", api.trend_charts_of, (parameters.WORLD, *_TRENDS, parameters.THEME)),
     Endpoint("overview", overview_of, (parameters.WORLD, parameters.TZ)),
-    CHART,
+    Endpoint("chart", api.chart_of, _CHART),
 )
+
+
+class Drawing(NamedTuple):
+    """One picture: its name, to which the kind of file is added, what makes it, and what it takes."""
+
+    name: str
+    ask: Callable[[StoreReader, Asked], Awaitable[Picture]]
+    takes: tuple[Parameter, ...]
+
+
+DRAWINGS: Final = (
+    Drawing("chart", chart_picture, _CHART),
+    Drawing("effect", effect_picture_of, (*_EFFECT, parameters.THEME)),
+    Drawing("trends", trends_picture, (parameters.WORLD, parameters.EMPIRE, *_TRENDS, parameters.THEME)),
+    Drawing(
+        "coverage",
+        coverage_picture,
+        (parameters.WORLD, parameters.RECORDING_FROM, parameters.TO, parameters.TZ, parameters.THEME),
+    ),
+)
+"""The page's own, as all that draws."""
 
 
 def recording(probe: Probe | None) -> Endpoint[Document]:

@@ -1,6 +1,6 @@
 """Charts as PNG and SVG files for the page, drawn by a process of its own: a picture that takes too long ends with it, and the server goes on.
 
-One is drawn at a time, since each takes a core.
+One is drawn at a time, since each takes a core, and few others wait. They are those that the command line draws.
 """
 
 from __future__ import annotations
@@ -8,20 +8,34 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from typing import Final
+from collections.abc import Sequence
+from datetime import tzinfo
+from typing import Final, NamedTuple, cast
 
 import msgspec
 import trio
+from starlette.exceptions import HTTPException
 
-from ps2daemon.analysis.view import View
+from ps2daemon.analysis.population import spans_by_world
+from ps2daemon.analysis.trend import trends
 from ps2daemon.errors import UsageError
 from ps2daemon.model import tables
+from ps2daemon.model.records import DAY, Ms
 from ps2daemon.model.times import from_ms
+from ps2daemon.store.base import StoreReader
+from ps2daemon.web.api import chart_view, effect_answer, trend_query
 from ps2daemon.web.bundle import require_charts
-from ps2daemon.web.specs import Spec
+from ps2daemon.web.charts import chart
+from ps2daemon.web.coverage_charts import coverage_chart
+from ps2daemon.web.effect_charts import effect_picture
+from ps2daemon.web.parameters import MAX_DAYS, Asked
+from ps2daemon.web.specs import Spec, ThemeName
+from ps2daemon.web.trend_charts import trend_picture
 
 MEDIA: Final = {"png": "image/png", "svg": "image/svg+xml"}
 DRAWING_SECONDS: Final = 30
+WAITING: Final = 8
+"""More than somebody saves at a time."""
 _DRAW: Final = (sys.executable, "-m", "ps2daemon.web.drawing")
 
 
@@ -36,8 +50,11 @@ class Pictures:
 
         Raises:
             UsageError: the extra is missing, or the picture is too much for it.
+            HTTPException: 503, too many are waiting.
         """
         require_charts()
+        if self._limit.statistics().tasks_waiting >= WAITING:
+            raise HTTPException(503, f"{WAITING} pictures are waiting to be drawn already: ask again later")
         async with self._limit:
             with trio.move_on_after(DRAWING_SECONDS):
                 done = await trio.run_process(
@@ -52,10 +69,53 @@ class Pictures:
         raise UsageError("this picture can't be drawn: choose a shorter window or a longer step")
 
 
-def file_name(view: View, kind: str) -> str:
-    """World and window, in letters that every system takes."""
-    start, end = (
-        from_ms(at).astimezone(view.zone).strftime("%Y-%m-%dT%H%M") for at in (view.start, view.end)
+class Picture(NamedTuple):
+    """What is drawn, and what the file is called, without its kind."""
+
+    spec: Spec
+    name: str
+
+
+async def chart_picture(store: StoreReader, asked: Asked) -> Picture:
+    """One world's chart."""
+    view, theme = await chart_view(store, asked)
+    return Picture(
+        chart(view, theme=theme), _name("people", [view.world_id], view.start, view.end, view.zone)
     )
-    world = re.sub(r"[^A-Za-z0-9]+", "-", tables.world_name(view.world_id)).strip("-").lower()
-    return f"ps2-{world}-{start}-to-{end}.{kind}"
+
+
+async def effect_picture_of(store: StoreReader, asked: Asked) -> Picture:
+    """The curves and differences of every kind of event."""
+    theme = cast(ThemeName, asked.one_of("theme"))
+    query, answer = await effect_answer(store, asked)
+    if not any(found.curves for found in (answer.whole, *answer.parts.values())):
+        raise UsageError("there is nothing to draw, since no event of this window can be compared")
+    name = _name("effect", query.worlds, query.start, query.end, query.zone)
+    return Picture(effect_picture(query, answer, theme=theme), name)
+
+
+async def trends_picture(store: StoreReader, asked: Asked) -> Picture:
+    """The weeks of every world that is asked for."""
+    theme = cast(ThemeName, asked.one_of("theme"))
+    query = trend_query(asked)
+    found = await trends(store, query)
+    name = _name("trends", query.worlds, query.end - query.weeks * 7 * DAY, query.end, query.zone)
+    return Picture(trend_picture(found, query.zone, theme=theme), name)
+
+
+async def coverage_picture(store: StoreReader, asked: Asked) -> Picture:
+    """What was recorded of every world."""
+    theme = cast(ThemeName, asked.one_of("theme"))
+    start, end, _ = asked.window(MAX_DAYS)
+    # All of each world: whether there is a gap at an end of the window depends on what is beyond.
+    spans = spans_by_world(await store.spans(asked.worlds), asked.worlds)
+    spec = coverage_chart(spans, start, end, asked.zone, asked.now, theme=theme)
+    return Picture(spec, _name("coverage", asked.worlds, start, end, asked.zone))
+
+
+def _name(what: str, worlds: Sequence[int], start: Ms, end: Ms, zone: tzinfo) -> str:
+    """Worlds and window, in letters that every system takes."""
+    times = [from_ms(at).astimezone(zone).strftime("%Y-%m-%dT%H%M") for at in (start, end)]
+    names = [re.sub(r"[^A-Za-z0-9]+", "-", tables.world_name(world)).strip("-").lower() for world in worlds]
+    where = "-".join(names) if len(names) <= 3 else f"{len(names)}-worlds"
+    return f"ps2-{what}-{where}-{times[0]}-to-{times[1]}"

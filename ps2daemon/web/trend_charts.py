@@ -7,12 +7,12 @@ from datetime import timedelta, tzinfo
 from typing import Any, Final, Literal
 
 from ps2daemon.analysis.rhythm import Rhythm
-from ps2daemon.analysis.trend import LEAST_SHARE, Trend, recorded_share
+from ps2daemon.analysis.trend import LEAST_SHARE, Trend, by_world, recorded_share
 from ps2daemon.analysis.view import ALL, faction_label
 from ps2daemon.model import tables
 from ps2daemon.model.times import from_ms
 from ps2daemon.web.gaps import gap_mark
-from ps2daemon.web.specs import SCHEMA, THEMES, Spec, Theme, ThemeName, config_of, window_text
+from ps2daemon.web.specs import SCHEMA, THEMES, Spec, Theme, ThemeName, config_of, stacked, window_text
 
 Width = int | Literal["container"]
 WEEKDAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
@@ -24,6 +24,9 @@ LESS_MORE: Final[dict[str, tuple[str, str, str]]] = {
 }
 """Fewer, as many, more than before: orange and blue stay apart for the colour-blind."""
 CELL: Final = 18
+FILE_WIDTH: Final = 1000
+FILE_HEIGHT: Final = 260
+"""Pixels of a file's plot."""
 
 
 def weeks_chart(
@@ -232,3 +235,13 @@ def _spec(colours: Theme, width: Width, body: Spec) -> Spec:
         "config": config_of(colours),
         **body,
     }
+
+
+def trend_picture(trends: Sequence[Trend], zone: tzinfo, *, theme: ThemeName = "light") -> Spec:
+    """The weeks of all worlds, one below the other, for a file."""
+    return stacked(
+        [
+            weeks_chart(each, zone, theme=theme, width=FILE_WIDTH, height=FILE_HEIGHT, title=True)
+            for each in by_world(trends)
+        ]
+    )

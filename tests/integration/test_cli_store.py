@@ -32,6 +32,7 @@ from ps2daemon.model.events import ENDED, STARTED
 from ps2daemon.model.records import DAY, HOUR, Ms
 from ps2daemon.model.times import parse_iso
 from ps2daemon.store.base import Store
+from ps2daemon.store.sqlite import schema
 from tests.commands import write_config
 from tests.contract.stores import all_of, change, character, continent_lock, session
 from tests.elasticsearch import MAJORS, Indices, address, needs, variable
@@ -310,11 +311,13 @@ def test_what_was_removed_of_a_store_is_made_again(place: Place) -> None:
 def test_an_older_file_is_brought_up_to_date(embedded: Place) -> None:
     before = everything(filled(embedded))
     with closing(sqlite3.connect(embedded.settings.path)) as connection:
-        connection.execute("DROP TABLE copying")
-        connection.execute("PRAGMA user_version = 3")
+        for name in ("added", "removed", "ended", "changed"):
+            connection.execute(f"DROP TRIGGER session_days_{name}")
+        connection.execute("DROP TABLE session_days")
+        connection.execute("PRAGMA user_version = 4")
     result = call(embedded, "check")
     assert result.exit_code == 2
-    assert "is of version 3" in the_error(result)
+    assert "is of version 4" in the_error(result)
     assert "`ps2daemon store init`" in result.stderr
     result = call(embedded, "init")
     assert result.exit_code == 0
@@ -379,7 +382,7 @@ def test_a_newer_store_is_left_alone(place: Place) -> None:
         assert re.search(r"of version 99, .*use the newer program", the_error(result))
     if place.kind == "sqlite":
         with closing(sqlite3.connect(place.settings.path)) as connection:
-            connection.execute("PRAGMA user_version = 4")
+            connection.execute(f"PRAGMA user_version = {schema.VERSION}")
     else:
         body = {"_meta": {"owner": "ps2daemon", "version": 1}}
         ask_at(place, lambda found: found.ask("PUT", f"/{found.prefix}-locks/_mapping", body))

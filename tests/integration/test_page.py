@@ -12,16 +12,18 @@ import httpx
 import msgspec
 import pytest
 import trio
+from starlette.exceptions import HTTPException
 
 from ps2daemon.cli import serve as serve_module
 from ps2daemon.config import ElasticsearchSettings, StoreSettings
 from ps2daemon.daemon import open_store
-from ps2daemon.errors import StoreUnavailable
+from ps2daemon.errors import StoreUnavailable, UsageError
 from ps2daemon.model.alerts import Alert
 from ps2daemon.model.records import DAY, HOUR, MINUTE, Ms
 from ps2daemon.model.times import parse_iso
 from ps2daemon.web.app import FILES, page_app
 from ps2daemon.web.bundle import ChartLibrary, charts_installed
+from ps2daemon.web.pictures import WAITING, Pictures
 from ps2daemon.web.shell import FRAME, VIEWS
 from tests.memory_reader import MemoryReader
 from tests.synthetic import fortnight
@@ -347,3 +349,46 @@ async def test_the_charts_of_trends_can_be_drawn(client: httpx.AsyncClient) -> N
     for name in ("weeks", "calendar", "hours", "change"):
         spec = {**body[name], "width": 400, "autosize": "pad"}
         assert "<svg" in vl_convert.vegalite_to_svg(spec)
+
+
+@pytest.mark.skipif(not charts_installed(), reason="the charts extra is not installed")
+@pytest.mark.parametrize(
+    ("address", "name", "said"),
+    [
+        ("chart.svg?world=10&from=-7d", "ps2-people-wainwright-", "Wainwright"),
+        ("effect.svg?world=10&from=-14d", "ps2-effect-wainwright-", "Do people log off"),
+        ("trends.svg?world=10&world=1&weeks=4", "ps2-trends-wainwright-osprey-", "Osprey"),
+        ("coverage.svg?from=-14d", "ps2-coverage-osprey-wainwright-", "What was recorded"),
+    ],
+)
+async def test_a_picture_has_its_own_name_and_title(address: str, name: str, said: str) -> None:
+    async with client_of(fortnight(END, days=40, people=8)) as client:
+        answer = await client.get(f"/api/v1/{address}")
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "image/svg+xml"), answer.text
+    assert answer.headers["content-disposition"].startswith(f'attachment; filename="{name}')
+    assert said in answer.text
+
+
+async def test_no_more_pictures_wait_than_are_drawn_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    go_on = trio.Event()
+
+    async def waits(*args: object, **kwargs: object) -> None:
+        await go_on.wait()
+        raise UsageError("nothing is drawn")
+
+    monkeypatch.setattr("ps2daemon.web.pictures.trio.run_process", waits)
+    monkeypatch.setattr("ps2daemon.web.pictures.require_charts", lambda: None)
+    pictures = Pictures()
+
+    async def refused() -> None:
+        with pytest.raises(UsageError):
+            await pictures.draw({}, "svg")
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(1 + WAITING):
+            nursery.start_soon(refused)
+        await trio.testing.wait_all_tasks_blocked()
+        with pytest.raises(HTTPException, match="ask again later") as found:
+            await pictures.draw({}, "svg")
+        assert found.value.status_code == 503
+        go_on.set()

@@ -1,7 +1,7 @@
 // What alerts and locks do: what is chosen is in the address; a card for each kind of event, and below them the latest alerts.
 // Names come from outside and only ever become text, never markup.
 
-import { ask, begin, dark, dayClock, draw, element, empireName, plusMinus, signed, showZones } from "./shared.js";
+import { ask, begin, dark, dayClock, draw, element, empireName, offer, plusMinus, signed, showZones } from "./shared.js";
 
 const WINDOWS = ["14d", "28d", "91d", "365d"];
 const LISTED = "-3d"; // how far back alerts are listed
@@ -178,7 +178,7 @@ async function show() {
   address.set("window", view.window);
   address.set("tz", view.tz);
   history.replaceState(null, "", `?${address}`);
-  document.getElementById("json").href = `/api/v1/effect?${question(view, `-${view.window}`)}`;
+  offer("effect", question(view, `-${view.window}`), { pictures: "effect" });
   if (!view.worlds.length) {
     statusLine.textContent = "Choose a world.";
     return;

@@ -1,7 +1,7 @@
 // Who is online now: one answer of the API, a card for each world and one for all of them together.
 // Names come from outside and only ever become text, never markup.
 
-import { ask, begin, clock, dayClock, element, keepFresh, showZones, signed, spanOf } from "./shared.js";
+import { ask, begin, clock, dayClock, element, keepFresh, offer, showZones, signed, spanOf } from "./shared.js";
 import { sparkline } from "./spark.js";
 
 const AGO = { 1: "a day ago", 7: "a week ago" };
@@ -111,7 +111,7 @@ async function show() {
   const zone = form.elements.tz.value;
   const address = new URLSearchParams({ tz: zone });
   history.replaceState(null, "", `?${address}`);
-  document.getElementById("json").href = `/api/v1/overview?${address}`;
+  offer("overview", address, { table: false });
   try {
     const answer = await ask("overview", address);
     if (mine !== round) return;

@@ -2,7 +2,7 @@
 // Names come from outside and only ever become text, never markup.
 
 import { attachPointer } from "./pointer.js";
-import { REFRESH_MS, ask, begin, clock, dark, dayClock, draw, element, erase, keepFresh, showZones, signed, spanText } from "./shared.js";
+import { REFRESH_MS, ask, begin, clock, dark, dayClock, draw, element, erase, keepFresh, offer, showZones, signed, spanText } from "./shared.js";
 import { attachZoom } from "./zoom.js";
 
 const WINDOWS = ["24h", "7d", "14d", "28d"];
@@ -180,8 +180,9 @@ async function showWorld(world, view, now, mine) {
   params.set("by", view.by);
   params.set("back", view.back);
   params.set("lines", view.lines);
-  params.set("theme", dark.matches ? "dark" : "light");
+  // A picture goes to others, and so is light whatever the page is.
   for (const kind of ["png", "svg"]) box.querySelector(`a.${kind}`).href = `/api/v1/chart.${kind}?${params}`;
+  params.set("theme", dark.matches ? "dark" : "light");
   try {
     const answer = await ask("chart", params);
     if (mine !== round) return;
@@ -216,7 +217,7 @@ async function show() {
     json.set("by", view.by);
     json.set("back", view.back);
   }
-  document.getElementById("json").href = `/api/v1/${view.by === "none" ? "population" : "overlay"}?${json}`;
+  offer(view.by === "none" ? "population" : "overlay", json);
   for (const box of [...cards.children]) if (!picked.some((world) => box.id === `world-${world.world_id}`)) box.remove();
   for (const [place, world] of picked.entries()) { // in the order of the list; a card that is moved loses the focus in it
     const box = card(world);

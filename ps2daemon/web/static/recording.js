@@ -1,7 +1,7 @@
 // What is recorded, and how the recorder is: one answer of the API.
 // Names and reasons come from outside and only ever become text, never markup.
 
-import { ask, begin, clock, dayClock, element, keepFresh, showZones, spanOf, spanText } from "./shared.js";
+import { ask, begin, clock, dayClock, element, keepFresh, offer, showZones, spanOf, spanText } from "./shared.js";
 import { drawn } from "./spark.js";
 
 const WINDOWS = ["24h", "7d", "28d", "365d"];
@@ -158,7 +158,7 @@ async function show() {
   const when = window === "365d" ? clock(tz, { day: "numeric", month: "short", year: "numeric", hour: "2-digit", minute: "2-digit" }) : dayClock(tz);
   history.replaceState(null, "", `?${new URLSearchParams({ window, tz })}`);
   const question = new URLSearchParams({ from: `-${window}`, tz });
-  document.getElementById("json").href = `/api/v1/recording?${question}`;
+  offer("recording", question, { table: false, pictures: "coverage" });
   try {
     const answer = await ask("recording", question);
     if (mine !== round) return;

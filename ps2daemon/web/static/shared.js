@@ -161,3 +161,15 @@ export function keepFresh(show, wanted = () => true) {
     if (Date.now() - at >= REFRESH_MS) again();
   });
 }
+
+// Links to what is shown, as files: the numbers of an address of the API, also as CSV where they are a table, and its pictures.
+export function offer(name, params, { table = true, pictures = null } = {}) {
+  const link = (id, address) => {
+    const found = document.getElementById(id);
+    found.hidden = address === null;
+    if (address !== null) found.href = `/api/v1/${address}`;
+  };
+  link("json", `${name}?${params}`);
+  link("csv", table ? `${name}?${params}&format=csv` : null);
+  for (const kind of ["png", "svg"]) link(kind, pictures ? `${pictures}.${kind}?${params}` : null);
+}

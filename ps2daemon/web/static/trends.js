@@ -1,7 +1,7 @@
 // Rising or falling: what is chosen is in the address, each world is a card, and a card is one answer of the API.
 // Names come from outside and only ever become text, never markup.
 
-import { ask, begin, dark, draw, element, erase, plusMinus, showZones, signed } from "./shared.js";
+import { ask, begin, dark, draw, element, erase, offer, plusMinus, showZones, signed } from "./shared.js";
 
 const SPANS = ["4", "8", "26", "52"];
 const CHARTS = [
@@ -117,7 +117,7 @@ async function show() {
   const mine = ++round;
   const view = chosen();
   history.replaceState(null, "", `?${address(view)}`);
-  document.getElementById("json").href = `/api/v1/trends?${address(view)}`;
+  offer("trends", address(view), { pictures: "trends" });
   const picked = worlds.filter((world) => view.worlds.includes(String(world.world_id)));
   for (const box of [...cards.children]) if (!picked.some((world) => box.id === `world-${world.world_id}`)) box.remove();
   for (const world of picked) cards.append(card(world)); // in the order of the list
