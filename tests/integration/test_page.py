@@ -20,27 +20,16 @@ from ps2daemon.daemon import open_store
 from ps2daemon.errors import StoreUnavailable, UsageError
 from ps2daemon.model.alerts import Alert
 from ps2daemon.model.records import DAY, HOUR, MINUTE, Ms
-from ps2daemon.model.times import parse_iso
 from ps2daemon.web.app import FILES, page_app
 from ps2daemon.web.bundle import ChartLibrary, charts_installed
 from ps2daemon.web.pictures import WAITING, Pictures
 from ps2daemon.web.shell import FRAME, VIEWS
 from tests.memory_reader import MemoryReader
+from tests.pages import END, FixedClock, client_of
 from tests.synthetic import fortnight
 
-END = parse_iso("2026-03-15T18:00:00Z")
 READER = fortnight(END, worlds=(1, 10), days=3, people=20, gaps=((30 * HOUR, 3 * HOUR),))
 HOSTILE = "<img src=x onerror=alert(1)></script>"
-
-
-class FixedClock:
-    def now(self) -> Ms:
-        return END + 70_000
-
-
-def client_of(reader: MemoryReader) -> httpx.AsyncClient:
-    transport = httpx.ASGITransport(app=page_app(reader, FixedClock()))
-    return httpx.AsyncClient(transport=transport, base_url="http://page.test")
 
 
 @pytest.fixture
