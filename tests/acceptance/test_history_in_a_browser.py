@@ -155,7 +155,7 @@ async def test_the_chart_is_saved_as_a_picture_that_stands_alone(page: Page) -> 
         answer.status, answer.headers.get('content-type'), answer.headers.get('content-disposition'), await answer.text()])"""
     status, media, named, text = await tab.value(fetched.replace("KIND", "svg"))
     assert (status, media.split(";")[0]) == (200, "image/svg+xml")
-    assert named == 'attachment; filename="ps2-wainwright-2026-03-10T0000-to-2026-03-14T0000.svg"'
+    assert named == 'attachment; filename="ps2-people-wainwright-2026-03-10T0000-to-2026-03-14T0000.svg"'
     assert all(part in text for part in ("Wainwright", "2026-03-10 00:00 to 2026-03-14 00:00", "UTC"))
     status, media, _, text = await tab.value(fetched.replace("KIND", "png"))
     assert (status, media) == (200, "image/png")
