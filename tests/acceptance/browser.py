@@ -34,6 +34,12 @@ _WATCH: Final = """
 window.violations = [];
 addEventListener("securitypolicyviolation", (event) => window.violations.push(`${event.violatedDirective} ${event.blockedURI} ${event.sourceFile}`));
 """
+_NAVIGATING: Final = ("Inspected target navigated or closed", "Execution context was destroyed.")
+"""What the browser answers a question that a navigation overtook."""
+
+
+class Navigating(AssertionError):
+    """The page that was asked is being replaced by the next one."""
 
 
 class Tab:
@@ -84,7 +90,8 @@ class Tab:
         with trio.fail_after(ANSWER_SECONDS):
             await event.wait()
         if "error" in answer[0]:
-            raise AssertionError(f"{method}: {answer[0]['error']}")
+            error = answer[0]["error"]
+            raise (Navigating if error["message"] in _NAVIGATING else AssertionError)(f"{method}: {error}")
         result: dict[str, Any] = answer[0]["result"]
         return result
 
@@ -118,8 +125,15 @@ class Tab:
         """Waits until a JavaScript expression is true in the page."""
         with trio.fail_after(ANSWER_SECONDS):
             # Another process, and no event of its own for every expression.
-            while not await self.value(f"Boolean({expression})"):  # noqa: ASYNC110
+            while not await self._holds(expression):  # noqa: ASYNC110
                 await trio.sleep(0.05)
+
+    async def _holds(self, expression: str) -> bool:
+        """Whether it is true now; a page on its way to another holds nothing."""
+        try:
+            return bool(await self.value(f"Boolean({expression})"))
+        except Navigating:
+            return False
 
     async def open(self, url: str) -> None:
         await self.command("Page.navigate", url=url)
