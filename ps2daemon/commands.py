@@ -20,6 +20,7 @@ COMMANDS = {
     "alerts": ("ps2daemon.cli.alerts:alerts", "List alerts, with the people around each."),
     "coverage": ("ps2daemon.cli.coverage:coverage", "Say what was recorded, and why the rest was not."),
     "effect": ("ps2daemon.cli.effect:effect", "Say whether alerts and locks make people log off."),
+    "notes": ("ps2daemon.cli.notes:notes", "Write down what happened, such as a patch."),
     "export": ("ps2daemon.cli.export:export", "Write what is stored as NDJSON or CSV."),
 }
 """By name: where the command is, and its help in one line."""

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 
 from ps2daemon.model.alerts import Alert, Lock
 from ps2daemon.model.coverage import Span
+from ps2daemon.model.notes import Note
 from ps2daemon.model.records import Ms
 from ps2daemon.store.base import Change, CharacterDocument, Count, SessionDocument, Sitting, UnknownStart
 
@@ -48,11 +49,13 @@ class MemoryReader:
         alerts: Iterable[Alert] = (),
         locks: Iterable[Lock] = (),
         characters: Iterable[CharacterDocument] = (),
+        notes: Iterable[Note] = (),
     ) -> None:
         self.sessions: Sequence[SessionDocument] = tuple(sessions)
         self.stored_spans = sorted(spans, key=lambda span: (span.world_id, span.start))
         self.stored_alerts = sorted(alerts, key=lambda alert: alert.changes[0].at)
         self.stored_locks = sorted(locks, key=lambda lock: lock.at)
+        self.stored_notes = sorted(notes, key=lambda note: (note.at, note.note_id))
         self.characters = sorted(characters, key=lambda character: character.character_id)
 
     async def online_at(self, at: Ms, worlds: Collection[int]) -> list[Count]:
@@ -124,6 +127,15 @@ class MemoryReader:
             if (worlds is None or lock.world_id in worlds) and start <= lock.at < end
         ]
 
+    async def notes(self, start: Ms | None, end: Ms | None, worlds: Collection[int] | None) -> list[Note]:
+        return [
+            note
+            for note in self.stored_notes
+            if (start is None or start <= note.at)
+            and (end is None or note.at < end)
+            and (worlds is None or not note.world_ids or set(worlds) & set(note.world_ids))
+        ]
+
     async def worlds(self) -> list[int]:
         played = {each.world_id for each in self.sessions}
         return sorted(played | {span.world_id for span in self.stored_spans})
@@ -140,6 +152,7 @@ class MemoryReader:
             "alerts": len(self.stored_alerts),
             "locks": len(self.stored_locks),
             "spans": len(self.stored_spans),
+            "notes": len(self.stored_notes),
         }
 
     async def all_sessions(

@@ -16,6 +16,7 @@ import trio
 from ps2daemon.errors import StoreUnavailable
 from ps2daemon.model.alerts import Alert, Lock
 from ps2daemon.model.coverage import Span
+from ps2daemon.model.notes import Note
 from ps2daemon.model.records import Ms
 from ps2daemon.model.times import LAST_MS
 from ps2daemon.store.base import (
@@ -191,6 +192,7 @@ class Content(msgspec.Struct, frozen=True):
     spans: list[Span]
     records_until: Ms | None
     counts: dict[str, int]
+    notes: list[Note]
 
 
 async def content(store: StoreReader) -> Content:
@@ -204,4 +206,5 @@ async def content(store: StoreReader) -> Content:
         await store.spans(),
         await store.records_until(),
         await store.counts(),
+        await store.notes(None, None, None),
     )

@@ -1,4 +1,4 @@
-"""A made-up fortnight on a few worlds, with a daily rhythm, a gap, alerts and locks; the same for the same seed."""
+"""A made-up fortnight on a few worlds, with a daily rhythm, a gap, alerts, locks and a note; the same for the same seed."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ import random
 from ps2daemon.model.alerts import Alert, Lock, derive
 from ps2daemon.model.coverage import Span
 from ps2daemon.model.events import ENDED, STARTED, Metagame
+from ps2daemon.model.notes import make_note
 from ps2daemon.model.records import DAY, HOUR, MINUTE, SECOND, Ms
 from ps2daemon.store.base import SessionDocument
 from tests.memory_reader import MemoryReader, session
 
+NOTE = "Patch 5.3, <b>hotfix</b>"
 WEIGHTS = (0.0, 0.31, 0.33, 0.3, 0.06)
 ZONES = ((2, 147), (4, 150), (6, 153), (8, 156))
 """Continents, each with an alert that can happen there."""
@@ -50,7 +52,8 @@ def fortnight(
         some_alerts, some_locks = _alerts(rng, world, start, end)
         alerts += some_alerts
         locks += some_locks
-    return MemoryReader(sessions, spans, alerts, locks)
+    notes = [make_note(end - 4 * DAY, worlds[-1:], NOTE)]
+    return MemoryReader(sessions, spans, alerts, locks, notes=notes)
 
 
 def _sessions(rng: random.Random, world: int, start: Ms, end: Ms, people: float) -> list[SessionDocument]:

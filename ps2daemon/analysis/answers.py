@@ -222,6 +222,21 @@ class LocksAnswer(TypedDict):
     locks: Sequence[LockRow]
 
 
+class NoteRow(TypedDict):
+    """What the operator wrote about a moment; `world_ids` is empty for a note about all worlds."""
+
+    note_id: Annotated[str, Meta(examples=["3f2a90c1d4e7"])]
+    at: Time
+    world_ids: Sequence[World]
+    text: str
+
+
+class NotesAnswer(TypedDict):
+    """The operator's notes in the window."""
+
+    notes: Sequence[NoteRow]
+
+
 # `from` is no name of a class's attribute.
 CoverageRow = TypedDict(
     "CoverageRow",

@@ -20,6 +20,7 @@ from ps2daemon.analysis.view import ALL
 from ps2daemon.model import tables
 from ps2daemon.model.alerts import Alert, Lock, Territory
 from ps2daemon.model.coverage import Span, WorldCoverage
+from ps2daemon.model.notes import Note
 from ps2daemon.model.records import SECOND, Ms
 from ps2daemon.model.sessions import Session
 from ps2daemon.model.times import iso
@@ -86,6 +87,7 @@ LOCK_FIELDS: Final = (
     "population_tr",
     "alert_id",
 )
+NOTE_FIELDS: Final = ("note_id", "at", "world_ids", "text")
 ALERT_VIEW_FIELDS: Final = (*ALERT_FIELDS, "people_at_start", "people_at_end", "people_later")
 COVERAGE_FIELDS: Final = ("world_id", "from", "to", "after")
 DIGITS: Final = 4
@@ -176,6 +178,11 @@ def _territory(territory: Territory | None) -> Document | None:
 def lock_document(lock: Lock) -> answers.LockRow:
     """One continent lock."""
     return cast("answers.LockRow", msgspec.structs.asdict(lock) | {"at": iso(lock.at)})
+
+
+def note_document(note: Note) -> answers.NoteRow:
+    """One note of the operator."""
+    return cast("answers.NoteRow", msgspec.structs.asdict(note) | {"at": iso(note.at)})
 
 
 def coverage_document(span: Span) -> answers.CoverageRow:

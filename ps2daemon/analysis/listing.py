@@ -6,11 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ps2daemon.analysis.alerts import AlertView
-from ps2daemon.analysis.documents import alert_document, alert_view_document, lock_document
+from ps2daemon.analysis.documents import alert_document, alert_view_document, lock_document, note_document
 from ps2daemon.analysis.view import Now
 from ps2daemon.model import tables
 from ps2daemon.model.alerts import Alert, Lock
 from ps2daemon.model.coverage import Span, WorldCoverage
+from ps2daemon.model.notes import Note
 from ps2daemon.model.times import iso
 
 if TYPE_CHECKING:
@@ -66,3 +67,8 @@ def alerts_answer(found: Iterable[Alert | AlertView]) -> answers.AlertsAnswer:
 def locks_answer(found: Iterable[Lock]) -> answers.LocksAnswer:
     """Continent locks."""
     return {"locks": [lock_document(each) for each in found]}
+
+
+def notes_answer(found: Iterable[Note]) -> answers.NotesAnswer:
+    """The operator's notes."""
+    return {"notes": [note_document(each) for each in found]}

@@ -16,6 +16,7 @@ from ps2daemon.analysis.documents import (
     COVERAGE_FIELDS,
     EFFECT_FIELDS,
     LOCK_FIELDS,
+    NOTE_FIELDS,
     WEEK_FIELDS,
 )
 
@@ -139,6 +140,11 @@ def alerts_sheet(answer: answers.AlertsAnswer) -> Sheet:
 def locks_sheet(answer: answers.LocksAnswer) -> Sheet:
     """One row a lock."""
     return Sheet(LOCK_FIELDS, answer["locks"])
+
+
+def notes_sheet(answer: answers.NotesAnswer) -> Sheet:
+    """One row a note."""
+    return Sheet(NOTE_FIELDS, answer["notes"])
 
 
 def coverage_sheet(answer: answers.CoverageAnswer) -> Sheet:

@@ -1,4 +1,4 @@
-"""All that a chart of one world shows: the lines, what is laid under them, what was not recorded, alerts and locks."""
+"""All that a chart of one world shows: the lines, what is laid under them, what was not recorded, alerts, locks and notes."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from ps2daemon.analysis.population import (
 from ps2daemon.model import tables
 from ps2daemon.model.alerts import Alert, Lock
 from ps2daemon.model.coverage import Reason, Span
+from ps2daemon.model.notes import Note
 from ps2daemon.model.records import MINUTE, Ms
 from ps2daemon.store.base import StoreReader
 
@@ -93,6 +94,7 @@ class View(msgspec.Struct, frozen=True):
     unrecorded: tuple[Unrecorded, ...]
     alerts: tuple[Alert, ...]
     locks: tuple[Lock, ...]
+    notes: tuple[Note, ...]
     comparisons: tuple[Comparison, ...]
     trends: tuple[Trend, ...]
     recorded_until: Ms | None
@@ -153,6 +155,7 @@ async def world_view(
         unrecorded=unrecorded(stored, query.start, min(query.end, now)),
         alerts=tuple(await reader.alerts(query.start, query.end, [world_id])),
         locks=tuple(await reader.locks(query.start, query.end, [world_id])),
+        notes=tuple(await reader.notes(query.start, query.end, [world_id])),
         comparisons=tuple(one for each in earlier for one in compare(series, each)),
         trends=trends(series, earlier),
         recorded_until=until,

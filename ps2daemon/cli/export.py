@@ -36,6 +36,7 @@ FIELDS: Final = {
     "alerts": documents.ALERT_FIELDS,
     "locks": documents.LOCK_FIELDS,
     "coverage": documents.COVERAGE_FIELDS,
+    "notes": documents.NOTE_FIELDS,
 }
 
 SLICE: Final = 7 * DAY
@@ -84,9 +85,9 @@ def export(
     zone: str,
     out: Path | None,
 ) -> None:
-    """Write sessions, characters, alerts, locks or coverage, in the order of time (characters by id).
+    """Write sessions, characters, alerts, locks, coverage or notes, in the order of time (characters by id).
 
-    Times are ISO 8601 in UTC. A window takes sessions that began in it (or ended, where the beginning was not seen), alerts that ran in it, locks in it,
+    Times are ISO 8601 in UTC. A window takes sessions that began in it (or ended, where the beginning was not seen), alerts that ran in it, locks and notes in it,
     coverage that overlaps it, and characters with a kept session that overlaps it.
     """
     first, behind = open_window(start, end, SystemClock().now(), asking.parse_zone(zone))
@@ -134,6 +135,9 @@ async def _documents(reader: StoreReader, selection: Selection) -> AsyncGenerato
         async for character in reader.all_characters():
             if _was_there(character.state.sessions, selection):
                 yield documents.character_document(character)
+    elif what == "notes":
+        for note in await reader.notes(start, end, selection.worlds or None):
+            yield documents.note_document(note)
     else:
         worlds = selection.worlds or tuple(await reader.worlds())
         since, until = 0 if start is None else start, asking.LATEST if end is None else end

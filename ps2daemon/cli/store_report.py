@@ -141,6 +141,7 @@ def contents_lines(contents: Contents) -> list[str]:
         ("sessions", f"{counts['sessions']:,}, {counts['open']:,} of them open"),
         ("alerts", f"{counts['alerts']:,}"),
         ("locks", f"{counts['locks']:,}"),
+        ("notes", f"{counts['notes']:,}"),
         ("coverage", f"{counts['spans']:,} spans"),
         _records(contents.records_until),
     ]
@@ -201,12 +202,15 @@ def name_of(description: StoreDescription) -> str:
 def listed(counts: Mapping[str, int]) -> str:
     """What `StoreReader.counts` says, each document once."""
     parts = [f"{counts[name]:,} {name}" for name in ("characters", "sessions", "alerts", "locks")]
-    return f"{', '.join(parts)}, {counts['spans']:,} spans of coverage"
+    parts.append(f"{counts['spans']:,} spans of coverage")
+    if counts["notes"]:
+        parts.append(f"{counts['notes']:,} note{'s' if counts['notes'] > 1 else ''}")
+    return ", ".join(parts)
 
 
 def documents_in(counts: Mapping[str, int]) -> int:
     """How many documents `StoreReader.counts` counts, each once."""
-    return sum(counts[name] for name in ("characters", "sessions", "alerts", "locks", "spans"))
+    return sum(counts[name] for name in ("characters", "sessions", "alerts", "locks", "notes", "spans"))
 
 
 def size(number: int) -> str:

@@ -24,6 +24,7 @@ import msgspec
 
 from ps2daemon.model.alerts import Alert, Lock
 from ps2daemon.model.coverage import Span
+from ps2daemon.model.notes import Note
 from ps2daemon.model.records import Ms
 from ps2daemon.model.sessions import Character, EndedBy, Session, StartedBy
 
@@ -246,6 +247,9 @@ class StoreReader(Protocol):
     async def locks(self, start: Ms, end: Ms, worlds: Collection[int] | None) -> list[Lock]:
         """Locks in `[start, end)`, by time. None stands for all worlds."""
 
+    async def notes(self, start: Ms | None, end: Ms | None, worlds: Collection[int] | None) -> list[Note]:
+        """The operator's notes in `[start, end)`, either side of which may be open, about any of the worlds or about all; by time and id."""
+
     async def worlds(self) -> list[int]:
         """Worlds with any session or coverage."""
 
@@ -253,7 +257,7 @@ class StoreReader(Protocol):
         """How far the records reach."""
 
     async def counts(self) -> dict[str, int]:
-        """How many characters, unnamed characters (`unnamed`), sessions, open sessions (`open`), alerts, locks, spans."""
+        """How many characters, unnamed characters (`unnamed`), sessions, open sessions (`open`), alerts, locks, spans, notes."""
 
     def all_sessions(
         self, start: Ms | None, end: Ms | None, worlds: Collection[int] | None
@@ -342,6 +346,12 @@ class Store(StoreSource, Protocol):
         Returns:
             how many were deleted; 0 once there are none.
         """
+
+    async def write_note(self, note: Note) -> None:
+        """Durable, and seen by `notes`, when it returns. Another process may record meanwhile: no commit has to do with it."""
+
+    async def remove_note(self, note_id: str) -> bool:
+        """The same; whether it was there."""
 
     async def mark_copying(self, place: str | None) -> None:
         """Remembers, durably, what `copying` returns."""

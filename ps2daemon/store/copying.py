@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Final, TypeVar
 
 import msgspec
@@ -199,12 +200,13 @@ class _Copying:
             )
 
     async def events(self) -> None:
-        """Alerts and locks, month by month, and what is unsettled."""
+        """Alerts and locks, month by month, notes, and what is unsettled."""
         starts = {month.start for month in await self._source.months()}
         starts |= {month.start for month in await self._target.months()}
         for start in sorted(starts):
             await self._alerts(start, next_month(start))
             await self._locks(start, next_month(start))
+        await self._notes()
         unsettled, known = await self._source.unsettled(), await self._target.unsettled()
         ids = {entry.id for entry in unsettled}
         await self._commit(
@@ -231,6 +233,17 @@ class _Copying:
         new = [lock for key, lock in wanted.items() if present.get(key) != lock]
         gone = [key for key in present if key not in wanted]
         await self._commit(Commit(locks=new, gone_locks=gone))
+        self._count(len(wanted), len(new), len(gone))
+
+    async def _notes(self) -> None:
+        wanted = await self._source.notes(None, None, None)
+        present = await self._target.notes(None, None, None)
+        new = [note for note in wanted if note not in present]
+        gone = [note for note in present if note not in wanted]
+        for note in new:
+            await _patiently(partial(self._target.write_note, note))
+        for note in gone:
+            await _patiently(partial(self._target.remove_note, note.note_id))
         self._count(len(wanted), len(new), len(gone))
 
     async def finish(self) -> Copied:
@@ -298,6 +311,7 @@ async def _same(source: StoreSource, target: Store) -> bool:
         and await source.pruned_until() == await target.pruned_until()
         and await source.counts() == await target.counts()
         and await source.stored_spans() == await target.stored_spans()
+        and await source.notes(None, None, None) == await target.notes(None, None, None)
     )
 
 

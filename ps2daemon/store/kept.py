@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from ps2daemon.errors import StoreError
 from ps2daemon.model.alerts import Alert, Lock
 from ps2daemon.model.coverage import Span
+from ps2daemon.model.notes import Note
 from ps2daemon.model.records import DAY, MINUTE, Ms
 from ps2daemon.store.base import (
     Change,
@@ -200,6 +201,9 @@ class KeptReader:
 
     async def locks(self, start: Ms, end: Ms, worlds: Collection[int] | None) -> list[Lock]:
         return await self._source.locks(start, end, worlds)
+
+    async def notes(self, start: Ms | None, end: Ms | None, worlds: Collection[int] | None) -> list[Note]:
+        return await self._source.notes(start, end, worlds)
 
     async def worlds(self) -> list[int]:
         with self._asked():  # with this every request begins

@@ -78,6 +78,7 @@ def _view(each: AlertView, spans: Sequence[Span], zone: tzinfo, now: Ms) -> View
         unrecorded=unrecorded(spans, each.from_, min(end, now)),
         alerts=(each.alert,),
         locks=(),
+        notes=(),
         comparisons=(),
         trends=(),
         recorded_until=None,

@@ -24,7 +24,7 @@ from ps2daemon.analysis.documents import (
     trend_answer,
 )
 from ps2daemon.analysis.leaving import Answer, By, EffectQuery, effect, gather
-from ps2daemon.analysis.listing import alerts_answer, locks_answer, now_answer, worlds_answer
+from ps2daemon.analysis.listing import alerts_answer, locks_answer, notes_answer, now_answer, worlds_answer
 from ps2daemon.analysis.matching import AFTER, KINDS, REACH
 from ps2daemon.analysis.overlay import Period, overlay
 from ps2daemon.analysis.population import population, spans_by_world
@@ -85,6 +85,12 @@ async def locks(store: StoreReader, asked: Asked) -> answers.LocksAnswer:
     """Continent locks in the window."""
     start, end, _ = asked.window(MAX_LISTED_DAYS)
     return locks_answer(await store.locks(start, end, asked.worlds))
+
+
+async def notes(store: StoreReader, asked: Asked) -> answers.NotesAnswer:
+    """The operator's notes in the window, about these worlds or about all."""
+    start, end, _ = asked.window(MAX_DAYS)
+    return notes_answer(await store.notes(start, end, asked.worlds))
 
 
 async def coverage(store: StoreReader, asked: Asked) -> answers.CoverageAnswer:
@@ -240,6 +246,7 @@ def view_document(view: View) -> Document:
         "locks": [
             {"at": lock.at, "zone": _zone_name(lock.zone_id), "winner": lock.winner} for lock in view.locks
         ],
+        "notes": [{"at": note.at, "text": note.text} for note in view.notes],
         "comparisons": [
             row | {"label": faction_label(row["faction_id"]), "period": period_label(view, row["back"])}
             for row in rounded(view.comparisons)

@@ -76,6 +76,7 @@ ENDPOINTS: Final[tuple[Endpoint[Any], ...]] = (
     ),
     Endpoint("alerts", api.alerts, (*WINDOW, parameters.PEOPLE), sheets.alerts_sheet),
     Endpoint("locks", api.locks, WINDOW, sheets.locks_sheet),
+    Endpoint("notes", api.notes, WINDOW, sheets.notes_sheet),
     Endpoint("coverage", api.coverage, WINDOW, sheets.coverage_sheet),
     Endpoint("effect", api.effect_of, _EFFECT, sheets.effect_sheet),
     Endpoint("trends", api.trends_of, (parameters.WORLD, parameters.EMPIRE, *_TRENDS), sheets.trends_sheet),

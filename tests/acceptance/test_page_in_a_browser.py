@@ -12,6 +12,7 @@ import pytest
 import trio
 
 from ps2daemon.model.alerts import Alert
+from ps2daemon.model.notes import make_note
 from ps2daemon.model.records import DAY, HOUR, MINUTE, Ms
 from ps2daemon.model.times import parse_iso
 from ps2daemon.web.app import page_app
@@ -28,6 +29,7 @@ pytestmark = [
 
 END = parse_iso("2026-03-15T18:00:00Z")
 HOSTILE = '<img src=x onerror="window.broken=1">'
+NOTED = END - 4 * DAY
 MARKS = "document.querySelector('#world-10 svg.marks')"
 
 
@@ -53,7 +55,13 @@ async def page(tmp_path: Path, nursery: trio.Nursery) -> AsyncIterator[Page]:
     made = fortnight(
         END, worlds=(1, 10), days=14, people=40, gaps=((6 * DAY, 5 * HOUR), (8 * HOUR, 3 * MINUTE))
     )
-    reader = HostileReader(made.sessions, made.stored_spans, made.stored_alerts, made.stored_locks)
+    reader = HostileReader(
+        made.sessions,
+        made.stored_spans,
+        made.stored_alerts,
+        made.stored_locks,
+        notes=[make_note(NOTED, (10,), HOSTILE), make_note(NOTED + DAY, (1,), "of another world")],
+    )
     stopping = trio.Event()
     port = await nursery.start(
         partial(serve_app, page_app(reader, FixedClock()), host="127.0.0.1", port=0, stopping=stopping)
@@ -125,6 +133,17 @@ async def test_what_the_pointer_shows(page: Page) -> None:
     shown = await point_at(tab, alert.start + 45 * MINUTE)
     assert f"Alert: {HOSTILE}" in shown, "a name that is markup is shown as what it is"
     assert await tab.value("document.querySelector('.tip img')") is None
+    assert await tab.value("window.broken") is None
+
+
+async def test_a_note_is_a_line_with_its_text(page: Page) -> None:
+    tab = page.tab
+    await tab.open(f"{page.origin}/history?world=10&window=14d&tz=UTC")
+    await tab.until(MARKS)
+    assert HOSTILE[:12] in await tab.value(f"{MARKS}.textContent")
+    assert "of another world" not in await tab.value(f"{MARKS}.textContent")
+    assert f"18:00: {HOSTILE}" in await point_at(tab, NOTED)
+    assert "Note" not in await point_at(tab, NOTED + 2 * HOUR)
     assert await tab.value("window.broken") is None
 
 

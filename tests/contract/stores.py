@@ -29,7 +29,7 @@ from ps2daemon.store.base import (
     session_documents,
 )
 from ps2daemon.store.elasticsearch import ElasticsearchStore
-from ps2daemon.store.elasticsearch.notes import PENDING
+from ps2daemon.store.elasticsearch.marks import PENDING
 from ps2daemon.store.sqlite import SqliteStore
 
 ADDRESS = "PS2DAEMON_TEST_ELASTICSEARCH_"

@@ -15,6 +15,7 @@ from ps2daemon.errors import StoreConflict, StoreMismatch, StoreUnavailable
 from ps2daemon.model.alerts import derive
 from ps2daemon.model.coverage import Span
 from ps2daemon.model.events import ENDED, STARTED
+from ps2daemon.model.notes import make_note
 from ps2daemon.model.records import DAY, HOUR, MINUTE
 from ps2daemon.model.sessions import Character, Session
 from ps2daemon.store import copying
@@ -93,6 +94,7 @@ async def fill(store: Store) -> None:
             records_until=T0 + 2 * DAY,
         )
     )
+    await store.write_note(make_note(T0, (10,), "Patch 5.3"))
     await store.commit(Commit(sessions=alone.sessions, pruned_until=T0 - 61 * DAY))
     await store.refresh()
 
@@ -114,7 +116,7 @@ async def test_a_copy_is_the_same(backend: Backend, to_sqlite: bool) -> None:
         copied = await copy_store(source, target, told.append)
         assert await everything(target) == await everything(source)
         counts = await source.counts()
-        number = sum(counts[kind] for kind in ("characters", "sessions", "alerts", "locks", "spans"))
+        number = sum(counts[kind] for kind in ("characters", "sessions", "alerts", "locks", "notes", "spans"))
         assert copied.counts == counts
         assert (copied.written, copied.deleted) == (number, 0)
         assert told == sorted(told)
@@ -214,7 +216,9 @@ async def test_it_may_break_off_anywhere(
             written = (await target.counts())["sessions"] if last != 1 else 0
             copied = await copy_store(source, target, nothing)
             assert await everything(target) == await everything(source)
-            number_of = sum(counts[kind] for kind in ("characters", "sessions", "alerts", "locks", "spans"))
+            number_of = sum(
+                counts[kind] for kind in ("characters", "sessions", "alerts", "locks", "notes", "spans")
+            )
             assert copied.written <= number_of - written, "what was there was written again"
 
 

@@ -115,6 +115,7 @@ async def test_characters_and_sessions_come_back_as_they_were(backend: Backend) 
             "alerts": 0,
             "locks": 0,
             "spans": 0,
+            "notes": 0,
         }
 
 

@@ -42,6 +42,7 @@ QUERIES = {
     "overlay": ["by=week&step=6h", "back=3&step=1h&tz=Europe/Berlin"],
     "alerts": ["from=-3d", "from=-3d&people=yes", "from=2030-01-01&to=2030-01-02"],
     "locks": ["from=-14d"],
+    "notes": ["from=-14d", "from=-14d&world=1"],
     "coverage": ["", "from=-14d", "world=40"],
     "effect": ["from=-14d", "from=-14d&by=ended", "world=40"],
     "trends": ["weeks=1", "weeks=6&world=10", "empire=vs&weeks=2"],

@@ -29,6 +29,7 @@ from ps2daemon.errors import StoreConflict, StoreMismatch, StoreUnavailable
 from ps2daemon.model.alerts import derive
 from ps2daemon.model.coverage import Span
 from ps2daemon.model.events import ENDED, STARTED
+from ps2daemon.model.notes import make_note
 from ps2daemon.model.records import DAY, HOUR, Ms
 from ps2daemon.model.times import parse_iso
 from ps2daemon.store.base import Store
@@ -164,6 +165,7 @@ async def fill(store: Store) -> None:
             records_until=END,
         )
     )
+    await store.write_note(make_note(MARCH, (10,), "Patch 5.3"))
     await store.refresh()
 
 
@@ -294,7 +296,10 @@ def test_a_store_is_made_once_and_keeps_what_it_holds(place: Place) -> None:
     before = everything(filled(place))
     again = call(place, "init")
     assert again.exit_code == 0
-    assert "It holds 20 characters, 32 sessions, 2 alerts, 2 locks, 2 spans of coverage.\n" in again.stderr
+    assert (
+        "It holds 20 characters, 32 sessions, 2 alerts, 2 locks, 2 spans of coverage, 1 note.\n"
+        in again.stderr
+    )
     assert everything(place) == before
 
 
@@ -309,15 +314,16 @@ def test_what_was_removed_of_a_store_is_made_again(place: Place) -> None:
 
 
 def test_an_older_file_is_brought_up_to_date(embedded: Place) -> None:
-    before = everything(filled(embedded))
-    with closing(sqlite3.connect(embedded.settings.path)) as connection:
-        for name in ("added", "removed", "ended", "changed"):
-            connection.execute(f"DROP TRIGGER session_days_{name}")
-        connection.execute("DROP TABLE session_days")
-        connection.execute("PRAGMA user_version = 4")
+    filled(embedded)
+    with closing(sqlite3.connect(embedded.settings.path)) as connection, connection:
+        connection.execute("DELETE FROM notes")
+    before = everything(embedded)
+    with closing(sqlite3.connect(embedded.settings.path)) as connection, connection:
+        connection.execute("DROP TABLE notes")
+        connection.execute("PRAGMA user_version = 5")
     result = call(embedded, "check")
     assert result.exit_code == 2
-    assert "is of version 4" in the_error(result)
+    assert "is of version 5" in the_error(result)
     assert "`ps2daemon store init`" in result.stderr
     result = call(embedded, "init")
     assert result.exit_code == 0
@@ -456,6 +462,7 @@ def test_stats(place: Place) -> None:
         "alerts": 2,
         "locks": 2,
         "spans": 2,
+        "notes": 1,
     }
     assert answer["worlds"] == [
         {"world_id": 10, "from": "2025-01-01T00:00:00Z", "to": "2025-03-16T00:00:00Z", "recorded": 0.7905}
@@ -483,7 +490,7 @@ def test_copy_there_and_back(place: Place, embedded: Place, tmp_path: Path) -> N
     result = call(embedded, "copy", *place.to)
     assert (result.exit_code, result.stdout) == (0, "")
     assert (
-        "The copy is complete: 20 characters, 32 sessions, 2 alerts, 2 locks, 2 spans of coverage. 58 documents written in "
+        "The copy is complete: 20 characters, 32 sessions, 2 alerts, 2 locks, 2 spans of coverage, 1 note. 59 documents written in "
         in result.stderr
     )
     assert ", 0 were there already.\n" in result.stderr
@@ -530,7 +537,7 @@ def test_a_copy_that_is_broken_off_goes_on(place: Place, embedded: Place, kind: 
     written, there = (
         int(number) for number in re.findall(r"(\d+) (?:documents written|were there)", result.stderr)
     )
-    assert written + there == 58
+    assert written + there == 59
     assert written > 0
     assert there > 0
     assert everything(place) == before

@@ -44,6 +44,7 @@ def bare(**changed: Any) -> View:
         unrecorded=(),
         alerts=(),
         locks=(),
+        notes=(),
         comparisons=(),
         trends=(),
         recorded_until=None,

@@ -15,6 +15,7 @@ from ps2daemon.cli.export import SLICE, Selection, export_documents
 from ps2daemon.model.alerts import Alert, derive
 from ps2daemon.model.coverage import Span
 from ps2daemon.model.events import STARTED, Metagame
+from ps2daemon.model.notes import make_note
 from ps2daemon.model.records import DAY, HOUR, MINUTE, Ms
 from ps2daemon.model.sessions import Character, Session
 from ps2daemon.model.times import parse_iso
@@ -50,6 +51,7 @@ READER = MemoryReader(
         ),
         CharacterDocument("2", None, 0, None, Character((Session(world_id=40, login_ts=T + DAY),))),
     ],
+    notes=[make_note(T, (), "Patch"), make_note(T + DAY, (40, 10), "A merge")],
 )
 
 
@@ -201,3 +203,12 @@ async def test_memory_stays_flat(kind: str) -> None:
         tracemalloc.stop()
     assert target.written > 500_000
     assert peak < 250_000
+
+
+async def test_notes() -> None:
+    first, second = (msgspec.json.decode(line) for line in (await exported("notes")).splitlines())
+    assert (first["at"], first["world_ids"], first["text"]) == ("2026-03-01T12:00:00Z", [], "Patch")
+    assert second["world_ids"] == [10, 40]
+    assert (await exported("notes", "csv", T, T + DAY, (1,))).decode().splitlines()[1:] == [
+        f"{first['note_id']},2026-03-01T12:00:00Z,[],Patch"
+    ]

@@ -168,6 +168,7 @@ async def test_a_file_of_version_1_becomes_one_of_this_version(path: Path) -> No
             "alerts": 0,
             "locks": 0,
             "spans": 1,
+            "notes": 0,
         }
         assert await store.records_until() == T0 + 4 * HOUR
         assert (await store.load_characters(["100"]))["100"].version == 3

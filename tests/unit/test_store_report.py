@@ -22,7 +22,16 @@ DESCRIPTION = StoreDescription(
     free_bytes=0,
     unwritable=None,
 )
-NOTHING = {"characters": 0, "unnamed": 0, "sessions": 0, "open": 0, "alerts": 0, "locks": 0, "spans": 0}
+NOTHING = {
+    "characters": 0,
+    "unnamed": 0,
+    "sessions": 0,
+    "open": 0,
+    "alerts": 0,
+    "locks": 0,
+    "spans": 0,
+    "notes": 0,
+}
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The few documents that say something of the store as a whole, in an index of their own; read by id, so that each write is seen at once."""
+"""The operator's notes, in an index of their own; each write is seen by searches when it returns."""
 
 from __future__ import annotations
 
@@ -6,36 +6,26 @@ from typing import Final
 
 import msgspec
 
-from ps2daemon.model.records import Ms
-from ps2daemon.store.elasticsearch import searching
-from ps2daemon.store.elasticsearch.schema import Names
+from ps2daemon.model.notes import Note
+from ps2daemon.store.elasticsearch.schema import Names, Schema
 from ps2daemon.store.elasticsearch.server import Server
 
-PENDING: Final = "pending"
-RECORDS: Final = "records"
-PRUNED: Final = "pruned"
-COPYING: Final = "copying"
+_SHOWN: Final = {"refresh": "true"}
+"""A few a month, so that this costs nobody anything."""
 
 
-class Note(msgspec.Struct, omit_defaults=True):
-    """One of them; each uses what it needs.
-
-    Attributes:
-        number, characters, sessions: of the last commit, and what it was to change (`PENDING`).
-        older: those of the sessions that are too old for their character to hold them, once it was written (`PENDING`).
-        at: how far the records reach (`RECORDS`), or up to where they were pruned (`PRUNED`).
-        place: of the store that is being copied into this one (`COPYING`).
-    """
-
-    number: int = 0
-    characters: list[str] = []
-    sessions: list[str] = []
-    older: list[str] = []
-    at: Ms | None = None
-    place: str | None = None
+class _Removed(msgspec.Struct):
+    result: str = "not_found"
 
 
-async def read_note(server: Server, names: Names, key: str) -> Note:
-    """A note as it is now; one that says nothing if there is none."""
-    (got,) = await searching.get(server, f"/{names.meta}", {"ids": [key]}, Note)
-    return got.source or Note()
+async def write_note(server: Server, schema: Schema, names: Names, note: Note) -> None:
+    """See `Store.write_note`."""
+    await schema.ensure([names.notes])
+    await server.ask("PUT", f"/{names.notes}/_doc/{note.note_id}", note, params=_SHOWN, type=msgspec.Raw)
+
+
+async def remove_note(server: Server, names: Names, note_id: str) -> bool:
+    """See `Store.remove_note`."""
+    path = f"/{names.notes}/_doc/{note_id}"
+    answer = await server.ask("DELETE", path, params=_SHOWN, type=_Removed, absent=_Removed())
+    return answer.result == "deleted"

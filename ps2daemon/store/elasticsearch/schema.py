@@ -22,7 +22,7 @@ from ps2daemon.store.elasticsearch.server import Server
 
 VERSION: Final = 1
 OWNER: Final = "ps2daemon"
-KINDS: Final = ("sessions", "characters", "alerts", "locks", "coverage", "unsettled", "meta")
+KINDS: Final = ("sessions", "characters", "alerts", "locks", "coverage", "unsettled", "notes", "meta")
 REFRESH_INTERVAL: Final = "1s"
 """Said although it is the default: only then an index that nobody searches is refreshed as well, and the first one who does need not wait."""
 PRIORITY: Final = 500
@@ -84,6 +84,7 @@ PROPERTIES: Final[Mapping[str, Mapping[str, Any]]] = {
     },
     "coverage": {"world_id": _KEYWORD, "from": _DATE, "to": _DATE, "after": _KEYWORD},
     "unsettled": {"id": _KEYWORD, "world_id": _KEYWORD, "start": _DATE, "end": _DATE},
+    "notes": {"note_id": _KEYWORD, "at": _DATE, "world_ids": _KEYWORD, "text": {"type": "text"}},
     "meta": {},
 }
 """By kind. Ids are keywords: they are compared and grouped, never added."""
@@ -149,6 +150,7 @@ class Names:
         self.locks = f"{prefix}-locks"
         self.coverage = f"{prefix}-coverage"
         self.unsettled = f"{prefix}-unsettled"
+        self.notes = f"{prefix}-notes"
         self.meta = f"{prefix}-meta"
         self.sessions = f"{prefix}-sessions-*"
         """All months."""

@@ -12,6 +12,7 @@ from ps2daemon.config import ElasticsearchSettings
 from ps2daemon.errors import StoreError, StoreMissing, StoreUnavailable
 from ps2daemon.model.alerts import Alert, Lock
 from ps2daemon.model.coverage import Span, after_pruning
+from ps2daemon.model.notes import Note
 from ps2daemon.model.records import Ms
 from ps2daemon.store.base import (
     Change,
@@ -28,9 +29,10 @@ from ps2daemon.store.base import (
     UnknownStart,
     Unsettled,
 )
-from ps2daemon.store.elasticsearch import documents, keeping, searching, series
+from ps2daemon.store.elasticsearch import documents, keeping, notes, searching, series
 from ps2daemon.store.elasticsearch.documents import AlertSource, CharacterSource, SessionSource, SpanSource
-from ps2daemon.store.elasticsearch.notes import COPYING, PRUNED, RECORDS, Note, read_note
+from ps2daemon.store.elasticsearch.edges import known_edges
+from ps2daemon.store.elasticsearch.marks import COPYING, PRUNED, RECORDS, Mark, read_mark
 from ps2daemon.store.elasticsearch.schema import Names, Schema
 from ps2daemon.store.elasticsearch.searching import (
     between,
@@ -45,8 +47,6 @@ from ps2daemon.store.elasticsearch.server import Server
 from ps2daemon.store.elasticsearch.writing import Writing
 
 FINISH_SECONDS: Final = 1.0
-EDGES: Final = 500
-"""Edges looked up with one request."""
 
 T = TypeVar("T")
 
@@ -137,35 +137,9 @@ class ElasticsearchStore:
 
     async def known_edges(self, edges: Collection[Edge]) -> set[Edge]:
         writing = await self._writer()
-        wanted = list(edges)
-        found: set[Edge] = set()
-        if any(not edge.login for edge in wanted):
+        if any(not edge.login for edge in edges):
             await writing.refresh()
-        for first in range(0, len(wanted), EDGES):
-            found |= await self._edges(wanted[first : first + EDGES])
-        return found
-
-    async def _edges(self, edges: list[Edge]) -> set[Edge]:
-        """Sessions that begin with an edge by their id, and those that end with one by a search."""
-        by_id = {f"{edge.character_id}-{edge.at}{'' if edge.login else '-out'}": edge for edge in edges}
-        wanted = [
-            {"_index": self._names.month(edge.at), "_id": key, "_source": False}
-            for key, edge in by_id.items()
-        ]
-        found = {
-            by_id[each.id]
-            for each in await searching.get(self._server, "", {"docs": wanted}, SessionSource)
-            if each.found
-        }
-        logouts = {edge for edge in edges if not edge.login} - found
-        if logouts:
-            async for hits in self._pages(
-                self._names.sessions, SessionSource, searching.ended(logouts), "first_ts"
-            ):
-                for hit in hits:
-                    if hit.source.logout_ts is not None:
-                        found.add(Edge(hit.source.character_id, hit.source.logout_ts, False))
-        return found & set(edges)
+        return await known_edges(self._server, self._names, list(edges))
 
     async def unnamed_sessions(self, character_ids: Collection[str]) -> list[SessionDocument]:
         await self._whole()
@@ -229,14 +203,14 @@ class ElasticsearchStore:
         return await self._spans()
 
     async def pruned_until(self) -> Ms | None:
-        return (await self._note(PRUNED)).at
+        return (await self._mark(PRUNED)).at
 
     async def latest_end(self, before: Ms) -> Ms | None:
         await self._whole()
         return await keeping.latest_end(self._server, self._names, before)
 
     async def copying(self) -> str | None:
-        return (await self._note(COPYING)).place
+        return (await self._mark(COPYING)).place
 
     async def drop_sessions(self, before: Ms, limit: int) -> int:
         writing = await self._own()
@@ -248,6 +222,14 @@ class ElasticsearchStore:
 
     async def mark_copying(self, place: str | None) -> None:
         await (await self._own()).mark_copying(place)
+
+    async def write_note(self, note: Note) -> None:
+        await self._connect_to_write()
+        await notes.write_note(self._server, self._schema, self._names, note)
+
+    async def remove_note(self, note_id: str) -> bool:
+        await self._connect_to_write()
+        return await notes.remove_note(self._server, self._names, note_id)
 
     # What readers ask
 
@@ -310,13 +292,19 @@ class ElasticsearchStore:
         query = both(between("at", gte=start, lt=end), *_of_worlds(worlds))
         return await self._search(self._names.locks, Lock, query, "at", "lock_id")
 
+    async def notes(self, start: Ms | None, end: Ms | None, worlds: Collection[int] | None) -> list[Note]:
+        await self._whole()
+        window = between("at", gte=start, lt=end)
+        found = await self._search(self._names.notes, Note, window, "at", "note_id")
+        return [note for note in found if worlds is None or note.concerns(worlds)]
+
     async def worlds(self) -> list[int]:
         await self._whole()
         found = await series.worlds_with(self._server, self._names.sessions)
         return sorted(found | await series.worlds_with(self._server, self._names.coverage))
 
     async def records_until(self) -> Ms | None:
-        return (await self._note(RECORDS)).at
+        return (await self._mark(RECORDS)).at
 
     async def counts(self) -> dict[str, int]:
         await self._whole()
@@ -330,6 +318,7 @@ class ElasticsearchStore:
             "alerts": (names.alerts, everything),
             "locks": (names.locks, everything),
             "spans": (names.coverage, everything),
+            "notes": (names.notes, everything),
         }
         counted = await searching.count(self._server, list(questions.values()))
         return dict(zip(questions, counted, strict=True))
@@ -368,15 +357,21 @@ class ElasticsearchStore:
 
     # How it is asked
 
+    async def _connect_to_write(self) -> None:
+        """For what no commit has to do with: another process's, in the middle of one, is left alone."""
+        if self._writing is None:
+            raise ValueError("the store was opened for reading")
+        await self._connect()
+
     async def _own(self) -> Writing:
         writing = await self._whole()
         if writing is None:
             raise ValueError("the store was opened for reading")
         return writing
 
-    async def _note(self, key: str) -> Note:
+    async def _mark(self, key: str) -> Mark:
         await self._whole()
-        return await read_note(self._server, self._names, key)
+        return await read_mark(self._server, self._names, key)
 
     async def _writer(self) -> Writing:
         writing = await self._whole()

@@ -43,7 +43,7 @@ from ps2daemon.store.elasticsearch.documents import (
     index_line,
     span_key,
 )
-from ps2daemon.store.elasticsearch.notes import COPYING, PENDING, PRUNED, RECORDS, Note, read_note
+from ps2daemon.store.elasticsearch.marks import COPYING, PENDING, PRUNED, RECORDS, Mark, read_mark
 from ps2daemon.store.elasticsearch.schema import KINDS, Names, Schema
 from ps2daemon.store.elasticsearch.server import Server, together
 
@@ -150,13 +150,13 @@ class Writing:
 
     async def mark_copying(self, place: str | None) -> None:
         """See `Store.mark_copying`."""
-        await self._insist([index_line(self._names.meta, COPYING, COPYING, Note(place=place))])
+        await self._insist([index_line(self._names.meta, COPYING, COPYING, Mark(place=place))])
 
     async def _announce(self, commit: Commit) -> None:
         characters = {stored.document.character_id: stored.document for stored in commit.characters}
         written = [session.session_id for session in commit.sessions if session.character_id in characters]
         await self._pending(
-            Note(
+            Mark(
                 self._number,
                 list(characters),
                 [*written, *commit.gone_sessions],
@@ -164,7 +164,7 @@ class Writing:
             )
         )
 
-    async def _pending(self, pending: Note) -> None:
+    async def _pending(self, pending: Mark) -> None:
         # The number must be greater than the last: of two writers that both know that one, one must see that it is not alone.
         line = index_line(self._names.meta, PENDING, PENDING, pending, pending.number, "external")
         await self._insist([line])
@@ -265,7 +265,7 @@ class Writing:
 
     async def _repair(self) -> None:
         await self._schema.ensure([self._names.meta, self._names.characters])
-        pending = await read_note(self._server, self._names, PENDING)
+        pending = await read_mark(self._server, self._names, PENDING)
         self._number = max(self._number, pending.number) + 1
         if self._late:
             stored = await self._fence(pending.characters)
@@ -284,10 +284,12 @@ class Writing:
         self.broken = False
 
     async def finish(self) -> None:
-        """Says that nothing is half done, so that whoever comes next need not look, and shows everything."""
-        if not self.broken and self._number:
+        """Says that nothing is half done, so that whoever comes next need not look, and shows everything; nothing where nothing was written."""
+        if not self._number:
+            return
+        if not self.broken:
             self._number += 1
-            await self._pending(Note(self._number))
+            await self._pending(Mark(self._number))
         await self.refresh()
 
     async def _fence(self, ids: list[str]) -> dict[str, CharacterDocument]:

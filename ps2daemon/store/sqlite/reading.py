@@ -172,6 +172,7 @@ UNION ALL SELECT 'open', count(*) FROM sessions INDEXED BY sessions_open WHERE l
 UNION ALL SELECT 'alerts', count(*) FROM alerts
 UNION ALL SELECT 'locks', count(*) FROM locks
 UNION ALL SELECT 'spans', count(*) FROM coverage
+UNION ALL SELECT 'notes', count(*) FROM notes
 """
 
 

@@ -190,6 +190,15 @@ BEGIN
 END;
 """
 
+_VERSION_6: Final = """
+CREATE TABLE notes (
+    note_id TEXT PRIMARY KEY NOT NULL,
+    at INTEGER NOT NULL,
+    world_ids TEXT NOT NULL,
+    text TEXT NOT NULL
+) WITHOUT ROWID;
+"""
+
 
 def _script(text: str) -> Callable[[sqlite3.Connection], None]:
     def step(connection: sqlite3.Connection) -> None:
@@ -203,12 +212,12 @@ def _script(text: str) -> Callable[[sqlite3.Connection], None]:
     return step
 
 
-STEPS: Final = tuple(map(_script, (_VERSION_1, _VERSION_2, _VERSION_3, _VERSION_4, _VERSION_5)))
+STEPS: Final = tuple(map(_script, (_VERSION_1, _VERSION_2, _VERSION_3, _VERSION_4, _VERSION_5, _VERSION_6)))
 """`STEPS[n]` makes a file of version n one of version n + 1."""
 VERSION: Final = len(STEPS)
 """Version 2 knows of each session when the character's previous one ended (`not_before`); version 3 finds those without an empire; version 4 may be
 pruned (`pruned_until` in `meta`), which a program that does not know of it would take for covered, or a copy that is not complete; version 5
-tells which days' sessions changed (`session_days`)."""
+tells which days' sessions changed (`session_days`); version 6 has the operator's notes."""
 
 
 def open_writer(path: Path) -> sqlite3.Connection:

@@ -11,6 +11,7 @@ import trio
 
 from ps2daemon.model.alerts import Alert, Lock
 from ps2daemon.model.coverage import Span, after_pruning
+from ps2daemon.model.notes import Note
 from ps2daemon.model.records import Ms
 from ps2daemon.model.times import LAST_MS, iso, month_of, next_month, parse_iso
 from ps2daemon.store.base import (
@@ -29,7 +30,7 @@ from ps2daemon.store.base import (
     Unsettled,
 )
 from ps2daemon.store.minutes import Edges
-from ps2daemon.store.sqlite import keeping, reading, rows, schema, writing
+from ps2daemon.store.sqlite import keeping, notes, reading, rows, schema, writing
 from ps2daemon.store.sqlite.connection import Caller, Readers
 
 T = TypeVar("T")
@@ -165,6 +166,12 @@ class SqliteStore:
     async def mark_copying(self, place: str | None) -> None:
         await self._write(keeping.mark_copying, place)
 
+    async def write_note(self, note: Note) -> None:
+        await self._write(notes.write_note, note)
+
+    async def remove_note(self, note_id: str) -> bool:
+        return await self._write(notes.remove_note, note_id)
+
     # What readers ask
 
     async def online_at(self, at: Ms, worlds: Collection[int]) -> list[Count]:
@@ -224,6 +231,10 @@ class SqliteStore:
             worlds = await self._read(reading.worlds_with, reading.LOCK_WORLDS)
         found = await self._each(worlds, lambda c, world_id: reading.locks(c, start, end, world_id))
         return sorted(found, key=lambda lock: (lock.at, lock.lock_id))
+
+    async def notes(self, start: Ms | None, end: Ms | None, worlds: Collection[int] | None) -> list[Note]:
+        found = await self._read(notes.notes, start, end)
+        return [note for note in found if worlds is None or note.concerns(worlds)]
 
     async def worlds(self) -> list[int]:
         return await self._read(reading.worlds)

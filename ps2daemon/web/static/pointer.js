@@ -1,4 +1,4 @@
-// What the pointer or finger shows over a chart: the people at that moment, why there are none known, alerts and locks.
+// What the pointer or finger shows over a chart: the people at that moment, why there are none known, alerts, locks and notes.
 
 import { dayClock, element, empireName, spanText } from "./shared.js";
 
@@ -63,6 +63,9 @@ function content(view, at, near, when) {
     if (Math.abs(lock.at - at) <= near) {
       parts.push(element("p", {}, `${lock.zone} locked${lock.winner ? ` by ${empireName(lock.winner)}` : ""}, ${when.format(new Date(lock.at))}`));
     }
+  }
+  for (const note of view.notes) {
+    if (Math.abs(note.at - at) <= near) parts.push(element("p", {}, `Note, ${when.format(new Date(note.at))}: ${note.text}`));
   }
   return parts;
 }
