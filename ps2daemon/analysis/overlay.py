@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta, tzinfo
-from typing import Final, Literal, NamedTuple, TypeAlias
+from typing import Final, Literal, NamedTuple, Protocol, TypeAlias
 
 import msgspec
 
@@ -41,6 +41,19 @@ class Earlier(msgspec.Struct, frozen=True):
     back: int
     times: tuple[Ms | None, ...]
     series: tuple[Series, ...]
+
+
+class Curve(Protocol):
+    """One world's people of one empire, or what was made of their numbers, one value a bucket; None where it is not covered."""
+
+    @property
+    def world_id(self) -> int: ...
+
+    @property
+    def faction_id(self) -> int: ...
+
+    @property
+    def online(self) -> Sequence[float | None]: ...
 
 
 class Comparison(msgspec.Struct, frozen=True):
@@ -142,8 +155,10 @@ async def overlay(
         str(zone),
         current,
         tuple(earlier),
-        tuple(comparison for each in earlier for comparison in compare(current.series, each)),
-        trends(current.series, earlier),
+        tuple(
+            comparison for each in earlier for comparison in compare(current.series, each.back, each.series)
+        ),
+        trends(current.series, [each.series for each in earlier]),
     )
 
 
@@ -179,10 +194,10 @@ def _runs(times: Sequence[Ms | None], step: Ms) -> list[_Run]:
     return runs
 
 
-def compare(current: Sequence[Series], earlier: Earlier) -> list[Comparison]:
-    """Each series against itself earlier, and nothing where either is not covered."""
+def compare(current: Sequence[Curve], back: int, earlier: Sequence[Curve]) -> list[Comparison]:
+    """Each series against itself `back` periods earlier, and nothing where either is not covered."""
     found = []
-    for now, then in zip(current, earlier.series, strict=True):
+    for now, then in zip(current, earlier, strict=True):
         pairs = [
             (one, other)
             for one, other in zip(now.online, then.online, strict=True)
@@ -195,9 +210,7 @@ def compare(current: Sequence[Series], earlier: Earlier) -> list[Comparison]:
             difference = mean - earlier_mean
             ratio = mean / earlier_mean if earlier_mean else None
         found.append(
-            Comparison(
-                earlier.back, now.world_id, now.faction_id, len(pairs), mean, earlier_mean, difference, ratio
-            )
+            Comparison(back, now.world_id, now.faction_id, len(pairs), mean, earlier_mean, difference, ratio)
         )
     return found
 
@@ -216,11 +229,11 @@ def ratios(now: Sequence[int | None], then: Sequence[int | None]) -> tuple[float
     )
 
 
-def trends(current: Sequence[Series], earlier: Sequence[Earlier]) -> tuple[Trend, ...]:
+def trends(current: Sequence[Curve], earlier: Sequence[Sequence[Curve]]) -> tuple[Trend, ...]:
     """The slope of each series' means from the oldest period to the current one, by least squares."""
     found = []
     for index, now in enumerate(current):
-        periods = [now.online, *(each.series[index].online for each in earlier)][::-1]
+        periods = [now.online, *(each[index].online for each in earlier)][::-1]
         rows = [
             [value for value in row if value is not None]
             for row in zip(*periods, strict=True)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import tzinfo
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal, NamedTuple, TypeAlias
 
 import msgspec
 
-from ps2daemon.analysis.overlay import Comparison, Earlier, Period, Trend, compare, overlay, trends
+from ps2daemon.analysis.mixing import Nso, Unit, mixed
+from ps2daemon.analysis.overlay import Comparison, Curve, Period, Trend, compare, overlay, trends
 from ps2daemon.analysis.population import (
     FACTIONS,
     PopulationQuery,
@@ -17,6 +18,7 @@ from ps2daemon.analysis.population import (
     population,
     total,
 )
+from ps2daemon.errors import UsageError
 from ps2daemon.model import tables
 from ps2daemon.model.alerts import Alert, Lock
 from ps2daemon.model.coverage import Reason, Span
@@ -65,11 +67,12 @@ class Line(msgspec.Struct, frozen=True):
     Attributes:
         faction_id: or `ALL`.
         back: 0 for the window itself, n for the n-th period before it.
+        online: people, or percent of all (see `View.unit`).
     """
 
     faction_id: int
     back: int
-    online: tuple[int | None, ...]
+    online: tuple[float | None, ...]
 
 
 class View(msgspec.Struct, frozen=True):
@@ -78,6 +81,7 @@ class View(msgspec.Struct, frozen=True):
     Attributes:
         by: what is laid over the window, or None.
         lines: those of the window first.
+        unit, nso: what the lines are of (see `mixing`), and with them comparisons and trends.
         recorded_until: where the coverage ends, or None without any.
         share: of the window up to now that is covered, 0 to 1.
     """
@@ -91,6 +95,8 @@ class View(msgspec.Struct, frozen=True):
     by: Period | None
     times: tuple[Ms, ...]
     lines: tuple[Line, ...]
+    unit: Unit
+    nso: Nso
     unrecorded: tuple[Unrecorded, ...]
     alerts: tuple[Alert, ...]
     locks: tuple[Lock, ...]
@@ -110,11 +116,45 @@ def faction_label(faction_id: int) -> str:
     return tables.factions()[faction_id].tag
 
 
+class _Terms(NamedTuple):
+    """How the people of a world become the lines of its chart.
+
+    Attributes:
+        shown: the empires that were asked for; empty for all.
+    """
+
+    lines: Lines
+    unit: Unit = "people"
+    nso: Nso = "apart"
+    shown: tuple[int, ...] = ()
+
+    @property
+    def needed(self) -> tuple[int, ...]:
+        """The empires to ask the store for: those of which a share is one, and those that are folded, are needed too."""
+        if self.lines == "total":
+            return self.shown or FACTIONS
+        plain = (self.unit, self.nso) == ("people", "apart")
+        return self.shown if plain or not self.shown else FACTIONS
+
+    def curves(self, series: Sequence[Series]) -> Sequence[Curve]:
+        """The lines of the series of the world."""
+        if self.lines == "total":
+            return (Series(series[0].world_id, ALL, total(series)),)
+        found = mixed(series, self.unit, self.nso, self.shown or FACTIONS)
+        if not found:
+            raise UsageError(
+                "NSO are folded into the other empires, and no other is asked for: choose one of those"
+            )
+        return found
+
+
 async def world_view(
     reader: StoreReader,
     query: PopulationQuery,
     *,
     lines: Lines,
+    unit: Unit = "people",
+    nso: Nso = "apart",
     by: Period | None,
     back: int,
     zone: tzinfo,
@@ -122,23 +162,28 @@ async def world_view(
 ) -> View:
     """Reads the view of the one world that `query` names.
 
+    Args:
+        unit, nso: of lines by empire; a line of all together is of people.
+
     Raises:
-        UsageError: see `population` and `overlay`.
+        UsageError: see `population` and `overlay`; or no line is left.
         StoreError: the store refuses.
     """
     (world_id,) = query.worlds
-    if lines == "total" and not query.factions:
-        query = msgspec.structs.replace(query, factions=FACTIONS)
-    earlier: tuple[Earlier, ...] = ()
+    terms = (
+        _Terms(lines, unit, nso, query.factions)
+        if lines == "empires"
+        else _Terms(lines, shown=query.factions)
+    )
+    query = msgspec.structs.replace(query, factions=terms.needed)
     if by is None:
         current = await population(reader, query)
+        earlier: dict[int, Sequence[Curve]] = {}
     else:
         laid = await overlay(reader, query, by, back, zone)
-        current, earlier = laid.current, laid.earlier
-    series = current.series
-    if lines == "total":
-        series = _together(series)
-        earlier = tuple(msgspec.structs.replace(each, series=_together(each.series)) for each in earlier)
+        current = laid.current
+        earlier = {each.back: terms.curves(each.series) for each in laid.earlier}
+    now_shown = terms.curves(current.series)
     seen_until = min(query.end, max(query.start + 1, now))
     stored = await reader.spans([world_id])
     until = max((span.end for span in stored), default=None)
@@ -151,25 +196,24 @@ async def world_view(
         now=now,
         by=by,
         times=current.times,
-        lines=_lines(series, earlier),
+        lines=tuple(
+            Line(one.faction_id, number, tuple(one.online))
+            for number, group in {0: now_shown, **earlier}.items()
+            for one in group
+        ),
+        unit=terms.unit,
+        nso=terms.nso,
         unrecorded=unrecorded(stored, query.start, min(query.end, now)),
         alerts=tuple(await reader.alerts(query.start, query.end, [world_id])),
         locks=tuple(await reader.locks(query.start, query.end, [world_id])),
         notes=tuple(await reader.notes(query.start, query.end, [world_id])),
-        comparisons=tuple(one for each in earlier for one in compare(series, each)),
-        trends=trends(series, earlier),
+        comparisons=tuple(
+            one for number, group in earlier.items() for one in compare(now_shown, number, group)
+        ),
+        trends=trends(now_shown, tuple(earlier.values())),
         recorded_until=until,
         share=covered_share(current.coverage[world_id], query.start, seen_until),
     )
-
-
-def _together(series: Sequence[Series]) -> tuple[Series, ...]:
-    return (Series(series[0].world_id, ALL, total(series)),)
-
-
-def _lines(series: Sequence[Series], earlier: Sequence[Earlier]) -> tuple[Line, ...]:
-    groups = [(0, series), *((each.back, each.series) for each in earlier)]
-    return tuple(Line(one.faction_id, back, one.online) for back, group in groups for one in group)
 
 
 def unrecorded(spans: Iterable[Span], start: Ms, end: Ms) -> tuple[Unrecorded, ...]:

@@ -75,6 +75,8 @@ def _view(each: AlertView, spans: Sequence[Span], zone: tzinfo, now: Ms) -> View
         by=None,
         times=tuple(each.from_ + place * STEP for place in range(len(online))),
         lines=(Line(ALL, 0, online),),
+        unit="people",
+        nso="apart",
         unrecorded=unrecorded(spans, each.from_, min(end, now)),
         alerts=(each.alert,),
         locks=(),

@@ -26,6 +26,7 @@ from ps2daemon.analysis.documents import (
 from ps2daemon.analysis.leaving import Answer, By, EffectQuery, effect, gather
 from ps2daemon.analysis.listing import alerts_answer, locks_answer, notes_answer, now_answer, worlds_answer
 from ps2daemon.analysis.matching import AFTER, KINDS, REACH
+from ps2daemon.analysis.mixing import Nso, Unit
 from ps2daemon.analysis.overlay import Period, overlay
 from ps2daemon.analysis.population import population, spans_by_world
 from ps2daemon.analysis.rhythm import rhythm
@@ -203,6 +204,8 @@ async def chart_view(store: StoreReader, asked: Asked) -> tuple[View, ThemeName]
         store,
         asked.query(back=0 if by == "none" else back),
         lines=cast(Lines, asked.one_of("lines")),
+        unit=cast(Unit, asked.one_of("unit")),
+        nso=cast(Nso, asked.one_of("nso")),
         by=None if by == "none" else cast(Period, by),
         back=back,
         zone=asked.zone,
@@ -218,6 +221,7 @@ def view_document(view: View) -> Document:
         "name": tables.world_name(view.world_id),
         "from": view.start,
         "to": view.end,
+        "unit": view.unit,
         "step": view.step,
         "step_s": view.step // SECOND,
         "lines": [

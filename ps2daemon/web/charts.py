@@ -74,13 +74,16 @@ def charts(
 
 def _title(view: View) -> Spec:
     laid = "" if view.by is None else f", over earlier {view.by}s"
+    what = "people online" if view.unit == "people" else "shares of the people online"
+    if view.nso == "folded":
+        what += ", NSO by thirds with the others"
     shown = [
         name for name, found in (("Bars: alerts", view.alerts), ("diamonds: locks", view.locks)) if found
     ]
     marks = f"{', '.join(shown)}, in the winner's colour" if shown else ""
     keys = [text for text in (marks, gaps_text(view.unrecorded)) if text]
     return {
-        "text": f"{tables.world_name(view.world_id)}: people online{laid}",
+        "text": f"{tables.world_name(view.world_id)}: {what}{laid}",
         "subtitle": [
             f"{window_text(view.start, view.end, view.zone)}; {view.share:.1%} of it recorded",
             *([". ".join(keys)] if keys else []),
@@ -251,12 +254,13 @@ def _notes(view: View, x: Spec, theme: Theme, height: int) -> list[Spec]:
 def _lines(view: View, x: Spec, theme: Theme, height: int, track: int, legend: bool) -> list[Spec]:
     peak = max((value for line in view.lines for value in line.online if value is not None), default=0)
     top = max(4, peak * 1.04)
+    title = "people online" if view.unit == "people" else "% of people online"
     y = {
         "field": "online",
         "type": "quantitative",
         # The track is room above the peak: with a shorter range instead, the other axis' grid would be too short.
         "scale": {"domain": [0, top * height / (height - track)], "nice": False},
-        "axis": {"title": "people online", "values": round_numbers(top), "format": ",d"},
+        "axis": {"title": title, "values": round_numbers(top), "format": ",d"},
     }
     factions = list(dict.fromkeys(line.faction_id for line in view.lines))
     color: Spec = {
@@ -307,9 +311,9 @@ def _period(view: View, back: int, encoding: Spec) -> Spec:
     return {"data": {"values": rows}, "mark": mark, "encoding": encoding}
 
 
-def points(view: View, line: Line) -> list[tuple[Ms, int | None]]:
+def points(view: View, line: Line) -> list[tuple[Ms, float | None]]:
     """The line's points, broken also where a gap lies between two of its instants."""
-    found: list[tuple[Ms, int | None]] = list(zip(view.times, line.online, strict=True))
+    found: list[tuple[Ms, float | None]] = list(zip(view.times, line.online, strict=True))
     if line.back == 0:
         for gap in view.unrecorded:
             before = (gap.start - view.start) // view.step  # the last instant at or before the gap's start

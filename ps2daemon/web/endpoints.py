@@ -61,6 +61,8 @@ _CHART: Final = (
     parameters.LAID_OR_NOT,
     parameters.BACK,
     parameters.LINES,
+    parameters.UNIT,
+    parameters.NSO,
     parameters.THEME,
 )
 

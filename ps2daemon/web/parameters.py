@@ -121,6 +121,12 @@ HOW_MANY_WEEKS: Final = Parameter(
     most=MAX_WEEKS,
 )
 LINES: Final = _one_of("lines", "A line an empire, or one in all.", "empires", "total")
+UNIT: Final = _one_of(
+    "unit", "People, or percent of all who are online; of lines by empire.", "people", "share"
+)
+NSO: Final = _one_of(
+    "nso", "NSO apart, or a third of them with each other empire; of lines by empire.", "apart", "folded"
+)
 THEME: Final = _one_of("theme", "The colours.", "light", "dark")
 FORMAT: Final = Parameter(
     name="format",

@@ -136,6 +136,50 @@ async def test_what_the_pointer_shows(page: Page) -> None:
     assert await tab.value("window.broken") is None
 
 
+async def test_the_pointer_tells_the_difference_to_earlier(page: Page) -> None:
+    tab = page.tab
+    await tab.open(f"{page.origin}/history?world=10&window=7d&by=week&tz=UTC")
+    await tab.until(MARKS)
+    shown = (await point_at(tab, END - 3 * DAY)).splitlines()
+    assert "1 week earlier" in shown[1]
+    _, now, then, difference = next(line for line in shown if line.startswith("together")).split("\t")
+    assert int(now) - int(then) == int(difference.replace("−", "-"))
+
+
+async def test_what_is_marked_is_listed_too(page: Page) -> None:
+    tab = page.tab
+    await tab.open(f"{page.origin}/history?world=10&window=14d&tz=UTC")
+    list_ = "document.querySelector('#world-10 .happened')"
+    await tab.value(f"{list_}.open = true")
+    head, *rows = (await tab.value(f"{list_}.querySelector('table').innerText")).splitlines()
+    assert head.split("\t")[:4] == ["from", "to", "what", "where"]
+    said = await tab.value(f"{list_}.querySelector('summary').innerText")
+    assert said == f"Alerts, locks and notes in this window ({len(rows)})"
+    assert sum(f"Note: {HOSTILE}" in row for row in rows) == 1
+    assert any(f"Alert: {HOSTILE}" in row and "won by" in row for row in rows)
+    assert any("Continent locked" in row for row in rows)
+    assert await tab.value("window.broken") is None
+
+
+async def test_shares_and_folded_nso(page: Page) -> None:
+    tab = page.tab
+    await tab.open(f"{page.origin}/history?world=10&window=7d&tz=UTC")
+    await tab.until(MARKS)
+    for name, value in (("lines", "share"), ("nso", "folded")):
+        await tab.value(f"document.querySelector('input[name={name}][value={value}]').click()")
+    await tab.until("document.body.dataset.shown === '3'")
+    address = await tab.value("location.href")
+    assert "lines=share" in address
+    assert "nso=folded" in address
+    await tab.open(address)
+    await tab.until(MARKS)
+    assert "% of people online" in await tab.value(f"{MARKS}.textContent")
+    rows = [line.split("\t") for line in (await point_at(tab, END - 3 * DAY)).splitlines() if "%" in line]
+    assert [name for name, _ in rows] == ["VS", "NC", "TR"]
+    assert sum(float(share.removesuffix(" %")) for _, share in rows) == pytest.approx(100, abs=0.2)
+    assert "unit=share&nso=folded" in await tab.value("document.querySelector('#world-10 a.png').href")
+
+
 async def test_a_note_is_a_line_with_its_text(page: Page) -> None:
     tab = page.tab
     await tab.open(f"{page.origin}/history?world=10&window=14d&tz=UTC")
@@ -192,7 +236,7 @@ async def test_on_a_phone_nothing_is_wider_than_the_screen(page: Page) -> None:
     await tab.until(MARKS)
     assert await tab.value("document.documentElement.scrollWidth") <= 390
     assert await tab.value(f"{MARKS}.getBoundingClientRect().right") <= 390
-    heads = "[...document.querySelectorAll('#world-10 .compare th')].filter((head) => head.offsetWidth)"
+    heads = "[...document.querySelectorAll('#world-10 .compare:not(.list) th')].filter((head) => head.offsetWidth)"
     assert await tab.value(f"{heads}.map((head) => head.innerText)") == [
         "empire",
         "against",

@@ -41,6 +41,8 @@ def bare(**changed: Any) -> View:
         by=None,
         times=tuple(range(0, 10 * MINUTE, MINUTE)),
         lines=(Line(1, 0, (5,) * 10),),
+        unit="people",
+        nso="apart",
         unrecorded=(),
         alerts=(),
         locks=(),

@@ -8,7 +8,6 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from ps2daemon.analysis.overlay import (
-    Earlier,
     compare,
     differences,
     overlay,
@@ -132,16 +131,15 @@ def test_differences_and_ratios_need_both() -> None:
 
 def test_comparison_over_nothing() -> None:
     now = Series(10, 1, (1, None))
-    then = Earlier(1, (0, 1), (Series(10, 1, (None, 2)),))
-    (comparison,) = compare([now], then)
+    (comparison,) = compare([now], 1, [Series(10, 1, (None, 2))])
     assert (comparison.buckets, comparison.mean, comparison.ratio) == (0, None, None)
 
 
 def test_trend_is_the_slope_over_buckets_covered_in_every_period() -> None:
     now = Series(10, 1, (30, 99, 32))
     earlier = [
-        Earlier(1, (None,) * 3, (Series(10, 1, (20, None, 22)),)),
-        Earlier(2, (None,) * 3, (Series(10, 1, (10, 5, 12)),)),
+        [Series(10, 1, (20, None, 22))],
+        [Series(10, 1, (10, 5, 12))],
     ]
     (trend,) = trends([now], earlier)
     assert trend.buckets == 2

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from zoneinfo import ZoneInfo
 
+import msgspec
+import pytest
+
 from ps2daemon.analysis.population import PopulationQuery
 from ps2daemon.analysis.view import (
     ALL,
@@ -16,6 +19,7 @@ from ps2daemon.analysis.view import (
     unrecorded,
     world_view,
 )
+from ps2daemon.errors import UsageError
 from ps2daemon.model.coverage import Span
 from ps2daemon.model.records import AFTERS, DAY, HOUR, MINUTE
 from tests.memory_reader import MemoryReader, session
@@ -101,3 +105,36 @@ async def test_the_latest_is_the_end_of_coverage_not_now() -> None:
     assert answer.at == T + HOUR - 1
     assert answer.online == {1: 1, 2: 0, 3: 0, 4: 0}
     assert (await latest(reader, 40)).at is None
+
+
+async def test_lines_as_shares_compare_shares() -> None:
+    reader = MemoryReader(
+        [
+            session("1", T, T + 2 * HOUR, faction_id=1),
+            session("2", T, T + 2 * HOUR, faction_id=4),
+            session("3", T - DAY, T - DAY + 2 * HOUR, faction_id=1),
+        ],
+        [Span(10, T - 2 * DAY, T + DAY, "start")],
+    )
+    query = PopulationQuery(start=T, end=T + HOUR, step=30 * MINUTE, worlds=(10,), factions=(1,))
+    view = await world_view(
+        reader, query, lines="empires", unit="share", by="day", back=1, zone=UTC, now=T + HOUR
+    )
+    assert [(line.back, line.online) for line in view.lines] == [(0, (50, 50)), (1, (100, 100))]
+    (comparison,) = view.comparisons
+    assert (comparison.mean, comparison.earlier_mean, comparison.difference) == (50, 100, -50)
+    folded = await world_view(
+        reader, query, lines="empires", nso="folded", by=None, back=1, zone=UTC, now=T + HOUR
+    )
+    assert folded.lines[0].online == pytest.approx((4 / 3, 4 / 3))
+    with pytest.raises(UsageError, match="no other is asked for"):
+        await world_view(
+            reader,
+            msgspec.structs.replace(query, factions=(4,)),
+            lines="empires",
+            nso="folded",
+            by=None,
+            back=1,
+            zone=UTC,
+            now=T,
+        )

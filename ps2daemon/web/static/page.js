@@ -2,7 +2,7 @@
 // Names come from outside and only ever become text, never markup.
 
 import { attachPointer } from "./pointer.js";
-import { REFRESH_MS, ask, begin, clock, dark, dayClock, draw, element, erase, keepFresh, offer, showZones, signed, spanText } from "./shared.js";
+import { REFRESH_MS, ask, begin, clock, dark, dayClock, draw, element, empireName, erase, keepFresh, offer, showZones, signed, spanText } from "./shared.js";
 import { attachZoom } from "./zoom.js";
 
 const WINDOWS = ["24h", "7d", "14d", "28d"];
@@ -26,6 +26,7 @@ function chosen() {
     back: data.get("back") || "1",
     lines: data.get("lines"),
     empires: data.getAll("empire"),
+    folded: data.has("nso"),
     tz: data.get("tz"),
   };
 }
@@ -46,7 +47,8 @@ function restore(found) {
   form.elements.to.value = wanted.get("to") || "";
   form.elements.by.value = ["day", "week"].includes(wanted.get("by")) ? wanted.get("by") : "none";
   form.elements.back.value = wanted.get("back") || "1";
-  check("lines", [wanted.get("lines") === "total" ? "total" : "empires"]);
+  check("lines", [["share", "total"].includes(wanted.get("lines")) ? wanted.get("lines") : "empires"]);
+  check("nso", [wanted.get("nso")]);
   const empires = wanted.getAll("empire");
   check("empire", empires.length ? empires : ["vs", "nc", "tr", "nso"]);
   showZones(form.elements.tz, wanted.get("tz"));
@@ -65,6 +67,7 @@ function address(view) {
   }
   if (view.lines !== "empires") params.set("lines", view.lines);
   if (view.empires.length < 4) for (const empire of view.empires) params.append("empire", empire);
+  if (view.folded) params.set("nso", "folded");
   params.set("tz", view.tz);
   return params;
 }
@@ -88,6 +91,7 @@ function card(world) {
       element("p", { class: "statement" }),
       element("div", { class: "plot" }, element("div", { class: "chart", role: "img" })),
       element("div", { class: "compare" }),
+      element("details", { class: "happened" }, element("summary", {}), element("div", { class: "compare list" })),
       element("p", { class: "files" }, "Save the chart as ",
         ...["PNG", "SVG"].flatMap((kind) => [element("a", { class: kind.toLowerCase(), download: "" }, kind), " "])));
     cards.append(found);
@@ -147,9 +151,10 @@ function showComparisons(box, view, by) {
     box.replaceChildren(element("p", { class: "statement" }, `Nothing to compare: the earlier ${by}s were not recorded.`));
     return;
   }
+  const unit = view.unit === "share" ? " %" : "";
   const trend = new Map(view.trends.map((row) => [row.faction_id, row.per_period]));
   const trending = [...trend.values()].some((value) => value !== null);
-  const heads = [["empire"], ["against"], ["on average", "mean"], ["then", "mean"], ["difference"], ["in %"], ...(trending ? [[`trend a ${by}`]] : [])];
+  const heads = [["empire"], ["against"], ["on average", "mean"], ["then", "mean"], ["difference"], ...(unit ? [] : [["in %"]]), ...(trending ? [[`trend a ${by}`]] : [])];
   box.replaceChildren(element("table", {},
     element("thead", {}, element("tr", {}, ...heads.map(([head, kind]) => element("th", { class: kind || "" }, head)))),
     element("tbody", {}, ...rows.map((row) => {
@@ -157,12 +162,30 @@ function showComparisons(box, view, by) {
       return element("tr", {},
         element("td", {}, element("span", { class: `empire f${row.faction_id < 0 ? "all" : row.faction_id}` }, row.label)),
         element("td", {}, row.period),
-        element("td", { class: "mean" }, row.mean.toFixed(1)),
-        element("td", { class: "mean" }, row.earlier_mean.toFixed(1)),
+        element("td", { class: "mean" }, `${row.mean.toFixed(1)}${unit}`),
+        element("td", { class: "mean" }, `${row.earlier_mean.toFixed(1)}${unit}`),
         element("td", {}, signed(row.difference, 1)),
-        element("td", {}, row.ratio === null ? "" : `${signed(100 * (row.ratio - 1), 0)} %`),
+        ...(unit ? [] : [element("td", {}, row.ratio === null ? "" : `${signed(100 * (row.ratio - 1), 0)} %`)]),
         ...(trending ? [element("td", {}, row.back === 1 && slope !== null ? signed(slope, 1) : "")] : []));
     }))));
+}
+
+// What the marks in the chart are, in words: for keyboards, fingers and screen readers.
+function showHappened(box, view, zone) {
+  const when = dayClock(zone);
+  const rows = [
+    ...view.alerts.map((alert) => [alert.start, alert.running ? null : alert.end, `Alert: ${alert.name}`, alert.zone ?? "",
+      alert.running ? "still runs" : alert.canceled ? "called off" : alert.winner ? `won by ${empireName(alert.winner)}` : ""]),
+    ...view.locks.map((lock) => [lock.at, null, "Continent locked", lock.zone, lock.winner ? `by ${empireName(lock.winner)}` : ""]),
+    ...view.notes.map((note) => [note.at, null, `Note: ${note.text}`, "", ""]),
+  ].sort((one, other) => one[0] - other[0]);
+  const time = clock(zone, { hour: "2-digit", minute: "2-digit" });
+  box.hidden = !rows.length;
+  box.querySelector("summary").textContent = `Alerts, locks and notes in this window (${rows.length})`;
+  box.querySelector(".list").replaceChildren(element("table", {},
+    element("thead", {}, element("tr", {}, ...["from", "to", "what", "where", ""].map((head) => element("th", { class: "words" }, head)))),
+    element("tbody", {}, ...rows.map(([at, end, ...texts]) => element("tr", {},
+      ...[when.format(new Date(at)), end === null ? "" : time.format(new Date(end)), ...texts].map((text) => element("td", { class: "words" }, text)))))));
 }
 
 async function showChart(box, answer, zone) {
@@ -179,7 +202,9 @@ async function showWorld(world, view, now, mine) {
   const params = question(view, world.world_id);
   params.set("by", view.by);
   params.set("back", view.back);
-  params.set("lines", view.lines);
+  params.set("lines", view.lines === "total" ? "total" : "empires");
+  params.set("unit", view.lines === "share" ? "share" : "people");
+  params.set("nso", view.folded ? "folded" : "apart");
   // A picture goes to others, and so is light whatever the page is.
   for (const kind of ["png", "svg"]) box.querySelector(`a.${kind}`).href = `/api/v1/chart.${kind}?${params}`;
   params.set("theme", dark.matches ? "dark" : "light");
@@ -189,6 +214,7 @@ async function showWorld(world, view, now, mine) {
     showNow(box.querySelector(".now"), now, view.tz);
     showStatement(box.querySelector(".statement"), answer.view, view.tz);
     showComparisons(box.querySelector(".compare"), answer.view, view.by);
+    showHappened(box.querySelector(".happened"), answer.view, view.tz);
     await showChart(box.querySelector(".plot"), answer, view.tz);
   } catch (error) {
     if (mine !== round) return;
@@ -197,6 +223,7 @@ async function showWorld(world, view, now, mine) {
     erase(plot.querySelector(".chart"));
     plot.drawn = null;
     box.querySelector(".compare").replaceChildren();
+    box.querySelector(".happened").hidden = true;
   } finally {
     box.classList.remove("waiting");
   }

@@ -1,6 +1,6 @@
 // What the pointer or finger shows over a chart: the people at that moment, why there are none known, alerts, locks and notes.
 
-import { dayClock, element, empireName, spanText } from "./shared.js";
+import { dayClock, element, empireName, plusMinus, spanText } from "./shared.js";
 
 const NEAR_PIXELS = 4;
 
@@ -70,24 +70,37 @@ function content(view, at, near, when) {
   return parts;
 }
 
+// A row an empire; of earlier periods their number, and by how much it is more or less now.
 function values(view, bucket) {
+  const share = view.unit === "share";
+  const digits = view.lines.some((line) => !Number.isInteger(line.online[bucket] ?? 0)) ? 1 : 0;
   const backs = [...new Set(view.lines.map((line) => line.back))];
   const factions = [...new Set(view.lines.map((line) => line.faction_id))];
   const at = (faction, back) => view.lines.find((line) => line.faction_id === faction && line.back === back);
-  const shown = (value) => (value === null || value === undefined ? "–" : value.toLocaleString());
+  const shown = (value) => (value === null ? "–"
+    : `${value.toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits })}${share ? " %" : ""}`);
+  const row = (label, value) => {
+    const now = value(0);
+    return element("tr", {}, label, ...backs.flatMap((back) => {
+      const then = value(back);
+      if (back === 0) return [element("td", {}, shown(then))];
+      const difference = now === null || then === null ? "" : plusMinus(now - then, digits);
+      return [element("td", {}, shown(then)), element("td", { class: "more" }, difference)];
+    }));
+  };
+  const online = (faction, back) => at(faction, back).online[bucket] ?? null;
   const rows = factions.map((faction) =>
-    element("tr", {},
-      element("td", {}, element("span", { class: `empire f${faction < 0 ? "all" : faction}` }, at(faction, 0).label)),
-      ...backs.map((back) => element("td", {}, shown(at(faction, back).online[bucket])))));
-  if (factions.length > 1) {
-    const sum = (back) => factions.reduce((total, faction) => {
-      const value = at(faction, back).online[bucket];
-      return total === null || value === null ? null : total + value;
-    }, 0);
-    rows.push(element("tr", {}, element("td", {}, "together"), ...backs.map((back) => element("td", {}, shown(sum(back))))));
+    row(element("td", {}, element("span", { class: `empire f${faction < 0 ? "all" : faction}` }, at(faction, 0).label)),
+      (back) => online(faction, back)));
+  if (factions.length > 1 && !share) {
+    rows.push(row(element("td", {}, "together"), (back) => factions.reduce((sum, faction) => {
+      const value = online(faction, back);
+      return sum === null || value === null ? null : sum + value;
+    }, 0)));
   }
   const head = backs.length > 1
-    ? [element("tr", {}, element("th", {}), ...backs.map((back) => element("th", {}, at(factions[0], back).period)))]
+    ? [element("tr", {}, element("th", {}), ...backs.flatMap((back) =>
+      (back === 0 ? [element("th", {}, at(factions[0], 0).period)] : [element("th", { colspan: 2 }, at(factions[0], back).period)])))]
     : [];
   return element("table", {}, ...head, ...rows);
 }

@@ -74,7 +74,8 @@ export function signed(value, digits) {
 }
 
 export function plusMinus(value, digits) {
-  return `${value < 0 ? "−" : "+"}${Math.abs(value).toFixed(digits)}`;
+  const size = Math.abs(value).toFixed(digits);
+  return Number(size) === 0 ? `±${size}` : `${value < 0 ? "−" : "+"}${size}`;
 }
 
 // The choice of a clock: the one that is wanted, the browser's own, and UTC.
