@@ -23,6 +23,7 @@ from ps2daemon.analysis.documents import (
     rounded,
     trend_answer,
 )
+from ps2daemon.analysis.effect import Effect
 from ps2daemon.analysis.leaving import Answer, By, EffectQuery, effect, gather
 from ps2daemon.analysis.listing import alerts_answer, locks_answer, notes_answer, now_answer, worlds_answer
 from ps2daemon.analysis.matching import AFTER, KINDS, REACH
@@ -38,7 +39,7 @@ from ps2daemon.model import tables
 from ps2daemon.model.records import DAY, SECOND
 from ps2daemon.store.base import StoreReader
 from ps2daemon.web.charts import chart, ends_at, period_label
-from ps2daemon.web.effect_charts import curve_chart, difference_chart
+from ps2daemon.web.effect_charts import by_group, by_part, curve_chart, difference_chart
 from ps2daemon.web.parameters import (
     MAX_DAYS,
     MAX_LISTED_DAYS,
@@ -107,15 +108,20 @@ async def effect_of(store: StoreReader, asked: Asked) -> answers.EffectAnswer:
 
 
 async def effect_charts_of(store: StoreReader, asked: Asked) -> Document:
-    """The same as charts, by kind of event, with the rows that they are of and how many events were left out why."""
+    """The same as charts, by kind of event, with the rows that they are of and how many events were left out why.
+
+    `parts` are what the events are told apart by, if anything, for everybody.
+    """
     theme = cast(ThemeName, asked.one_of("theme"))
-    found = (await effect_answer(store, asked))[1].whole
+    answer = (await effect_answer(store, asked))[1]
+    found = answer.whole
     curves = {curve.event: curve for curve in found.curves}
     kinds = []
     for kind in KINDS:
         rows = [row for row in found.effects if row.event == kind]
         of_kind = [each for each in found.matched if each.event.kind == kind]
         curve = curves.get(kind)
+        parts = by_part(answer, kind)
         kinds.append(
             {
                 "event": kind,
@@ -123,12 +129,22 @@ async def effect_charts_of(store: StoreReader, asked: Asked) -> Document:
                 "left_out": Counter(each.left_out for each in of_kind if each.left_out is not None),
                 "effects": rounded([row for row in rows if row.n]),
                 "curve": None if curve is None else curve_chart(curve, theme=theme, width="container"),
-                "difference": difference_chart(rows, theme=theme, width="container")
-                if any(row.low is not None for row in rows)
-                else None,
+                "difference": _differences(by_group(rows), theme),
+                "parts": [
+                    {"part": part, **row}
+                    for (part, _), row in zip(parts, rounded([row for _, row in parts]), strict=True)
+                ],
+                "parts_difference": _differences(parts, theme),
             }
         )
     return {"kinds": kinds}
+
+
+def _differences(rows: list[tuple[str, Effect]], theme: ThemeName) -> Document | None:
+    """The chart; None where no row has an interval."""
+    if all(row.low is None for _, row in rows):
+        return None
+    return difference_chart(rows, theme=theme, width="container")
 
 
 async def effect_answer(store: StoreReader, asked: Asked) -> tuple[EffectQuery, Answer]:

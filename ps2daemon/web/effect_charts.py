@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final, Literal
 
 from ps2daemon.analysis.effect import CURVE, FEWEST, Curve, Effect, Found, Group
@@ -55,28 +55,43 @@ def curve_chart(curve: Curve, *, theme: ThemeName = "light", width: int | Litera
     return _spec(rows, layers, colours, width, HEIGHT)
 
 
+def by_group(effects: Iterable[Effect]) -> list[tuple[str, Effect]]:
+    """The rows of one kind of event, each with whom it is of."""
+    return [(GROUPS[row.group], row) for row in effects]
+
+
+def by_part(answer: Answer, kind: Kind) -> list[tuple[str, Effect]]:
+    """What one kind of event does to everybody, each row with what its events have in common."""
+    return [
+        (name, row)
+        for name, found in answer.parts.items()
+        for row in found.effects
+        if row.event == kind and row.group == "all" and row.n
+    ]
+
+
 def difference_chart(
-    effects: Sequence[Effect],
+    effects: Sequence[tuple[str, Effect]],
     *,
     theme: ThemeName = "light",
     width: int | Literal["container"] = 460,
     legend: Literal["top", "bottom"] = "top",
 ) -> Spec:
-    """How much more of each group log off than otherwise, in percentage points with the interval; those with an interval alone.
+    """How much more log off than otherwise, in percentage points with the interval; those with an interval alone.
 
     Args:
-        effects: of one kind of event.
+        effects: of one kind of event, and what stands beside each.
     """
     colours = THEMES[theme]
     rows = [
         {
-            "group": GROUPS[row.group],
+            "group": label,
             "within": f"{row.minutes} min",
             "difference": 100 * row.difference,
             "low": 100 * row.low,
             "high": 100 * row.high,
         }
-        for row in effects
+        for label, row in effects
         if row.difference is not None and row.low is not None and row.high is not None
     ]
     groups = list(dict.fromkeys(str(row["group"]) for row in rows))
@@ -168,7 +183,7 @@ def _panels(part: str, kind: Kind, found: Found, theme: ThemeName) -> tuple[Spec
         few = f"too few events to say: it takes {FEWEST}, on {FEWEST // 2} days"
         return left, _silent(few, THEMES[theme])
     right = {
-        **difference_chart(rows, theme=theme, legend="bottom"),
+        **difference_chart(by_group(rows), theme=theme, legend="bottom"),
         "title": _panel_title("How many more log off than otherwise", f"Everybody: {'; '.join(said)}"),
     }
     return left, right

@@ -298,6 +298,26 @@ async def test_the_address_restores_the_events(page: Page) -> None:
     assert "from=-14d" in await tab.value("document.getElementById('json').href")
 
 
+async def test_events_are_told_apart(page: Page) -> None:
+    tab = page.tab
+    await tab.open(f"{page.origin}/events?window=14d&tz=UTC")
+    parts = "document.querySelector('#kind-alert_end .parts')"
+    assert await tab.value(f"{parts}.hidden")
+    await tab.value(
+        "const by = document.querySelector('select[name=by]'); by.value = 'world'; by.dispatchEvent(new Event('change', {bubbles: true}))"
+    )
+    await tab.until("document.body.dataset.shown === '2'")
+    address = await tab.value("location.href")
+    assert "by=world" in address
+    await tab.open(address)
+    await tab.until(f"{parts}.querySelector('svg.marks')")
+    rows = (await tab.value(f"{parts}.querySelector('table').innerText")).splitlines()
+    names = [row.split(" (")[0] for row in rows if " (" in row]
+    assert names == ["everybody", "Osprey", "Wainwright"]
+    assert "by=world" in await tab.value("document.getElementById('csv').href")
+    assert tab.complaints == []
+
+
 async def test_the_events_fit_a_phone(page: Page) -> None:
     await page.tab.size(390, 844)
     await page.tab.open(f"{page.origin}/events")

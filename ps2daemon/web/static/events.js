@@ -24,7 +24,7 @@ let round = 0; // answers of an earlier round than the latest are thrown away
 
 function chosen() {
   const data = new FormData(form);
-  return { worlds: data.getAll("world"), window: data.get("window"), tz: data.get("tz") };
+  return { worlds: data.getAll("world"), window: data.get("window"), by: data.get("by"), tz: data.get("tz") };
 }
 
 function restore(found) {
@@ -35,6 +35,8 @@ function restore(found) {
   for (const input of form.querySelectorAll("input[name=world]")) input.checked = (some.length ? some : known).includes(input.value);
   const window = WINDOWS.includes(wanted.get("window")) ? wanted.get("window") : "28d";
   for (const input of form.querySelectorAll("input[name=window]")) input.checked = input.value === window;
+  const apart = form.elements.by;
+  apart.value = [...apart.options].some((option) => option.value === wanted.get("by")) ? wanted.get("by") : "none";
   showZones(form.elements.tz, wanted.get("tz"));
 }
 
@@ -71,17 +73,19 @@ function sentence(kind) {
   return `${shares}: ${Math.abs(100 * row.difference).toFixed(1)} points ${row.verdict} (${points(row.low)} to ${points(row.high)}).`;
 }
 
-function table(kind) {
-  const heads = ["who (events)", "within", "log off", "otherwise", "difference", "95 %", ""];
+// Rows of effects; `label` says of each whom or what it is of.
+function table(rows, of, label) {
+  const heads = [`${of} (events)`, "within", "log off", "otherwise", "difference", "95 %", ""];
   let before = null;
   return element("table", {},
     element("thead", {}, element("tr", {}, ...heads.map((head) => element("th", {}, head)))),
-    element("tbody", {}, ...kind.effects.map((row) => {
-      const first = row.group !== before;
-      before = row.group;
+    element("tbody", {}, ...rows.map((row) => {
+      const name = label(row);
+      const first = name !== before;
+      before = name;
       const sure = row.verdict === "more" || row.verdict === "fewer";
       return element("tr", { class: sure ? "sure" : "" },
-        element("td", {}, first ? `${GROUPS[row.group]} (${row.n.toLocaleString()})` : ""),
+        element("td", {}, first ? `${name} (${row.n.toLocaleString()})` : ""),
         element("td", {}, `${row.minutes} min`),
         element("td", {}, percent(row.share)),
         element("td", {}, percent(row.control_share)),
@@ -101,13 +105,19 @@ async function showKind(kind, mine) {
       element("p", { class: "statement" }),
       element("div", { class: "pair" },
         element("div", {}, element("div", { class: "compare" }), element("div", { class: "chart difference", role: "img" })),
-        element("div", { class: "chart curve", role: "img" })));
+        element("div", { class: "chart curve", role: "img" })),
+      element("div", { class: "pair parts" },
+        element("div", { class: "compare" }), element("div", { class: "chart parts_difference", role: "img" })));
     cards.append(box);
   }
   box.querySelector(".sentence").textContent = sentence(kind);
   box.querySelector(".statement").textContent = kind.events ? said(kind) : "None in this window.";
-  box.querySelector(".compare").replaceChildren(...(kind.effects.length ? [table(kind)] : []));
-  for (const [name, label] of [["difference", "How much more log off than otherwise"], ["curve", "People around the event"]]) {
+  box.querySelector(".compare").replaceChildren(...(kind.effects.length ? [table(kind.effects, "who", (row) => GROUPS[row.group])] : []));
+  const parts = box.querySelector(".parts");
+  parts.hidden = !kind.parts.length;
+  parts.querySelector(".compare").replaceChildren(...(kind.parts.length ? [table(kind.parts, "everybody", (row) => row.part)] : []));
+  for (const [name, label] of [["difference", "How much more log off than otherwise"], ["curve", "People around the event"],
+    ["parts_difference", "How much more log off than otherwise, told apart"]]) {
     const place = box.querySelector(`.${name}`);
     place.hidden = !kind[name];
     if (kind[name] && mine === round) await draw(place, kind[name], `${TITLES[kind.event]}: ${label}`);
@@ -176,9 +186,12 @@ async function show() {
   const view = chosen();
   const address = new URLSearchParams(view.worlds.map((world) => ["world", world]));
   address.set("window", view.window);
+  if (view.by !== "none") address.set("by", view.by);
   address.set("tz", view.tz);
   history.replaceState(null, "", `?${address}`);
-  offer("effect", question(view, `-${view.window}`), { pictures: "effect" });
+  const asked = question(view, `-${view.window}`);
+  asked.set("by", view.by);
+  offer("effect", asked, { pictures: "effect" });
   if (!view.worlds.length) {
     statusLine.textContent = "Choose a world.";
     return;
@@ -187,7 +200,7 @@ async function show() {
   document.body.classList.add("waiting");
   try {
     const listed = ask("alerts", new URLSearchParams([...question(view, LISTED), ["people", "yes"]]));
-    const charts = question(view, `-${view.window}`);
+    const charts = new URLSearchParams(asked);
     charts.set("theme", dark.matches ? "dark" : "light");
     const [answer, alerts] = await Promise.all([ask("effect/charts", charts), listed]);
     if (mine !== round) return;
