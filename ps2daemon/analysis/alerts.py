@@ -10,7 +10,7 @@ import msgspec
 from ps2daemon.analysis.population import FACTIONS, MAX_BUCKETS, PopulationQuery, population, total
 from ps2daemon.errors import UsageError
 from ps2daemon.model import tables
-from ps2daemon.model.alerts import Alert
+from ps2daemon.model.alerts import Alert, due, runs
 from ps2daemon.model.records import HOUR, MINUTE, Ms
 from ps2daemon.model.times import length_text
 from ps2daemon.store.base import StoreReader
@@ -26,7 +26,8 @@ class AlertView(msgspec.Struct, frozen=True):
 
     Attributes:
         start: when it started, or was first seen.
-        at_start, at_end, later: the people then, and `LATER` after the end; of an alert that runs, only the first.
+        at_start, at_end, later: the people then, and `LATER` after the end; of an alert without an end, only the first.
+        running: it still runs (see `model.alerts.runs`).
         from_, around: the people every `STEP` from there, from `BEFORE` before it to `AFTER` after.
     """
 
@@ -35,6 +36,7 @@ class AlertView(msgspec.Struct, frozen=True):
     at_start: int | None
     at_end: int | None
     later: int | None
+    running: bool
     from_: Ms
     around: tuple[int | None, ...]
 
@@ -61,15 +63,16 @@ async def alert_views(
     return sorted(views, key=lambda view: (view.start, view.alert.world_id, view.alert.alert_id))
 
 
-def ran_text(alert: Alert) -> str:
-    """How long it ran, as a person reads it: `runs` while it has no end, and nothing where its start was not seen."""
+def ran_text(view: AlertView) -> str:
+    """How long it ran, as a person reads it: `runs` while it does, and nothing where its start was not seen."""
+    alert = view.alert
     if alert.end is None:
-        return "runs"
+        return "runs" if view.running else "end not seen"
     return "" if alert.start is None else length_text(alert.end - alert.start)
 
 
 def winner_text(alert: Alert) -> str:
-    """Who won it, as a person says it; nothing while it runs."""
+    """Who won it, as a person says it; nothing without an end."""
     if alert.end is None:
         return ""
     if alert.canceled:
@@ -81,12 +84,17 @@ def winner_text(alert: Alert) -> str:
     return f"{name}, with lock" if alert.lock_id is not None else name
 
 
+def _over(alert: Alert, now: Ms) -> Ms:
+    """Its end; until one is known, no later than when its time is up."""
+    return alert.end if alert.end is not None else min(now, due(alert))
+
+
 async def _of_world(
     reader: StoreReader, world_id: int, alerts: Collection[Alert], now: Ms
 ) -> list[AlertView]:
     first = min(alert.changes[0].at for alert in alerts) - BEFORE
     first -= first % STEP
-    last = max(now if alert.end is None else alert.end for alert in alerts) + AFTER
+    last = max(_over(alert, now) for alert in alerts) + AFTER
     query = PopulationQuery(
         start=first, end=min(last, now) + STEP, step=STEP, worlds=(world_id,), factions=FACTIONS
     )
@@ -100,7 +108,7 @@ async def _of_world(
     views = []
     for alert in alerts:
         began = alert.start if alert.start is not None else alert.changes[0].at
-        over = now if alert.end is None else alert.end
+        over = _over(alert, now)
         from_ = max(first, (began - BEFORE) // STEP * STEP)
         behind = min(len(online), (over + AFTER - first) // STEP + 1)
         ended = alert.end is not None
@@ -111,6 +119,7 @@ async def _of_world(
                 people(began),
                 people(over) if ended else None,
                 people(over + LATER) if ended else None,
+                runs(alert, now),
                 from_,
                 online[(from_ - first) // STEP : behind],
             )

@@ -17,7 +17,7 @@ import msgspec
 from ps2daemon.analysis.overlay import partner
 from ps2daemon.analysis.population import PopulationQuery, Series, population, spans_by_world, total
 from ps2daemon.analysis.view import ARREARS, unrecorded
-from ps2daemon.model.alerts import LONGEST_ALERT, Alert
+from ps2daemon.model.alerts import LONGEST_ALERT, Alert, runs
 from ps2daemon.model.coverage import Interval, WorldCoverage
 from ps2daemon.model.records import DAY, MINUTE, SECOND, Ms
 from ps2daemon.store.base import StoreReader
@@ -160,16 +160,8 @@ def instants_of(coverage: Mapping[int, WorldCoverage], states: Mapping[int, Stat
 
 
 def running(alerts: Iterable[Alert], world_id: int, at: Ms | None) -> tuple[Alert, ...]:
-    """The world's alerts that ran at that instant, of which no end is known."""
-    found = [
-        alert
-        for alert in alerts
-        if alert.world_id == world_id
-        and alert.end is None
-        and at is not None
-        and alert.start is not None
-        and alert.start <= at
-    ]
+    """The world's alerts that run at that instant."""
+    found = [alert for alert in alerts if alert.world_id == world_id and at is not None and runs(alert, at)]
     return tuple(sorted(found, key=lambda alert: alert.changes[0].at, reverse=True))
 
 

@@ -115,7 +115,7 @@ def _print(file: IO[bytes], views: Sequence[AlertView], zone: tzinfo) -> None:
                 clock_text(view.start, zone),
                 tables.world_name(alert.world_id),
                 alert.name,
-                ran_text(alert),
+                ran_text(view),
                 winner_text(alert),
                 *(
                     "" if people is None else f"{people:,}"

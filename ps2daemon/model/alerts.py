@@ -201,7 +201,25 @@ class _Run(NamedTuple):
     def due(self) -> Ms:
         """When its time is up, at the latest: where it was not seen to start, the time counts from its first change."""
         begun = self.changes[0].at if self.started is None else self.started.at
-        return begun + (tables.DEFAULT_ALERT if self.kind is None else self.kind.duration(begun))
+        return begun + _duration(self.kind, begun)
+
+
+def _duration(kind: tables.MetagameEvent | None, begun: Ms) -> Ms:
+    return tables.DEFAULT_ALERT if kind is None else kind.duration(begun)
+
+
+def due(alert: Alert) -> Ms:
+    """When an alert's time is up, at the latest."""
+    begun = alert.changes[0].at if alert.start is None else alert.start
+    return begun + _duration(tables.metagame_events().get(alert.metagame_event_id), begun)
+
+
+def runs(alert: Alert, at: Ms) -> bool:
+    """Whether it runs then, as far as is known: it started, no end is known, and its time is not up.
+
+    An alert stays without an end where the recording stopped in it.
+    """
+    return alert.start is not None and alert.end is None and alert.start <= at < due(alert) + GRACE
 
 
 def _run(changes: Sequence[Metagame]) -> _Run:

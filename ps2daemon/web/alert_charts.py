@@ -92,12 +92,12 @@ def _panel(each: AlertView, view: View, theme: ThemeName) -> Spec:
     alert = each.alert
     where = f"{tables.world_name(alert.world_id)}, {clock_text(each.start, view.zone)}"
     if alert.end is None:
-        how = "no end seen yet"
+        how = "no end seen yet" if each.running else "its end was not seen"
     else:
         won = winner_text(alert)
         if not alert.canceled:
             won = "winner not known" if alert.winner is None else f"won by {won}"
-        how = f"{ran_text(alert) or 'start not seen'}, {won}"
+        how = f"{ran_text(each) or 'start not seen'}, {won}"
     return {
         **chart(view, theme=theme, width=WIDTH, height=HEIGHT, title=False),
         "background": THEMES[theme].background,

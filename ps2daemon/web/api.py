@@ -36,6 +36,7 @@ from ps2daemon.analysis.trend import TrendQuery, trends
 from ps2daemon.analysis.view import Lines, View, faction_label, latest, world_view
 from ps2daemon.errors import UsageError
 from ps2daemon.model import tables
+from ps2daemon.model.alerts import runs
 from ps2daemon.model.records import DAY, SECOND
 from ps2daemon.store.base import StoreReader
 from ps2daemon.web.charts import chart, ends_at, period_label
@@ -255,7 +256,8 @@ def view_document(view: View) -> Document:
             {
                 "start": alert.changes[0].at,
                 "end": ends_at(alert, view.now),
-                "running": alert.end is None and alert.start is not None,
+                "running": runs(alert, view.now),
+                "unseen": alert.end is None and not runs(alert, view.now),
                 "name": alert.name,
                 "zone": _zone_name(alert.zone_id),
                 "winner": alert.winner,

@@ -13,7 +13,7 @@ from typing import Final, Literal
 
 from ps2daemon.analysis.view import Line, View, faction_label
 from ps2daemon.model import tables
-from ps2daemon.model.alerts import Alert
+from ps2daemon.model.alerts import Alert, due
 from ps2daemon.model.records import DAY, Ms
 from ps2daemon.web.axis import round_numbers, time_axis
 from ps2daemon.web.gaps import gap_bands, gaps_text
@@ -117,10 +117,11 @@ def lanes(view: View) -> list[int | None]:
 
 
 def ends_at(alert: Alert, now: Ms) -> Ms:
-    """Where an alert's bar ends: its end; while it runs, now; and where only its middle was seen, the last of that."""
+    """Where an alert's bar ends: its end; until one is known, now, or when its time is up; and where only its middle was seen, the last of that."""
     if alert.end is not None:
         return alert.end
-    return max(alert.changes[-1].at, now) if alert.start is not None else alert.changes[-1].at
+    last = alert.changes[-1].at
+    return last if alert.start is None else max(last, min(now, due(alert)))
 
 
 def _alerts(view: View, x: Spec, theme: Theme, zones: list[int | None], height: int) -> list[Spec]:

@@ -17,7 +17,9 @@ from ps2daemon.model.alerts import (
     Lock,
     Territory,
     derive,
+    due,
     lock_of,
+    runs,
 )
 from ps2daemon.model.events import (
     BONUS_CHANGED,
@@ -110,6 +112,23 @@ def test_an_end_that_is_told_late_replaces_the_nominal_one() -> None:
 def test_an_early_end_counts() -> None:
     alert = only([change(STARTED, NOON), change(ENDED, NOON + 20 * MINUTE)])
     assert (alert.end, alert.ended_by, alert.winner) == (NOON + 20 * MINUTE, "event", 3)
+
+
+def test_an_alert_whose_recording_stopped_runs_until_its_time_is_up() -> None:
+    """Where the records end in it, no end is ever known."""
+    (alert,) = derive([change(STARTED, NOON)], [], NOON + MINUTE)[0].values()
+    assert alert.end is None
+    assert due(alert) == NOON + 90 * MINUTE
+    assert [runs(alert, at) for at in (NOON - 1, NOON, due(alert) + GRACE - 1, due(alert) + GRACE)] == [
+        False,
+        True,
+        True,
+        False,
+    ]
+    (over,) = derive([change(STARTED, NOON), change(ENDED, NOON + HOUR)], [], NEVER)[0].values()
+    assert not runs(over, NOON + MINUTE)
+    (middle,) = derive([change(BONUS_CHANGED, NOON)], [], NOON)[0].values()
+    assert not runs(middle, NOON + MINUTE), "nobody knows since when"
 
 
 def test_an_alert_that_was_not_seen_to_start() -> None:

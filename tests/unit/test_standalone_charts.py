@@ -92,11 +92,13 @@ async def test_an_alert_says_what_was_not_seen_of_it() -> None:
         replace(whole.alert, winner=None, lock_id=None, canceled=False),
         replace(whole.alert, end=None),
     )
-    spec = alerts_chart([replace(whole, alert=each) for each in changed], SPANS, END - 3 * DAY, END, UTC, END)
+    views = [replace(whole, alert=each) for each in changed]
+    views.append(replace(views[-1], running=True))
+    spec = alerts_chart(views, SPANS, END - 3 * DAY, END, UTC, END)
     told = [panel["title"]["subtitle"][1] for panel in spec["concat"]]
     assert told[0] == "start not seen, won by TR"
     assert told[1].endswith("min, winner not known")
-    assert told[2] == "no end seen yet"
+    assert told[2:] == ["its end was not seen", "no end seen yet"]
 
 
 async def test_a_week_without_a_recording_is_striped() -> None:

@@ -174,8 +174,8 @@ function showComparisons(box, view, by) {
 function showHappened(box, view, zone) {
   const when = dayClock(zone);
   const rows = [
-    ...view.alerts.map((alert) => [alert.start, alert.running ? null : alert.end, `Alert: ${alert.name}`, alert.zone ?? "",
-      alert.running ? "still runs" : alert.canceled ? "called off" : alert.winner ? `won by ${empireName(alert.winner)}` : ""]),
+    ...view.alerts.map((alert) => [alert.start, alert.unseen || alert.running ? null : alert.end, `Alert: ${alert.name}`, alert.zone ?? "",
+      alert.running ? "still runs" : alert.unseen ? "end not seen" : alert.canceled ? "called off" : alert.winner ? `won by ${empireName(alert.winner)}` : ""]),
     ...view.locks.map((lock) => [lock.at, null, "Continent locked", lock.zone, lock.winner ? `by ${empireName(lock.winner)}` : ""]),
     ...view.notes.map((note) => [note.at, null, `Note: ${note.text}`, "", ""]),
   ].sort((one, other) => one[0] - other[0]);

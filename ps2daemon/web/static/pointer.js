@@ -55,7 +55,7 @@ function content(view, at, near, when) {
   } else parts.push(values(view, bucket));
   for (const alert of view.alerts) {
     if (alert.start - near <= at && at <= alert.end + near) {
-      const end = alert.running ? ", still running" : alert.canceled ? ", called off" : alert.winner ? `, won by ${empireName(alert.winner)}` : "";
+      const end = alert.running ? ", still running" : alert.unseen ? ", whose end was not seen" : alert.canceled ? ", called off" : alert.winner ? `, won by ${empireName(alert.winner)}` : "";
       parts.push(element("p", {}, `Alert: ${alert.name}${alert.zone ? ` (${alert.zone})` : ""}${end}`));
     }
   }
