@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 import trio
 
 from bench import year
-from ps2daemon.model.records import MINUTE, Ms
+from ps2daemon.model.records import MINUTE
 from ps2daemon.model.times import parse_iso
 from ps2daemon.simulator.population import Sitting, WorldPopulation
 from ps2daemon.simulator.schedule import Schedule
@@ -25,6 +25,7 @@ from ps2daemon.web.app import page_app
 from ps2daemon.web.bundle import charts_installed
 from ps2daemon.web.server import serve_app
 from tests.acceptance.browser import CHROMIUM, Tab, open_tab
+from tests.pages import FixedClock
 
 END: Final = parse_iso("2026-03-15T18:00:00Z")
 SHOWN: Final = year.Year(END, scale=0.3, days=70, worlds=(10, 1))
@@ -58,13 +59,6 @@ class Look(NamedTuple):
 
 
 LOOKS: Final = (Look("light", 1280, "light"), Look("dark", 1280, "dark"), Look("phone", 390, "light"))
-
-
-class AtTheEnd:
-    """The clock just after the history."""
-
-    def now(self) -> Ms:
-        return END + MINUTE
 
 
 async def fill(store: SqliteStore) -> None:
@@ -121,7 +115,7 @@ async def main(folder: Path) -> None:
         ):
             await fill(store)
             stopping = trio.Event()
-            app = page_app(store, AtTheEnd())
+            app = page_app(store, FixedClock(END + MINUTE))
             port = await nursery.start(partial(serve_app, app, host="127.0.0.1", port=0, stopping=stopping))
             async with open_tab(Path(name) / "profile") as tab:
                 complaints = await take(tab, f"http://127.0.0.1:{port}", folder)

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-import trio
 
-from ps2daemon.model.records import DAY, HOUR, MINUTE, Ms
+from ps2daemon.model.records import DAY, HOUR, MINUTE
 from ps2daemon.model.times import parse_iso
 from ps2daemon.web.app import page_app
 from ps2daemon.web.bundle import charts_installed
-from ps2daemon.web.server import serve_app
-from tests.acceptance.browser import CHROMIUM, Tab, open_tab
+from tests.acceptance.browser import CHROMIUM, Tab
+from tests.acceptance.served import Page, served, watched
 from tests.memory_reader import MemoryReader
+from tests.pages import END, FixedClock
 from tests.synthetic import fortnight
 
 pytestmark = [
@@ -25,36 +24,16 @@ pytestmark = [
     pytest.mark.skipif(not charts_installed(), reason="the charts extra is not installed"),
 ]
 
-END = parse_iso("2026-03-15T18:00:00Z")
 WINDOW = "from=2026-03-10T00:00&to=2026-03-14T00:00"
 BOX = "document.querySelector('#world-10 .plot')"
 
 
-class FixedClock:
-    def now(self) -> Ms:
-        return END + MINUTE
-
-
-class Page(NamedTuple):
-    origin: str
-    tab: Tab
-
-
 @pytest.fixture
-async def page(tmp_path: Path, nursery: trio.Nursery) -> AsyncIterator[Page]:
+async def page(tmp_path: Path) -> AsyncIterator[Page]:
     made = fortnight(END, worlds=(10,), days=14, people=40, gaps=((6 * DAY, 5 * HOUR),))
     reader = MemoryReader(made.sessions, made.stored_spans, made.stored_alerts, made.stored_locks)
-    stopping = trio.Event()
-    port = await nursery.start(
-        partial(serve_app, page_app(reader, FixedClock()), host="127.0.0.1", port=0, stopping=stopping)
-    )
-    async with open_tab(tmp_path) as tab:
-        await tab.size(1400, 1000)
-        yield Page(f"http://127.0.0.1:{port}", tab)
-        assert await tab.value("window.violations") == []
-        assert tab.complaints == []
-        assert all(url.startswith((f"http://127.0.0.1:{port}", "data:")) for url in tab.requested)
-        stopping.set()
+    async with served(page_app(reader, FixedClock())) as origin, watched(tmp_path) as tab:
+        yield Page(origin, tab)
 
 
 async def opened(page: Page) -> Tab:

@@ -14,21 +14,22 @@ import trio
 from ps2daemon.analysis.documents import Document
 from ps2daemon.model.alerts import Alert
 from ps2daemon.model.records import HOUR, MINUTE, Ms
-from ps2daemon.model.times import iso, parse_iso
+from ps2daemon.model.times import iso
 from ps2daemon.probe import STAGES
 from ps2daemon.store.base import StoreReader
 from ps2daemon.web.app import page_app
 from ps2daemon.web.recording import Probe
 from ps2daemon.web.server import serve_app
-from tests.acceptance.browser import CHROMIUM, Tab, open_tab
+from tests.acceptance.browser import CHROMIUM, Tab
+from tests.acceptance.served import watched
 from tests.memory_reader import MemoryReader
+from tests.pages import END, FixedClock
 from tests.synthetic import fortnight
 
 pytestmark = pytest.mark.skipif(
     CHROMIUM is None, reason="there is no chromium; the distribution's package has it"
 )
 
-END = parse_iso("2026-03-15T18:00:00Z")
 HOSTILE = '<img src=x onerror="window.broken=1">'
 GAPS = ((26 * HOUR, 5 * HOUR), (8 * HOUR, 2 * HOUR))
 WHOLE = fortnight(END, worlds=(1, 10), days=14, people=60, gaps=())
@@ -51,11 +52,6 @@ class RunningReader(MemoryReader):
                 some, name=HOSTILE, world_id=10, start=END - 19 * MINUTE, end=None, ended_by=None
             )
         ]
-
-
-class FixedClock:
-    def now(self) -> Ms:
-        return END + MINUTE
 
 
 async def told() -> Document:
@@ -101,14 +97,8 @@ async def serving(nursery: trio.Nursery) -> AsyncIterator[Serving]:
 
 @pytest.fixture
 async def tab(tmp_path: Path) -> AsyncIterator[Tab]:
-    """It ends without an error, without a violation of the policy, and without a request elsewhere."""
-    async with open_tab(tmp_path) as tab:
-        await tab.size(1400, 1000)
+    async with watched(tmp_path) as tab:
         yield tab
-        assert await tab.value("window.violations") == []
-        assert await tab.value("window.broken") is None
-        assert tab.complaints == []
-        assert all(url.startswith(("http://127.0.0.1:", "data:", "about:")) for url in tab.requested)
 
 
 async def text(tab: Tab, selector: str) -> str:

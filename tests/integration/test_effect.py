@@ -25,6 +25,7 @@ from ps2daemon.web.bundle import charts_installed
 from tests import commands
 from tests.commands import stored_config
 from tests.memory_reader import MemoryReader, session
+from tests.pages import FixedClock
 
 AT = parse_iso("2026-03-18T20:00:00Z")
 WEEK = 7 * DAY
@@ -179,13 +180,8 @@ def test_what_can_not_be_answered_is_one_line(config: Path, arguments: tuple[str
     assert result.stderr.count("\n") == 1
 
 
-class FixedClock:
-    def now(self) -> Ms:
-        return AT + 8 * WEEK
-
-
 async def test_the_api_draws_them() -> None:
-    transport = httpx.ASGITransport(app=page_app(READER, FixedClock()))
+    transport = httpx.ASGITransport(app=page_app(READER, FixedClock(AT + 8 * WEEK)))
     async with httpx.AsyncClient(transport=transport, base_url="http://page.test") as client:
         window = {"from": WINDOW[1], "to": WINDOW[3], "theme": "dark"}
         kinds = (await client.get("/api/v1/effect/charts", params=window)).json()["kinds"]
@@ -205,7 +201,7 @@ async def test_the_api_draws_them() -> None:
 async def test_the_charts_are_specs_that_can_be_drawn() -> None:
     import vl_convert
 
-    transport = httpx.ASGITransport(app=page_app(READER, FixedClock()))
+    transport = httpx.ASGITransport(app=page_app(READER, FixedClock(AT + 8 * WEEK)))
     async with httpx.AsyncClient(transport=transport, base_url="http://page.test") as client:
         window = {"from": WINDOW[1], "to": WINDOW[3]}
         (first, *_) = (await client.get("/api/v1/effect/charts", params=window)).json()["kinds"]
@@ -215,7 +211,7 @@ async def test_the_charts_are_specs_that_can_be_drawn() -> None:
 
 
 async def test_alerts_over_http_have_the_people_if_that_is_asked_for() -> None:
-    transport = httpx.ASGITransport(app=page_app(READER, FixedClock()))
+    transport = httpx.ASGITransport(app=page_app(READER, FixedClock(AT + 8 * WEEK)))
     async with httpx.AsyncClient(transport=transport, base_url="http://page.test") as client:
         window = {"from": iso(AT - HOUR), "to": iso(AT + MINUTE), "step": "1h"}
         (plain,) = (await client.get("/api/v1/alerts", params=window)).json()["alerts"]
@@ -234,7 +230,7 @@ def told(config: Path) -> list[dict[str, object]]:
 
 
 async def test_the_api_answers_the_same_with_the_events(told: list[dict[str, object]]) -> None:
-    transport = httpx.ASGITransport(app=page_app(READER, FixedClock()))
+    transport = httpx.ASGITransport(app=page_app(READER, FixedClock(AT + 8 * WEEK)))
     async with httpx.AsyncClient(transport=transport, base_url="http://page.test") as client:
         window = {"from": WINDOW[1], "to": WINDOW[3]}
         body = (await client.get("/api/v1/effect", params=window)).json()

@@ -16,7 +16,7 @@ from ps2daemon.config import Settings, load_settings
 from ps2daemon.errors import QueueDamaged
 from ps2daemon.health import Health
 from ps2daemon.model.coverage import Span
-from ps2daemon.model.records import DAY, HOUR, MINUTE, CoverageRecord, Ms
+from ps2daemon.model.records import DAY, HOUR, MINUTE, CoverageRecord
 from ps2daemon.model.times import iso, parse_iso
 from ps2daemon.probe import STAGES, queue_of, stages_of
 from ps2daemon.queue.deadletters import SqliteDeadLetters, summarize_dead_letters
@@ -29,6 +29,7 @@ from ps2daemon.web.health import health_app
 from ps2daemon.web.recording import Daemon, public
 from ps2daemon.web.server import serve_app
 from tests.memory_reader import MemoryReader
+from tests.pages import FixedClock
 
 NOW = parse_iso("2026-03-15T18:00:00Z")
 RECORD = CoverageRecord(world_id=10, start=NOW - HOUR, end=NOW, after="start")
@@ -36,11 +37,6 @@ SPANS = [
     Span(10, NOW - 30 * DAY, NOW - 12 * HOUR, "start"),
     Span(10, NOW - 6 * HOUR, NOW - MINUTE, "connection"),
 ]
-
-
-class FixedClock:
-    def now(self) -> Ms:
-        return NOW
 
 
 @pytest.fixture
@@ -55,7 +51,7 @@ def settings(tmp_path: Path) -> Settings:
 
 
 async def ask(reader: MemoryReader, probe: recording.Probe | None, **params: str) -> httpx.Response:
-    app = page_app(reader, FixedClock(), daemon=probe)
+    app = page_app(reader, FixedClock(NOW), daemon=probe)
     async with httpx.AsyncClient(
         transport=httpx.ASGITransport(app=app), base_url="http://page.test"
     ) as client:
