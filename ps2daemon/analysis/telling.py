@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from ps2daemon.analysis.effect import Group
 from ps2daemon.analysis.matching import Kind, Matched, Reason
 
 KIND_TITLES: Final[Mapping[Kind, str]] = {
@@ -18,6 +19,12 @@ REASONS: Final[Mapping[Reason, str]] = {
     "gap": "not recorded around it",
     "no control": "nothing to compare with",
 }
+GROUPS: Final[Mapping[Group, str]] = {
+    "all": "everybody",
+    "winner": "the winner’s",
+    "loser": "the losers’",
+    "nso": "NSO",
+}
 
 
 def count_text(of_kind: Sequence[Matched]) -> str:
@@ -26,4 +33,4 @@ def count_text(of_kind: Sequence[Matched]) -> str:
         return "none in this window"
     reasons = Counter(REASONS[each.left_out] for each in of_kind if each.left_out is not None)
     left_out = ", ".join(f"{number:,} {reason}" for reason, number in reasons.most_common())
-    return f"{len(of_kind):,} of them" + (f"; left out: {left_out}" if left_out else "")
+    return f"{len(of_kind):,} in this window" + (f"; left out: {left_out}" if left_out else "")

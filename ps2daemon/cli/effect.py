@@ -19,7 +19,7 @@ from ps2daemon.analysis.leaving import BYS, EFFECT_START, Answer, By, EffectQuer
 from ps2daemon.analysis.leaving import effect as answer_effect
 from ps2daemon.analysis.matching import KINDS
 from ps2daemon.analysis.sheets import effect_sheet
-from ps2daemon.analysis.telling import KIND_TITLES, count_text
+from ps2daemon.analysis.telling import GROUPS, KIND_TITLES, count_text
 from ps2daemon.cli import epilog, settings_of
 from ps2daemon.cli.options import (
     closed_window,
@@ -40,7 +40,6 @@ from ps2daemon.errors import UsageError
 from ps2daemon.web.effect_charts import effect_picture
 
 FORMATS: Final = ("table", "csv", "json", *PICTURES)
-GROUPS: Final = {"all": "everybody", "winner": "of the winner", "loser": "of the losers", "nso": "NSO"}
 
 
 @click.command(

@@ -6,7 +6,6 @@ API, with that type as its schema; one that answers a `Document` belongs to the 
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Final, cast
 
 import msgspec
@@ -31,6 +30,7 @@ from ps2daemon.analysis.mixing import Nso, Unit
 from ps2daemon.analysis.overlay import Period, overlay
 from ps2daemon.analysis.population import population, spans_by_world
 from ps2daemon.analysis.rhythm import rhythm
+from ps2daemon.analysis.telling import KIND_TITLES, count_text
 from ps2daemon.analysis.trend import STEP as TREND_STEP
 from ps2daemon.analysis.trend import TrendQuery, trends
 from ps2daemon.analysis.view import Lines, View, faction_label, latest, world_view
@@ -109,7 +109,7 @@ async def effect_of(store: StoreReader, asked: Asked) -> answers.EffectAnswer:
 
 
 async def effect_charts_of(store: StoreReader, asked: Asked) -> Document:
-    """The same as charts, by kind of event, with the rows that they are of and how many events were left out why.
+    """The same as charts, by kind of event, with the rows that they are of and how many events there were.
 
     `parts` are what the events are told apart by, if anything, for everybody.
     """
@@ -126,19 +126,21 @@ async def effect_charts_of(store: StoreReader, asked: Asked) -> Document:
         kinds.append(
             {
                 "event": kind,
-                "events": len(of_kind),
-                "left_out": Counter(each.left_out for each in of_kind if each.left_out is not None),
-                "effects": rounded([row for row in rows if row.n]),
+                "title": KIND_TITLES[kind],
+                "count": count_text(of_kind),
+                "effects": _told(by_group(row for row in rows if row.n)),
                 "curve": None if curve is None else curve_chart(curve, theme=theme, width="container"),
                 "difference": _differences(by_group(rows), theme),
-                "parts": [
-                    {"part": part, **row}
-                    for (part, _), row in zip(parts, rounded([row for _, row in parts]), strict=True)
-                ],
+                "parts": _told(parts),
                 "parts_difference": _differences(parts, theme),
             }
         )
     return {"kinds": kinds}
+
+
+def _told(rows: list[tuple[str, Effect]]) -> list[Document]:
+    """The rows, each with whom or what it is `of`."""
+    return [{"of": of, **row} for (of, _), row in zip(rows, rounded([row for _, row in rows]), strict=True)]
 
 
 def _differences(rows: list[tuple[str, Effect]], theme: ThemeName) -> Document | None:

@@ -5,19 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, Literal
 
-from ps2daemon.analysis.effect import CURVE, FEWEST, Curve, Effect, Found, Group
+from ps2daemon.analysis.effect import CURVE, FEWEST, Curve, Effect, Found
 from ps2daemon.analysis.leaving import Answer, EffectQuery
 from ps2daemon.analysis.matching import KINDS, Kind
-from ps2daemon.analysis.telling import KIND_TITLES, count_text
+from ps2daemon.analysis.telling import GROUPS, KIND_TITLES, count_text
 from ps2daemon.model import tables
 from ps2daemon.web.specs import SCHEMA, THEMES, Spec, Theme, ThemeName, config_of, stacked, window_text
 
-GROUPS: Final[dict[Group, str]] = {
-    "all": "everybody",
-    "winner": "the winner's",
-    "loser": "the losers'",
-    "nso": "NSO",
-}
 HEIGHT: Final = 200
 ROW: Final = 46
 """Pixels of a group's rows."""

@@ -1,6 +1,7 @@
 """The views' HTML: one frame, put around what each view has of its own when the server starts.
 
-A view's file is its controls and its main part, a line with `NOTES`, and the items of "How to read it".
+A view's file is its controls and its main part, a line with `NOTES`, and the items of "How to read it". Controls that several have stand in it as a
+line of `SHARED`.
 """
 
 from __future__ import annotations
@@ -11,6 +12,18 @@ from typing import Final, NamedTuple
 
 FRAME: Final = "shell.html"
 NOTES: Final = "<!-- notes -->\n"
+SHARED: Final = {
+    "<!-- worlds -->": """\
+  <fieldset>
+    <legend>Worlds</legend>
+    <div id="worlds" class="chips"></div>
+  </fieldset>""",
+    "<!-- clock -->": """\
+  <fieldset>
+    <legend>Clock</legend>
+    <select name="tz" aria-label="Time zone"></select>
+  </fieldset>""",
+}
 _CHARTS: Final = '<link rel="preload" href="/static/vega.js" as="script">'
 """It is large, and asked for before the scripts are read."""
 
@@ -70,6 +83,8 @@ def page_of(view: View) -> bytes:
     """The view's whole HTML."""
     folder = files("ps2daemon.web").joinpath("static")
     body, _, notes = folder.joinpath(view.file).read_text("utf-8").partition(NOTES)
+    for line, controls in SHARED.items():
+        body = body.replace(line, controls)
     frame = Template(folder.joinpath(FRAME).read_text("utf-8"))
     links = [f'<a href="{each.path}"{_CURRENT if each is view else ""}>{each.label}</a>' for each in VIEWS]
     return frame.substitute(

@@ -142,7 +142,7 @@ def test_csv_has_everybody_else_too(config: Path) -> None:
 
 def test_a_person_reads_a_table(config: Path) -> None:
     text = call(config).stdout
-    assert f"An alert ends: {DAYS} of them\n" in text
+    assert f"An alert ends: {DAYS} in this window\n" in text
     (line,) = (line for line in text.splitlines() if line.startswith(" everybody"))
     assert line.split() == [
         "everybody",
@@ -187,14 +187,19 @@ async def test_the_api_draws_them() -> None:
         kinds = (await client.get("/api/v1/effect/charts", params=window)).json()["kinds"]
     assert [kind["event"] for kind in kinds] == ["alert_end", "alert_end_and_lock", "lock"]
     first, second, _ = kinds
-    assert (first["events"], first["left_out"]) == (DAYS, {})
+    assert (first["title"], first["count"]) == ("An alert ends", f"{DAYS} in this window")
     assert len(first["curve"]["data"]["values"]) == 91
     assert {row["group"] for row in first["difference"]["data"]["values"]} == {
         "everybody",
-        "the winner's",
-        "the losers'",
+        "the winner’s",
+        "the losers’",
     }
-    assert (second["events"], second["curve"], second["difference"], second["effects"]) == (0, None, None, [])
+    assert (second["count"], second["curve"], second["difference"], second["effects"]) == (
+        "none in this window",
+        None,
+        None,
+        [],
+    )
 
 
 @pytest.mark.skipif(not charts_installed(), reason="the charts extra is not installed")

@@ -1,19 +1,12 @@
 // What alerts and locks do: what is chosen is in the address; a card for each kind of event, and below them the latest alerts.
 // Names come from outside and only ever become text, never markup.
 
-import { ask, begin, dark, dayClock, draw, element, empireName, offer, plusMinus, signed, showZones } from "./shared.js";
+import { ask, begin, check, checkWorlds, dark, dayClock, draw, element, empireName, offer, plusMinus, signed, showZones } from "./shared.js";
 
 const WINDOWS = ["14d", "28d", "91d", "365d"];
 const LISTED = "-3d"; // how far back alerts are listed
 const LENGTH = { width: 220, height: 36 };
 const SVG = "http://www.w3.org/2000/svg";
-const TITLES = {
-  alert_end: "An alert ends",
-  alert_end_and_lock: "An alert ends and its continent locks",
-  lock: "A continent locks without an alert",
-};
-const GROUPS = { all: "everybody", winner: "the winner’s", loser: "the losers’", nso: "NSO" };
-const REASONS = { overlapping: "another event was near", gap: "it was not recorded around it", "no control": "there is nothing to compare with" };
 
 const form = document.getElementById("controls");
 const cards = document.getElementById("cards");
@@ -30,11 +23,8 @@ function chosen() {
 function restore(found) {
   worlds = found;
   const wanted = new URLSearchParams(location.search);
-  const known = worlds.map((world) => String(world.world_id));
-  const some = wanted.getAll("world").filter((id) => known.includes(id));
-  for (const input of form.querySelectorAll("input[name=world]")) input.checked = (some.length ? some : known).includes(input.value);
-  const window = WINDOWS.includes(wanted.get("window")) ? wanted.get("window") : "28d";
-  for (const input of form.querySelectorAll("input[name=window]")) input.checked = input.value === window;
+  checkWorlds(form, worlds, wanted);
+  check(form, "window", [WINDOWS.includes(wanted.get("window")) ? wanted.get("window") : "28d"]);
   const apart = form.elements.by;
   apart.value = [...apart.options].some((option) => option.value === wanted.get("by")) ? wanted.get("by") : "none";
   showZones(form.elements.tz, wanted.get("tz"));
@@ -57,12 +47,6 @@ function points(difference) {
 
 // ---- kinds of events ----
 
-function said(kind) {
-  const left = Object.entries(kind.left_out).map(([reason, number]) => `${number.toLocaleString()} because ${REASONS[reason]}`);
-  const count = kind.events === 1 ? "One in this window" : `${kind.events.toLocaleString()} in this window`;
-  return `${count}${left.length ? `; left out: ${left.join(", ")}` : ""}.`;
-}
-
 // What the middle span says of everybody, in a sentence.
 function sentence(kind) {
   const row = kind.effects.find((each) => each.group === "all" && each.minutes === 15);
@@ -73,19 +57,17 @@ function sentence(kind) {
   return `${shares}: ${Math.abs(100 * row.difference).toFixed(1)} points ${row.verdict} (${points(row.low)} to ${points(row.high)}).`;
 }
 
-// Rows of effects; `label` says of each whom or what it is of.
-function table(rows, of, label) {
-  const heads = [`${of} (events)`, "within", "log off", "otherwise", "difference", "95 %", ""];
+function table(rows, head) {
+  const heads = [`${head} (events)`, "within", "log off", "otherwise", "difference", "95 %", ""];
   let before = null;
   return element("table", {},
     element("thead", {}, element("tr", {}, ...heads.map((head) => element("th", {}, head)))),
     element("tbody", {}, ...rows.map((row) => {
-      const name = label(row);
-      const first = name !== before;
-      before = name;
+      const first = row.of !== before;
+      before = row.of;
       const sure = row.verdict === "more" || row.verdict === "fewer";
       return element("tr", { class: sure ? "sure" : "" },
-        element("td", {}, first ? `${name} (${row.n.toLocaleString()})` : ""),
+        element("td", {}, first ? `${row.of} (${row.n.toLocaleString()})` : ""),
         element("td", {}, `${row.minutes} min`),
         element("td", {}, percent(row.share)),
         element("td", {}, percent(row.control_share)),
@@ -100,7 +82,7 @@ async function showKind(kind, mine) {
   let box = document.getElementById(id);
   if (!box) {
     box = element("section", { class: "card", id },
-      element("header", {}, element("h2", {}, TITLES[kind.event])),
+      element("header", {}, element("h2", {}, kind.title)),
       element("p", { class: "sentence" }),
       element("p", { class: "statement" }),
       element("div", { class: "pair" },
@@ -111,16 +93,16 @@ async function showKind(kind, mine) {
     cards.append(box);
   }
   box.querySelector(".sentence").textContent = sentence(kind);
-  box.querySelector(".statement").textContent = kind.events ? said(kind) : "None in this window.";
-  box.querySelector(".compare").replaceChildren(...(kind.effects.length ? [table(kind.effects, "who", (row) => GROUPS[row.group])] : []));
+  box.querySelector(".statement").textContent = `${kind.count[0].toUpperCase()}${kind.count.slice(1)}.`;
+  box.querySelector(".compare").replaceChildren(...(kind.effects.length ? [table(kind.effects, "who")] : []));
   const parts = box.querySelector(".parts");
   parts.hidden = !kind.parts.length;
-  parts.querySelector(".compare").replaceChildren(...(kind.parts.length ? [table(kind.parts, "everybody", (row) => row.part)] : []));
+  parts.querySelector(".compare").replaceChildren(...(kind.parts.length ? [table(kind.parts, "everybody")] : []));
   for (const [name, label] of [["difference", "How much more log off than otherwise"], ["curve", "People around the event"],
     ["parts_difference", "How much more log off than otherwise, told apart"]]) {
     const place = box.querySelector(`.${name}`);
     place.hidden = !kind[name];
-    if (kind[name] && mine === round) await draw(place, kind[name], `${TITLES[kind.event]}: ${label}`);
+    if (kind[name] && mine === round) await draw(place, kind[name], `${kind.title}: ${label}`);
   }
 }
 

@@ -2,10 +2,11 @@
 // Names come from outside and only ever become text, never markup.
 
 import { attachPointer } from "./pointer.js";
-import { REFRESH_MS, ask, begin, clock, dark, dayClock, draw, element, empireName, erase, keepFresh, offer, showZones, signed, spanText } from "./shared.js";
+import { REFRESH_MS, ask, begin, check, checkWorlds, clock, dark, dayClock, draw, element, empireName, erase, keepFresh, offer, showZones, signed, spanText } from "./shared.js";
 import { attachZoom } from "./zoom.js";
 
 const WINDOWS = ["24h", "7d", "14d", "28d"];
+const MOST = 4; // worlds that are shown where none is chosen
 const form = document.getElementById("controls");
 const cards = document.getElementById("cards");
 const statusLine = document.getElementById("status");
@@ -31,26 +32,20 @@ function chosen() {
   };
 }
 
-function check(name, values) {
-  for (const input of form.querySelectorAll(`input[name="${name}"]`)) input.checked = values.includes(input.value);
-}
-
 function restore(found) {
   worlds = found;
   const wanted = new URLSearchParams(location.search);
-  const known = worlds.map((world) => String(world.world_id));
-  const some = wanted.getAll("world").filter((id) => known.includes(id));
-  check("world", some.length ? some : known.slice(0, 4));
+  checkWorlds(form, worlds, wanted, MOST);
   const custom = wanted.has("from") && wanted.has("to");
-  check("window", [custom ? "custom" : WINDOWS.includes(wanted.get("window")) ? wanted.get("window") : "24h"]);
+  check(form, "window", [custom ? "custom" : WINDOWS.includes(wanted.get("window")) ? wanted.get("window") : "24h"]);
   form.elements.from.value = wanted.get("from") || "";
   form.elements.to.value = wanted.get("to") || "";
   form.elements.by.value = ["day", "week"].includes(wanted.get("by")) ? wanted.get("by") : "none";
   form.elements.back.value = wanted.get("back") || "1";
-  check("lines", [["share", "total"].includes(wanted.get("lines")) ? wanted.get("lines") : "empires"]);
-  check("nso", [wanted.get("nso")]);
+  check(form, "lines", [["share", "total"].includes(wanted.get("lines")) ? wanted.get("lines") : "empires"]);
+  check(form, "nso", [wanted.get("nso")]);
   const empires = wanted.getAll("empire");
-  check("empire", empires.length ? empires : ["vs", "nc", "tr", "nso"]);
+  check(form, "empire", empires.length ? empires : ["vs", "nc", "tr", "nso"]);
   showZones(form.elements.tz, wanted.get("tz"));
 }
 
@@ -271,7 +266,7 @@ async function show() {
 
 // Another window on all cards: whole minutes, as the fields have them.
 function showWindow(start, end, zone) {
-  check("window", ["custom"]);
+  check(form, "window", ["custom"]);
   form.elements.from.value = naive(Math.floor(start / 60_000) * 60_000, zone);
   form.elements.to.value = naive(Math.ceil(end / 60_000) * 60_000, zone);
   show();

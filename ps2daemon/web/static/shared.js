@@ -85,6 +85,17 @@ export function showZones(select, wanted) {
   select.value = zone;
 }
 
+export function check(form, name, values) {
+  for (const input of form.querySelectorAll(`input[name="${name}"]`)) input.checked = values.includes(input.value);
+}
+
+// The choice of worlds: those of the address that are known, and otherwise the first ones.
+export function checkWorlds(form, worlds, wanted, most = worlds.length) {
+  const known = worlds.map((world) => String(world.world_id));
+  const some = wanted.getAll("world").filter((id) => known.includes(id));
+  check(form, "world", some.length ? some : known.slice(0, most));
+}
+
 const drawings = new WeakMap();
 
 export function erase(place) {

@@ -1,9 +1,10 @@
 // Rising or falling: what is chosen is in the address, each world is a card, and a card is one answer of the API.
 // Names come from outside and only ever become text, never markup.
 
-import { ask, begin, dark, draw, element, erase, offer, plusMinus, showZones, signed } from "./shared.js";
+import { ask, begin, check, checkWorlds, dark, draw, element, erase, offer, plusMinus, showZones, signed } from "./shared.js";
 
 const SPANS = ["4", "8", "26", "52"];
+const MOST = 4; // worlds that are shown where none is chosen
 const CHARTS = [
   ["weeks", "Week by week"],
   ["calendar", "Day by day"],
@@ -27,11 +28,8 @@ function chosen() {
 function restore(found) {
   worlds = found;
   const wanted = new URLSearchParams(location.search);
-  const known = worlds.map((world) => String(world.world_id));
-  const some = wanted.getAll("world").filter((id) => known.includes(id));
-  for (const input of form.querySelectorAll("input[name=world]")) input.checked = (some.length ? some : known.slice(0, 4)).includes(input.value);
-  const weeks = SPANS.includes(wanted.get("weeks")) ? wanted.get("weeks") : "8";
-  for (const input of form.querySelectorAll("input[name=weeks]")) input.checked = input.value === weeks;
+  checkWorlds(form, worlds, wanted, MOST);
+  check(form, "weeks", [SPANS.includes(wanted.get("weeks")) ? wanted.get("weeks") : "8"]);
   showZones(form.elements.tz, wanted.get("tz"));
 }
 
