@@ -52,7 +52,15 @@ async def test_a_note_can_be_removed_once(backend: Backend) -> None:
         assert await store.remove_note(PATCH.note_id)
         assert await store.notes(None, None, None) == [MERGE]
         assert not await store.remove_note(PATCH.note_id)
-        assert not await store.remove_note("nothing-of-the-kind")
+        for none in (
+            "nothing-of-the-kind",
+            "..",
+            "../_doc/" + MERGE.note_id,
+            MERGE.note_id + "?refresh=true",
+            "*",
+        ):
+            assert not await store.remove_note(none)
+        assert await store.notes(None, None, None) == [MERGE]
 
 
 async def test_a_reader_writes_none(backend: Backend) -> None:

@@ -7,15 +7,12 @@ from typing import Final
 import msgspec
 
 from ps2daemon.model.notes import Note
+from ps2daemon.store.elasticsearch import searching
 from ps2daemon.store.elasticsearch.schema import Names, Schema
 from ps2daemon.store.elasticsearch.server import Server
 
 _SHOWN: Final = {"refresh": "true"}
 """A few a month, so that this costs nobody anything."""
-
-
-class _Removed(msgspec.Struct):
-    result: str = "not_found"
 
 
 async def write_note(server: Server, schema: Schema, names: Names, note: Note) -> None:
@@ -26,6 +23,9 @@ async def write_note(server: Server, schema: Schema, names: Names, note: Note) -
 
 async def remove_note(server: Server, names: Names, note_id: str) -> bool:
     """See `Store.remove_note`."""
-    path = f"/{names.notes}/_doc/{note_id}"
-    answer = await server.ask("DELETE", path, params=_SHOWN, type=_Removed, absent=_Removed())
-    return answer.result == "deleted"
+    # Whatever a person gives as an id is only ever in a body; what is in an address is the id of a note that is there.
+    (got,) = await searching.get(server, f"/{names.notes}", {"ids": [note_id]}, Note)
+    if got.found:
+        path = f"/{names.notes}/_doc/{got.id}"
+        await server.ask("DELETE", path, params=_SHOWN, type=msgspec.Raw, absent=msgspec.Raw(b"{}"))
+    return got.found
