@@ -11,7 +11,7 @@ from typing import Final, Literal, TypeAlias
 
 import msgspec
 
-from ps2daemon.analysis.population import Series
+from ps2daemon.analysis.population import Series, total
 from ps2daemon.model import tables
 
 Unit: TypeAlias = Literal["people", "share"]
@@ -44,9 +44,7 @@ def mixed(series: Sequence[Series], unit: Unit, nso: Nso, shown: Collection[int]
             if faction != tables.NSO
         }
     if unit == "share":
-        together = [
-            None if None in row else sum(filter(None, row)) for row in zip(*rows.values(), strict=True)
-        ]
+        together = total(series)
         lines = {faction: _shares(online, together) for faction, online in lines.items()}
     worlds = {each.faction_id: each.world_id for each in series}
     return tuple(Mixed(worlds[faction], faction, line) for faction, line in lines.items() if faction in shown)
