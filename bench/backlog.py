@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from bench.figures import Figures
-from bench.programs import configure, cpu_seconds, metric, peak_megabytes, program, simulator
+from bench.programs import ASKED_SECONDS, configure, cpu_seconds, metric, peak_megabytes, program, simulator
 from ps2daemon.config import ElasticsearchSettings
 from ps2daemon.store.elasticsearch import ElasticsearchStore
 
@@ -77,5 +77,5 @@ def _until(directory: Path, port: int, name: str, wanted: int) -> int:
     while (found := metric(port, name)) < wanted:
         if time.monotonic() > deadline:
             sys.exit(f"{name}: only {found:.0f} of {wanted}:\n{(directory / 'bench.log').read_text()}")
-        time.sleep(0.02)
+        time.sleep(ASKED_SECONDS)
     return int(found)

@@ -16,6 +16,8 @@ from typing import Final
 from urllib.error import URLError
 from urllib.request import ProxyHandler, build_opener
 
+ASKED_SECONDS: Final = 0.25
+"""Between two looks at the metrics of what is measured: fifty a second would take a fifth of its time."""
 START_SECONDS: Final = 60.0
 TICKS: Final = os.sysconf("SC_CLK_TCK")
 CONFIG: Final = """\
