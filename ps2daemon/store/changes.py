@@ -27,12 +27,11 @@ class Changes:
         if old == after:
             return
         self.characters.append(Stored(after, before.version))
-        whole = msgspec.structs.replace(
-            after.state,
-            sessions=folded.dropped + after.state.sessions,
-            pruned_before=old.state.pruned_before,
-            pruned_logout=old.state.pruned_logout,
-        )
+        whole = after.state
+        if folded.dropped:
+            whole = Character(
+                folded.dropped + whole.sessions, old.state.pruned_before, old.state.pruned_logout
+            )
         if old.faction_id == 0 != after.faction_id and old.state.pruned_before is not None:
             self.outgrown.append(old.character_id)
         skip = 0
@@ -61,6 +60,8 @@ def _from(document: CharacterDocument, state: Character, skip: int) -> Character
     """`document` with the sessions of `state` but for the first `skip`."""
     if skip:
         state = Character(state.sessions[skip:], pruned_logout=state.sessions[skip - 1].logout_ts)
+    if state is document.state:
+        return document
     return msgspec.structs.replace(document, state=state)
 
 
