@@ -7,6 +7,7 @@ waits; the queue holds the rest.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Final, Protocol
 
 import msgspec
@@ -63,10 +64,13 @@ async def run_writer(
         began = trio.current_time()
         conflicts = ledger.conflicts
         following = handover.second()
-        if following is not None:
-            ledger.expect(following.batch)
         applied = await patiently(
-            lambda handed=handed: ledger.apply(handed.batch, handed.identities),  # type: ignore[misc]
+            partial(
+                ledger.apply,
+                handed.batch,
+                handed.identities,
+                following=None if following is None else (following.batch, following.identities),
+            ),
             control=control,
             events=events,
         )

@@ -25,7 +25,7 @@ from ps2daemon.model.batch import Batch
 from ps2daemon.model.coverage import Gap, Span, WorldCoverage, coverage_by_world
 from ps2daemon.model.events import Login, Logout
 from ps2daemon.model.records import Ms
-from ps2daemon.model.sessions import CAP, Character, Evidence, Folded, fold, settle
+from ps2daemon.model.sessions import CAP, Character, Evidence, Folded, settle
 from ps2daemon.store.base import (
     CharacterDocument,
     Commit,
@@ -36,6 +36,7 @@ from ps2daemon.store.base import (
     Unsettled,
 )
 from ps2daemon.store.changes import Changes, named
+from ps2daemon.store.deciding import Deciding, Told
 from ps2daemon.store.world_events import WorldEvents, events_of_worlds, world_events
 
 CACHED_SESSIONS: Final = 12_000
@@ -86,23 +87,25 @@ class Ledger:
         self._coverage: dict[int, WorldCoverage] | None = None
         self._until: Ms = 0
         self._gap_changes = 0
-        self._expected: Collection[str] = ()
-        self._ahead: dict[str, Stored] = {}
-        """Characters of the batch to come, as they were when the last commit began."""
+        self._ahead: Deciding | None = None
+        """The batch to come, as far as it could be decided while the one before was written."""
         self.conflicts = 0
         """How often something had to be decided again."""
 
-    async def apply(self, batch: Batch, identities: Mapping[str, Identity] | None = None) -> Applied:
+    async def apply(
+        self,
+        batch: Batch,
+        identities: Mapping[str, Identity] | None = None,
+        *,
+        following: Told | None = None,
+    ) -> Applied:
         """Applies a batch, durably.
 
         Args:
             identities: who some of the characters are, as far as that is known already.
+            following: what is probably applied next, so that it is loaded and decided, as far as that can be, while this one is written.
         """
-        return await self._alone(lambda: self._apply(batch, identities or {}))
-
-    def expect(self, batch: Batch) -> None:
-        """Says what is applied after the next batch, so that its characters are loaded while that one is written."""
-        self._expected = batch.events.keys()
+        return await self._alone(lambda: self._apply((batch, identities or {}), following))
 
     async def identify(self, identities: Collection[Identity], at: Ms) -> int:
         """Tells who characters are, and their sessions with them; returns how many that was news for."""
@@ -179,7 +182,7 @@ class Ledger:
         found: dict[str, Stored] = {}
         missing = []
         for character_id in character_ids:
-            stored = self._cache.get(character_id) or self._ahead.pop(character_id, None)
+            stored = self._cache.get(character_id)
             if stored is None:
                 missing.append(character_id)
             else:
@@ -195,13 +198,16 @@ class Ledger:
                 found[character_id] = Stored(CharacterDocument(character_id, None, 0, None, Character()), 0)
         return found
 
-    async def _commit(self, commit: Commit) -> Mapping[str, str]:
+    async def _commit(self, commit: Commit, following: Told | None = None) -> Mapping[str, str]:
         """Commits, and makes what is kept in memory follow; after any failure nothing is kept. Returns who was refused."""
+        ahead, self._ahead = self._ahead, None
         try:
-            versions, refused = await self._commit_and_look_ahead(commit)
+            if following is None:
+                versions, refused = await self._store.commit(commit)
+            else:
+                (versions, refused), ahead = await self._commit_and_look_ahead(commit, following)
         except BaseException:
             self._cache.clear()
-            self._ahead.clear()
             self._coverage = None
             raise
         for document, _ in commit.characters:
@@ -210,24 +216,16 @@ class Ledger:
                 stored = Stored(document, versions[document.character_id])
                 if _sessions_of(stored) <= self._cache.maxsize:
                     self._cache[document.character_id] = stored
+        if ahead is not None and ahead.stored.keys().isdisjoint(_written(commit)):
+            self._ahead = ahead
         return refused
 
-    async def _commit_and_look_ahead(self, commit: Commit) -> Committed:
-        """Writes, and meanwhile loads what is expected next and is not written just now: both mean waiting for the store."""
-        expected, self._expected = self._expected, ()
-        written = {stored.document.character_id for stored in commit.characters} if expected else set()
-        missing = [key for key in expected if key not in written and key not in self._cache]
-        self._ahead = {}
-        if not missing:
-            return await self._store.commit(commit)
+    async def _commit_and_look_ahead(self, commit: Commit, following: Told) -> tuple[Committed, Deciding]:
+        """Writes, which is mostly waiting for the store, and meanwhile decides what comes next and is not written just now."""
+        ahead = Deciding(following, self._latest())
         failed: StoreError | None = None
         async with trio.open_nursery() as nursery:
-
-            async def look_ahead() -> None:
-                with suppress(StoreError):  # who needs them will load them, and hear it then
-                    self._ahead = await self._load_all(missing)
-
-            nursery.start_soon(look_ahead)
+            nursery.start_soon(self._look_ahead, ahead, _written(commit))
             try:
                 committed = await self._store.commit(commit)
             except StoreError as error:
@@ -235,27 +233,32 @@ class Ledger:
                 nursery.cancel_scope.cancel()
         if failed is not None:
             raise failed
-        return committed
+        return committed, ahead
 
-    async def _apply(self, batch: Batch, identities: Mapping[str, Identity]) -> Applied:
+    async def _look_ahead(self, ahead: Deciding, written: Collection[str]) -> None:
+        as_of = min(max(self._until, ahead.batch.until or 0), self._latest())
+        wanted = [character_id for character_id in ahead.batch.events if character_id not in written]
+        with suppress(StoreError):  # who needs them will load them, and hear it then
+            ahead.stored.update(await self._load(wanted))
+        for _ in ahead.decide_ahead(as_of):
+            await trio.lowlevel.checkpoint()
+
+    async def _apply(self, told: Told, following: Told | None) -> Applied:
+        batch, _ = told
         coverage = await self._open()
+        ahead, self._ahead = self._ahead, None
+        if ahead is None or ahead.batch is not batch:
+            ahead = Deciding(told, self._latest())
         # From here to the commit, memory is ahead of the store: a failure in between must drop it.
         try:
             unsettled = self._extend(coverage, batch.spans)
             self._until = max(self._until, batch.until or 0)
-            stored = await self._load(batch.events)
-            evidence = self._evidence()
-            changes = Changes()
-            too_old: list[Login | Logout] = []
-            for character_id, told in batch.events.items():
-                before = stored[character_id]
-                folded = fold(before.document.state, told, evidence)
-                too_old.extend(folded.old)
-                after = named(before.document, identities.get(character_id), self._latest())
-                changes.take(before, msgspec.structs.replace(after, state=folded.character), folded)
+            ahead.stored.update(await self._load(ahead.unloaded))
+            ahead.decide(self._evidence())
+            changes = ahead.changes
             events = await events_of_worlds(self._store, batch.changes, batch.locks, self._as_of())
             await self._name_outgrown(changes)
-            unknown = await self._no_repetitions(too_old)
+            too_old = await self._no_repetitions(ahead.too_old)
         except BaseException:
             self._coverage = None
             raise
@@ -271,14 +274,10 @@ class Ledger:
                 spans=batch.spans,
                 unsettled=unsettled,
                 records_until=batch.until,
-            )
+            ),
+            following,
         )
-        unnamed = tuple(
-            character_id
-            for character_id in batch.events
-            if stored[character_id].document.enriched_at is None and character_id not in identities
-        )
-        return Applied(len(batch.events), unnamed, unknown, refused)
+        return Applied(len(batch.events), ahead.unnamed, too_old, refused)
 
     async def _no_repetitions(self, too_old: Sequence[Login | Logout]) -> tuple[Login | Logout, ...]:
         if not too_old:
@@ -359,6 +358,10 @@ class Ledger:
                     )
                 )
         return changed
+
+
+def _written(commit: Commit) -> set[str]:
+    return {stored.document.character_id for stored in commit.characters}
 
 
 def _edge(event: Login | Logout) -> Edge:

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
+from functools import partial
 from typing import TypeVar
 
 import pytest
@@ -16,15 +17,19 @@ from ps2daemon.errors import StoreConflict, StoreUnavailable
 from ps2daemon.model import sessions as session_model
 from ps2daemon.model.batch import Batch, make_batch
 from ps2daemon.model.coverage import Interval
+from ps2daemon.model.events import Login, Logout
 from ps2daemon.model.records import DAY, HOUR, MINUTE, SECOND, CoverageRecord, EventRecord, Ms, Record
+from ps2daemon.model.sessions import Character, Evidence, Folded
 from ps2daemon.simulator.recording import HistorySettings, history
 from ps2daemon.simulator.settings import PopulationSettings
+from ps2daemon.store import deciding
 from ps2daemon.store import ledger as ledger_module
 from ps2daemon.store.base import Commit, Committed, SessionDocument, Stored, session_documents
+from ps2daemon.store.deciding import Told
 from ps2daemon.store.ledger import CONFLICTS, Applied, Ledger, Settled
 from tests.acceptance.comparison import compare_minutes, compare_sessions
 from tests.records import T0, change, covered, lock, login, logout
-from tests.stores import Content, Fault, FaultyStore, content, faulty_store
+from tests.stores import Content, Fault, FaultyStore, content, faulty_store, without_threads
 
 PRESENT: Ms = T0 + 365 * DAY
 """What the ledger takes for the present: later than all records."""
@@ -142,13 +147,17 @@ class Chaos:
     async def run(self) -> Content:
         told = [*self.records, *self.random.sample(self.records, len(self.records) // 2)]
         self.random.shuffle(told)
+        batches: list[Told] = []
         while told:
             size = self.random.randint(1, 6)
-            batch, told = make_batch(told[:size]), told[size:]
             some = {name: IDENTITIES[name] for name in CHARACTERS if self.random.random() < 0.2}
-            if told and self.random.random() < 0.5:
-                self.ledger.expect(make_batch(told[:6]))  # which need not be what comes
-            await self.insist(lambda ledger, batch=batch, some=some: ledger.apply(batch, some))  # type: ignore[misc]
+            batches.append((make_batch(told[:size]), some))
+            told = told[size:]
+        for number, batch in enumerate(batches, 1):
+            following = batches[number] if number < len(batches) and self.random.random() < 0.7 else None
+            if following is not None and self.random.random() < 0.2:
+                following = self.random.choice(batches)  # it need not be what comes
+            await self.insist(partial(Ledger.apply, batch=batch[0], identities=batch[1], following=following))
             if self.random.random() < 0.2:
                 await self.insist(lambda ledger: ledger.settle())
             if self.random.random() < 0.2:
@@ -321,14 +330,37 @@ async def test_a_character_that_outgrew_the_cache_meets_no_conflict(monkeypatch:
         assert (await content(store)).counts["sessions"] == 10
 
 
-async def test_what_is_expected_is_loaded_while_the_batch_before_is_written(
+FOLLOWING = make_batch(
+    [
+        login("2", T0 + HOUR),
+        login("3", T0 + HOUR),
+        logout("4", T0 + 3 * HOUR),
+        login("5", T0 + 10 * HOUR),
+        covered(T0, T0 + 20 * HOUR, 40),
+    ]
+)
+"""Beside what the next one does to them: "3" logs in again across a gap, "4" logs out, "5" is new, and the time of "2" is up."""
+
+
+async def before_following(store: FaultyStore) -> Ledger:
+    """A ledger that knows what came before, but for the batch in between, and has no character in memory."""
+    await apply(
+        new_ledger(store),
+        covered(T0, T0 + MINUTE),
+        covered(T0 + 30 * MINUTE, T0 + 20 * HOUR),
+        *(login(character_id, T0) for character_id in "1234"),
+    )
+    return new_ledger(store)
+
+
+async def test_what_follows_is_loaded_and_decided_while_the_batch_before_is_written(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    async with opened() as (store, ledger):
-        await apply(ledger, login("1", T0), login("2", T0))
-        ledger = new_ledger(store)
+    async with opened() as (store, _):
+        ledger = await before_following(store)
+        without_threads(monkeypatch)
         happened: list[object] = []
-        load, commit = store.load_characters, store.commit
+        load, commit, fold = store.load_characters, store.commit, session_model.fold
 
         async def load_and_tell(character_ids: Collection[str]) -> dict[str, Stored]:
             happened.append(sorted(character_ids))
@@ -339,16 +371,60 @@ async def test_what_is_expected_is_loaded_while_the_batch_before_is_written(
             happened.append("written")
             return await commit(what)
 
+        def fold_and_tell(
+            character: Character, events: Sequence[Login | Logout], evidence: Evidence
+        ) -> Folded:
+            folded = fold(character, events, evidence)
+            happened.extend({event.character_id for event in events})
+            return folded
+
         monkeypatch.setattr(store, "load_characters", load_and_tell)
         monkeypatch.setattr(store, "commit", commit_and_tell)
-        following = make_batch([logout("1", T0 + HOUR), logout("2", T0 + HOUR), login("3", T0 + HOUR)])
-        ledger.expect(following)
-        await apply(ledger, login("1", T0 + MINUTE))
-        assert happened == [["1"], ["2", "3"], "written"]
-        await ledger.apply(following)
-        assert happened[3:] == ["written"]
+        monkeypatch.setattr(deciding, "fold", fold_and_tell)
+        await ledger.apply(make_batch([login("1", T0 + MINUTE)]), following=(FOLLOWING, {}))
+        assert happened[:3] == [["1"], "1", ["2", "3", "4", "5"]]
+        # The ends of the others are somewhere in the gap, which the coverage that comes with them might close.
+        assert sorted(map(str, happened[3:-1])) == ["4", "5"]
+        assert happened.pop() == "written"
+        happened.clear()
+        await ledger.apply(FOLLOWING)
+        assert happened == ["2", "3", "written"]
         assert ledger.conflicts == 0
-        assert (await content(store)).sessions[f"2-{T0}"].logout_ts == T0 + HOUR
+
+
+@pytest.mark.parametrize("between", [(), ("4",), ("1",), ("1", "4")])
+async def test_what_was_decided_ahead_is_what_is_decided_in_its_turn(between: Sequence[str]) -> None:
+    """Also if Census names some characters in between, those that follow or others."""
+    first = make_batch([login("1", T0 + MINUTE)])
+    found = []
+    neither: Told | None = None
+    for following in (neither, (FOLLOWING, {})):
+        async with opened() as (store, _):
+            ledger = await before_following(store)
+            await ledger.apply(first, following=following)
+            if between:
+                await ledger.identify([Identity(character_id, "x", 2) for character_id in between], PRESENT)
+            await ledger.apply(FOLLOWING)
+            assert ledger.conflicts == 0
+            found.append(await content(store))
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_what_was_decided_ahead_is_dropped_with_a_failure_or_if_something_else_comes(
+    fails: bool,
+) -> None:
+    async with opened() as (store, _):
+        ledger = await before_following(store)
+        if fails:
+            store.faults.extend(("none", "none", "after"))
+        with pytest.raises(StoreUnavailable) if fails else nullcontext():
+            await ledger.apply(make_batch([login("1", T0 + MINUTE)]), following=(FOLLOWING, {}))
+        assert store.happened == (["after"] if fails else [])
+        await apply(ledger, logout("4", T0 + HOUR))
+        await ledger.apply(FOLLOWING)
+        assert ledger.conflicts == 0
+        assert (await content(store)).sessions[f"4-{T0}"].logout_ts == T0 + HOUR
 
 
 # Who characters are
