@@ -15,6 +15,7 @@ their sessions what they say, with a higher number than that of the commit, belo
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from functools import partial
 from math import inf
 from typing import Final
@@ -238,12 +239,14 @@ class Writing:
         """Coverage, how far the records reach, and what is settled."""
         names = self._names
         lines = documents.span_lines(names.coverage, commit.spans)
-        lines += [delete_line(names.unsettled, key, key) for key in commit.settled]
         lines += [delete_line(names.coverage, span_key(*key), span_key(*key)) for key in commit.gone_spans]
+        # Nobody makes coverage visible between what it vouches for and itself.
+        alone = self._showing if lines else nullcontext()
+        lines += [delete_line(names.unsettled, key, key) for key in commit.settled]
         if commit.records_until is not None:
             lines.append(documents.reach_line(names.meta, RECORDS, commit.records_until))
         await self._schema.ensure({line.index for line in lines})
-        async with self._showing:  # nobody makes coverage visible between what it vouches for and itself
+        async with alone:
             await self._insist(lines)
         if names.coverage in self._dirty and trio.current_time() - self._shown >= SHOWN_SECONDS:
             await self._show(self._dirty - {names.characters})  # nobody is counted by them
