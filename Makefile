@@ -15,7 +15,8 @@ STAMP := $(VENV)/installed
 BIN := $(VENV)/bin
 PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
-PYTEST_ARGS ?= -n auto --maxprocesses 4 --dist worksteal
+# One more than the two cores of a small machine, since many tests wait for servers; a file to one of them, which fills its stores once.
+PYTEST_ARGS ?= -n 3 --dist loadfile
 PORT ?= 8020
 STORE ?= sqlite
 
