@@ -140,8 +140,9 @@ class Ledger:
         """How far the records reach; 0 before the first."""
         return self._as_of()
 
-    def _as_of(self) -> Ms:
-        return min(self._until, self._latest())
+    def _as_of(self, until: Ms | None = None) -> Ms:
+        """How far the records reach, those up to `until` among them."""
+        return min(max(self._until, until or 0), self._latest())
 
     async def _alone(self, attempt: Callable[[], Awaitable[T]]) -> T:
         """One operation at a time, decided again if somebody else wrote in between."""
@@ -200,12 +201,15 @@ class Ledger:
 
     async def _commit(self, commit: Commit, following: Told | None = None) -> Mapping[str, str]:
         """Commits, and makes what is kept in memory follow; after any failure nothing is kept. Returns who was refused."""
+        written = {stored.document.character_id for stored in commit.characters}
         ahead, self._ahead = self._ahead, None
+        if ahead is not None and not ahead.stored.keys().isdisjoint(written):
+            ahead = None
         try:
             if following is None:
                 versions, refused = await self._store.commit(commit)
             else:
-                (versions, refused), ahead = await self._commit_and_look_ahead(commit, following)
+                (versions, refused), ahead = await self._commit_and_look_ahead(commit, following, written)
         except BaseException:
             self._cache.clear()
             self._coverage = None
@@ -216,16 +220,17 @@ class Ledger:
                 stored = Stored(document, versions[document.character_id])
                 if _sessions_of(stored) <= self._cache.maxsize:
                     self._cache[document.character_id] = stored
-        if ahead is not None and ahead.stored.keys().isdisjoint(_written(commit)):
-            self._ahead = ahead
+        self._ahead = ahead
         return refused
 
-    async def _commit_and_look_ahead(self, commit: Commit, following: Told) -> tuple[Committed, Deciding]:
+    async def _commit_and_look_ahead(
+        self, commit: Commit, following: Told, written: Collection[str]
+    ) -> tuple[Committed, Deciding]:
         """Writes, which is mostly waiting for the store, and meanwhile decides what comes next and is not written just now."""
         ahead = Deciding(following, self._latest())
         failed: StoreError | None = None
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._look_ahead, ahead, _written(commit))
+            nursery.start_soon(self._look_ahead, ahead, written)
             try:
                 committed = await self._store.commit(commit)
             except StoreError as error:
@@ -236,29 +241,28 @@ class Ledger:
         return committed, ahead
 
     async def _look_ahead(self, ahead: Deciding, written: Collection[str]) -> None:
-        as_of = min(max(self._until, ahead.batch.until or 0), self._latest())
         wanted = [character_id for character_id in ahead.batch.events if character_id not in written]
         with suppress(StoreError):  # who needs them will load them, and hear it then
             ahead.stored.update(await self._load(wanted))
-        for _ in ahead.decide_ahead(as_of):
+        for _ in ahead.decide_ahead(self._as_of(ahead.batch.until)):
             await trio.lowlevel.checkpoint()
 
     async def _apply(self, told: Told, following: Told | None) -> Applied:
         batch, _ = told
         coverage = await self._open()
-        ahead, self._ahead = self._ahead, None
-        if ahead is None or ahead.batch is not batch:
-            ahead = Deciding(told, self._latest())
+        deciding, self._ahead = self._ahead, None
+        if deciding is None or deciding.batch is not batch:
+            deciding = Deciding(told, self._latest())
         # From here to the commit, memory is ahead of the store: a failure in between must drop it.
         try:
             unsettled = self._extend(coverage, batch.spans)
             self._until = max(self._until, batch.until or 0)
-            ahead.stored.update(await self._load(ahead.unloaded))
-            ahead.decide(self._evidence())
-            changes = ahead.changes
+            deciding.stored.update(await self._load(deciding.unloaded))
+            deciding.decide(self._evidence())
+            changes = deciding.changes
             events = await events_of_worlds(self._store, batch.changes, batch.locks, self._as_of())
             await self._name_outgrown(changes)
-            too_old = await self._no_repetitions(ahead.too_old)
+            too_old = await self._no_repetitions(deciding.too_old)
         except BaseException:
             self._coverage = None
             raise
@@ -277,7 +281,7 @@ class Ledger:
             ),
             following,
         )
-        return Applied(len(batch.events), ahead.unnamed, too_old, refused)
+        return Applied(len(batch.events), deciding.unnamed, too_old, refused)
 
     async def _no_repetitions(self, too_old: Sequence[Login | Logout]) -> tuple[Login | Logout, ...]:
         if not too_old:
@@ -358,10 +362,6 @@ class Ledger:
                     )
                 )
         return changed
-
-
-def _written(commit: Commit) -> set[str]:
-    return {stored.document.character_id for stored in commit.characters}
 
 
 def _edge(event: Login | Logout) -> Edge:

@@ -332,14 +332,14 @@ async def test_a_character_that_outgrew_the_cache_meets_no_conflict(monkeypatch:
 
 FOLLOWING = make_batch(
     [
-        login("2", T0 + HOUR),
-        login("3", T0 + HOUR),
+        login("2", T0 + 3 * HOUR),
+        login("6", T0 + 3 * HOUR),
         logout("4", T0 + 3 * HOUR),
         login("5", T0 + 10 * HOUR),
         covered(T0, T0 + 20 * HOUR, 40),
     ]
 )
-"""Beside what the next one does to them: "3" logs in again across a gap, "4" logs out, "5" is new, and the time of "2" is up."""
+"""What comes after the batch in between: "2" logs in again behind a gap, "4" logs out, "5" and "6" are new, and the time of "6" is up by the end."""
 
 
 async def before_following(store: FaultyStore) -> Ledger:
@@ -347,8 +347,8 @@ async def before_following(store: FaultyStore) -> Ledger:
     await apply(
         new_ledger(store),
         covered(T0, T0 + MINUTE),
-        covered(T0 + 30 * MINUTE, T0 + 20 * HOUR),
-        *(login(character_id, T0) for character_id in "1234"),
+        covered(T0 + 30 * MINUTE, T0 + 12 * HOUR),
+        *(login(character_id, T0) for character_id in "124"),
     )
     return new_ledger(store)
 
@@ -382,14 +382,15 @@ async def test_what_follows_is_loaded_and_decided_while_the_batch_before_is_writ
         monkeypatch.setattr(store, "commit", commit_and_tell)
         monkeypatch.setattr(deciding, "fold", fold_and_tell)
         await ledger.apply(make_batch([login("1", T0 + MINUTE)]), following=(FOLLOWING, {}))
-        assert happened[:3] == [["1"], "1", ["2", "3", "4", "5"]]
-        # The ends of the others are somewhere in the gap, which the coverage that comes with them might close.
+        assert happened[:3] == [["1"], "1", ["2", "4", "5", "6"]]
+        # Where the others end, coverage has a say, and some comes with them.
         assert sorted(map(str, happened[3:-1])) == ["4", "5"]
         assert happened.pop() == "written"
         happened.clear()
         await ledger.apply(FOLLOWING)
-        assert happened == ["2", "3", "written"]
+        assert happened == ["2", "6", "written"]
         assert ledger.conflicts == 0
+        assert (await content(store)).sessions[f"4-{T0}"].logout_ts == T0 + 3 * HOUR
 
 
 @pytest.mark.parametrize("between", [(), ("4",), ("1",), ("1", "4")])
