@@ -91,6 +91,7 @@ class FaultyStore(SqliteStore):
         calls: instead of `faults`, counts them together with other calls.
     """
 
+    remote = True  # so that the ledger also decides ahead here
     faults: deque[Fault]
     scope: trio.CancelScope | None = None
     rival: Callable[[Commit], Awaitable[None]] | None = None

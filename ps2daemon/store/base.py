@@ -303,6 +303,10 @@ class StoreSource(StoreReader, Protocol):
 class Store(StoreSource, Protocol):
     """What writes: the ledger, copying, pruning."""
 
+    @property
+    def remote(self) -> bool:
+        """Whether a commit mostly waits for another program, which leaves time to decide the next one."""
+
     async def load_characters(self, character_ids: Collection[str]) -> dict[str, Stored]:
         """Those that exist."""
 

@@ -103,9 +103,11 @@ class Ledger:
 
         Args:
             identities: who some of the characters are, as far as that is known already.
-            following: what is probably applied next, so that it is loaded and decided, as far as that can be, while this one is written.
+            following: what is probably applied next, so that it is loaded and decided, as far as that can be, while a store that is `remote`
+                writes this one.
         """
-        return await self._alone(lambda: self._apply((batch, identities or {}), following))
+        look_ahead_to = following if self._store.remote else None
+        return await self._alone(lambda: self._apply((batch, identities or {}), look_ahead_to))
 
     async def identify(self, identities: Collection[Identity], at: Ms) -> int:
         """Tells who characters are, and their sessions with them; returns how many that was news for."""

@@ -428,6 +428,22 @@ async def test_what_was_decided_ahead_is_dropped_with_a_failure_or_if_something_
         assert (await content(store)).sessions[f"4-{T0}"].logout_ts == T0 + HOUR
 
 
+async def test_a_store_in_this_process_leaves_no_time_to_look_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with opened() as (store, _):
+        ledger = await before_following(store)
+        monkeypatch.setattr(store, "remote", False)
+        loaded: list[str] = []
+        load = store.load_characters
+
+        async def load_and_tell(character_ids: Collection[str]) -> dict[str, Stored]:
+            loaded.extend(character_ids)
+            return await load(character_ids)
+
+        monkeypatch.setattr(store, "load_characters", load_and_tell)
+        await ledger.apply(make_batch([login("1", T0 + MINUTE)]), following=(FOLLOWING, {}))
+        assert loaded == ["1"]
+
+
 # Who characters are
 
 

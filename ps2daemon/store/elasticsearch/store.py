@@ -57,6 +57,8 @@ class ElasticsearchStore:
     The server need not be there when the store is opened: until it is, every call raises `StoreUnavailable`, and the daemon records meanwhile.
     """
 
+    remote = True
+
     def __init__(self, settings: ElasticsearchSettings, *, read_only: bool) -> None:
         self._names = Names(settings.index_prefix)
         self._server = Server(settings)

@@ -51,6 +51,8 @@ class SqliteStore:
     `all_sessions` and `all_characters`, which see each page as of its moment.
     """
 
+    remote = False  # this process does all the work itself: looking ahead costs 5 MB and gains no time
+
     def __init__(self, path: Path, writer: Caller | None, readers: Readers) -> None:
         self._path = path
         self._writer = writer
