@@ -19,6 +19,8 @@ from urllib.request import ProxyHandler, build_opener
 ASKED_SECONDS: Final = 0.25
 """Between two looks at the metrics of what is measured: fifty a second would take a fifth of its time."""
 START_SECONDS: Final = 60.0
+ENVIRONMENT: Final = {"MALLOC_ARENA_MAX": "1"}
+"""As the systemd units set it."""
 TICKS: Final = os.sysconf("SC_CLK_TCK")
 CONFIG: Final = """\
 [census]
@@ -71,7 +73,11 @@ def program(directory: Path, *arguments: str) -> Iterator[subprocess.Popen[bytes
     """`ps2daemon` with these arguments, in the background; stopped at the end."""
     with (directory / "bench.log").open("ab") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "ps2daemon", *arguments], cwd=directory, stdout=log, stderr=log
+            [sys.executable, "-m", "ps2daemon", *arguments],
+            cwd=directory,
+            stdout=log,
+            stderr=log,
+            env=os.environ | ENVIRONMENT,
         )
     try:
         yield process
