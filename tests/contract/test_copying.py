@@ -11,12 +11,12 @@ import pytest
 import trio
 from hypothesis import given, settings
 
-from ps2daemon.errors import StoreConflict, StoreMismatch, StoreUnavailable
+from ps2daemon.errors import StoreConflict, StoreMismatch
 from ps2daemon.model.alerts import derive
 from ps2daemon.model.coverage import Span
 from ps2daemon.model.events import ENDED, STARTED
 from ps2daemon.model.notes import make_note
-from ps2daemon.model.records import DAY, HOUR, MINUTE
+from ps2daemon.model.records import DAY, HOUR
 from ps2daemon.model.sessions import Character, Session
 from ps2daemon.store import copying
 from ps2daemon.store.base import CharacterDocument, Commit, Store, Stored, StoreSource, Unsettled
@@ -33,7 +33,7 @@ from tests.contract.stores import (
     session,
     sqlite,
 )
-from tests.stores import Calls, content, without_threads
+from tests.stores import Calls, content
 
 pytestmark = [
     pytest.mark.parametrize("backend", BACKENDS),
@@ -270,19 +270,3 @@ async def test_who_writes_meanwhile_is_found_out(backend: Backend, to_sqlite: bo
         assert await target.spans() == []
         await copy_store(source, target, nothing)
         assert await everything(target) == await everything(source)
-
-
-async def test_an_outage_of_the_target_is_waited_out(
-    backend: Backend, to_sqlite: bool, monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock
-) -> None:
-    if backend is not sqlite:
-        pytest.skip("a clock that jumps waits for no server")
-    without_threads(monkeypatch)
-    async with pair(backend, to_sqlite) as (source, target):
-        await fill(source)
-        # Done or not, as long as an answer comes in the end: a lost answer makes the next attempt a conflict.
-        faulty = Faulty(target, Calls(3, 4, -6, 8, -9, -10, error=StoreUnavailable))
-        began = trio.current_time()
-        await copy_store(source, faulty, nothing)
-        assert await everything(target) == await everything(source)
-        assert trio.current_time() - began < MINUTE / 1000
