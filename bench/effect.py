@@ -20,10 +20,10 @@ from ps2daemon.analysis.matching import Event, match
 from ps2daemon.analysis.sittings import Crowds
 from ps2daemon.model.coverage import Span, WorldCoverage
 from ps2daemon.model.records import DAY, HOUR, MINUTE, SECOND, Ms
+from ps2daemon.model.sittings import sittings_of
 from ps2daemon.simulator.population import LONGEST_SECONDS, WorldPopulation
 from ps2daemon.simulator.schedule import Schedule
 from ps2daemon.simulator.settings import LEAVE_MEAN_SECONDS, PopulationSettings
-from ps2daemon.store.base import Sitting
 
 SHARES: Final = (0.0, 0.02, 0.05, 0.15)
 DAYS: Final = 56
@@ -94,7 +94,8 @@ def history(seed: int, share: float, days: int = DAYS) -> Found:
     origin, end = START - 2 * LONGEST_SECONDS * SECOND, START + days * DAY
     schedule = Schedule(settings, WORLD, origin)
     people = WorldPopulation(settings, WORLD, schedule, origin, hostile=False).sittings(end)
-    crowds = Crowds(Sitting(WORLD, each.character.faction_id, each.login, each.logout) for each in people)
+    columns = sittings_of((each.character.faction_id, each.login, each.logout) for each in people)
+    crowds = Crowds({WORLD: columns})
     ends = [(alert.end, alert.lock_at) for alert in schedule.alerts]
     disturbances = [at for pair in ends for at in pair if at is not None]
     disturbances += [lock.at for lock in schedule.locks if lock.instance_id is None]

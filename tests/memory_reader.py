@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator, Collection, Iterable, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 from ps2daemon.model.alerts import Alert, Lock
 from ps2daemon.model.coverage import Span
 from ps2daemon.model.notes import Note
 from ps2daemon.model.records import Ms
-from ps2daemon.store.base import Change, CharacterDocument, Count, SessionDocument, Sitting, UnknownStart
+from ps2daemon.model.sittings import Sittings, sittings_of
+from ps2daemon.store.base import Change, CharacterDocument, Count, SessionDocument, UnknownStart
 
 
 def session(
@@ -36,6 +38,32 @@ def session(
         ended_after=None,
         ended_before=None,
         not_before=not_before,
+    )
+
+
+class Sitting(NamedTuple):
+    """One of `Sittings`; `logout` is None while it goes on."""
+
+    world_id: int
+    faction_id: int
+    login: Ms
+    logout: Ms | None
+
+
+def columns_of(people: Iterable[Sitting]) -> dict[int, Sittings]:
+    """The same by world."""
+    found: dict[int, list[tuple[int, Ms, Ms | None]]] = {}
+    for each in people:
+        found.setdefault(each.world_id, []).append((each.faction_id, each.login, each.logout))
+    return {world_id: sittings_of(rows) for world_id, rows in found.items()}
+
+
+def rows_of(sittings: Mapping[int, Sittings]) -> list[tuple[int, int, Ms, Ms]]:
+    """World, faction, login and logout of each, in order."""
+    return sorted(
+        (world_id, *row)
+        for world_id, columns in sittings.items()
+        for row in zip(*(column.tolist() for column in columns), strict=True)
     )
 
 
@@ -79,16 +107,19 @@ class MemoryReader:
                         sums[each.world_id, each.faction_id, -((start - at) // step)] += by
         return [Change(*key, difference) for key, difference in sums.items() if difference]
 
-    async def sittings(self, start: Ms, end: Ms, worlds: Collection[int]) -> list[Sitting]:
-        return [
-            Sitting(each.world_id, each.faction_id, each.login_ts, each.logout_ts)
-            for each in self.sessions
-            if each.login_ts is not None
-            and each.login_ts < end
-            and each.ended_by in (None, "logout")
-            and (each.logout_ts is None or each.logout_ts > start)
-            and each.world_id in worlds
-        ]
+    async def sittings(self, start: Ms, end: Ms, worlds: Collection[int]) -> dict[int, Sittings]:
+        return {
+            world_id: sittings_of(
+                (each.faction_id, each.login_ts, each.logout_ts)
+                for each in self.sessions
+                if each.login_ts is not None
+                and each.login_ts < end
+                and each.ended_by in (None, "logout")
+                and (each.logout_ts is None or each.logout_ts > start)
+                and each.world_id == world_id
+            )
+            for world_id in worlds
+        }
 
     async def unknown_starts(self, start: Ms, end: Ms, worlds: Collection[int]) -> list[UnknownStart]:
         return [

@@ -29,8 +29,9 @@ from ps2daemon.model import tables
 from ps2daemon.model.alerts import Alert, Lock
 from ps2daemon.model.coverage import WorldCoverage
 from ps2daemon.model.records import DAY, Ms
+from ps2daemon.model.sittings import Sittings, joined, sittings_of
 from ps2daemon.model.times import iso
-from ps2daemon.store.base import Sitting, StoreReader
+from ps2daemon.store.base import StoreReader
 
 By: TypeAlias = Literal["world", "alert", "length", "ended"]
 """What events may be told apart by: `length` is how long their alert was to last, `ended` whether it ended before that."""
@@ -89,7 +90,7 @@ class Facts(msgspec.Struct, frozen=True):
 
     alerts: list[Alert]
     locks: list[Lock]
-    sittings: list[Sitting]
+    sittings: dict[int, Sittings]
     coverage: dict[int, WorldCoverage]
 
 
@@ -109,9 +110,12 @@ async def gather(reader: StoreReader, query: EffectQuery) -> Facts:
     alerts = await reader.alerts(start, end, worlds)
     locks = await reader.locks(start, end, worlds)
     sittings = await reader.sittings(start, end, worlds)
-    for unseen in await reader.unknown_starts(start, end + DAY, worlds):
-        login = estimated_start(unseen, coverage[unseen.world_id])
-        sittings.append(Sitting(unseen.world_id, unseen.faction_id, login, unseen.logout_ts))
+    unseen: dict[int, list[tuple[int, Ms, Ms]]] = {}
+    for each in await reader.unknown_starts(start, end + DAY, worlds):
+        login = estimated_start(each, coverage[each.world_id])
+        unseen.setdefault(each.world_id, []).append((each.faction_id, login, each.logout_ts))
+    for world_id, rows in unseen.items():
+        sittings[world_id] = joined([sittings[world_id], sittings_of(rows)])
     return Facts(alerts, locks, sittings, coverage)
 
 

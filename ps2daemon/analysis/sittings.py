@@ -5,7 +5,7 @@ Only sessions whose end is known, or that go on, are in them. Whether somebody w
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, TypeAlias
 
 import numpy as np
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ps2daemon.model import tables
 from ps2daemon.model.records import Ms
-from ps2daemon.store.base import Sitting
+from ps2daemon.model.sittings import Sittings
 
 Times: TypeAlias = NDArray[np.int64]
 """Milliseconds, one dimension."""
@@ -21,8 +21,6 @@ Counts: TypeAlias = NDArray[np.int64]
 
 FACTIONS: Final = (tables.UNKNOWN_FACTION, tables.VS, tables.NC, tables.TR, tables.NSO)
 """In the order of the rows of all counts; a faction's id is its row."""
-NEVER: Final = int(np.iinfo(np.int64).max)
-"""The logout of a session that goes on."""
 AT_ONCE: Final = 1_000_000
 """Logouts looked at with one step: 24 MB."""
 
@@ -35,7 +33,8 @@ class Crowd:
     """
 
     def __init__(self, logins: Times, logouts: Times) -> None:
-        self._logins = np.sort(logins)
+        # Both mostly come in the order of their logouts already.
+        self._logins = np.sort(logins, kind="stable")
         order = np.argsort(logouts, kind="stable")
         self._logouts = logouts[order]
         self._since = logins[order]
@@ -68,19 +67,18 @@ class Crowd:
 
 
 class Crowds:
-    """The sessions of several worlds, by faction."""
+    """The sessions of several worlds, by faction.
 
-    def __init__(self, sittings: Iterable[Sitting]) -> None:
-        columns: dict[tuple[int, int], tuple[list[Ms], list[Ms]]] = {}
-        for world_id, faction_id, login, logout in sittings:
-            found = columns.get((world_id, faction_id))
-            if found is None:
-                found = columns[world_id, faction_id] = ([], [])
-            found[0].append(login)
-            found[1].append(NEVER if logout is None else logout)
-        self._crowds: Mapping[tuple[int, int], Crowd] = {
-            key: Crowd(np.array(logins, dtype=np.int64), np.array(logouts, dtype=np.int64))
-            for key, (logins, logouts) in columns.items()
+    Args:
+        sittings: of each world.
+    """
+
+    def __init__(self, sittings: Mapping[int, Sittings]) -> None:
+        self._crowds = {
+            (world_id, faction_id): Crowd(logins[of_it], logouts[of_it])
+            for world_id, (faction_ids, logins, logouts) in sittings.items()
+            for faction_id in FACTIONS
+            if (of_it := faction_ids == faction_id).any()
         }
         self._nobody = Crowd(np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64))
 

@@ -63,8 +63,8 @@ async def _open(settings: StoreSettings) -> StoreSource:
 
 
 async def _serve(settings: Settings, host: str, port: int, keys: tuple[str, str]) -> None:
+    from ps2daemon.store.days import DaySource
     from ps2daemon.store.kept import KeptReader
-    from ps2daemon.store.minutes import MinuteSource
     from ps2daemon.web.app import page_app
     from ps2daemon.web.bundle import ChartLibrary
     from ps2daemon.web.recording import Daemon
@@ -78,7 +78,7 @@ async def _serve(settings: Settings, host: str, port: int, keys: tuple[str, str]
         library = ChartLibrary()
         nursery.start_soon(library.warm)
         store: StoreReader = reader
-        if isinstance(reader, MinuteSource):
+        if isinstance(reader, DaySource):
             store = kept = KeptReader(reader)
             nursery.start_soon(kept.warm)
 

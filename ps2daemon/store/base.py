@@ -18,7 +18,7 @@ Promises:
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import msgspec
 
@@ -27,6 +27,9 @@ from ps2daemon.model.coverage import Span
 from ps2daemon.model.notes import Note
 from ps2daemon.model.records import Ms
 from ps2daemon.model.sessions import Character, EndedBy, Session, StartedBy
+
+if TYPE_CHECKING:
+    from ps2daemon.model.sittings import Sittings
 
 
 class SessionDocument(msgspec.Struct, frozen=True, gc=False):
@@ -161,15 +164,6 @@ class Change(NamedTuple):
     difference: int
 
 
-class Sitting(NamedTuple):
-    """A session whose login was seen and whose end is known; `logout` is None while it goes on."""
-
-    world_id: int
-    faction_id: int
-    login: Ms
-    logout: Ms | None
-
-
 class UnknownStart(NamedTuple):
     """A session of which only the logout was seen."""
 
@@ -230,8 +224,8 @@ class StoreReader(Protocol):
         `start` and not later than the last bucket before `end` count, buckets whose sum is zero may be left out. Sessions without a login don't count here.
         """
 
-    async def sittings(self, start: Ms, end: Ms, worlds: Collection[int]) -> list[Sitting]:
-        """Sessions that were online at any time in `[start, end)` and whose end is known, in no order."""
+    async def sittings(self, start: Ms, end: Ms, worlds: Collection[int]) -> dict[int, Sittings]:
+        """Of each world the sessions whose login was seen, that were online at any time in `[start, end)`, and whose end is known, if they have one."""
 
     async def unknown_starts(self, start: Ms, end: Ms, worlds: Collection[int]) -> list[UnknownStart]:
         """Sessions without a login whose logout lies in `(start, end]`."""

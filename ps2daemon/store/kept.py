@@ -1,25 +1,22 @@
-"""What changed minute by minute, kept for whoever asks for the same days again: a page asks for weeks, and few of their days change.
+"""What was read of days, kept for whoever asks for the same days again: a page asks for weeks, and few of their days change.
 
-What is kept of a world's day are logins minus logouts by minute and empire. That depends on the sessions that began or ended on that
-day and on no others, however long they lasted: a session adds one at its login, takes one away at its logout, and does nothing between. So a
-day is as the store has it for as long as no session was written, changed or deleted that begins or ends there, or did before the
-change. Exactly then the store raises the day's version (`MinuteSource.day_versions`), and each answer begins with the versions of its days:
+- What is kept of a world's day for `changes` are logins minus logouts by minute and empire. That depends on the sessions that began or ended on that
+  day and on no others, however long they lasted: a session adds one at its login, takes one away at its logout, and does nothing between.
+- For `sittings` it is the sittings that ended on that day. Those that go on are read each time, as of the moment at which no day has another
+  version than the one that it was read in: nobody is left out, and nobody counted twice, who logs out while it is read.
+- A day is as the store has it for as long as its version is the same (see `kept_days.py`), and each answer begins with the versions of
+  its days. So it holds everything that was committed before it was asked for; a late fact is in the very next one.
 
-- Versions are read before the days they are of. A day is thus never older than the version that it is kept under; it may be newer, and is
-  then read once more.
-- So an answer holds everything that was committed before it was asked for; a late fact is in the very next one.
-
-Windows whose start or step is no whole minute go to the store, and so does the number online at one moment, which is a look at one day.
+Windows of `changes` whose start or step is no whole minute go to the store, and so does the number online at one moment, which is a look at one day.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import AsyncIterator, Collection, Iterator, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from itertools import repeat
-from typing import Final, NamedTuple
+from typing import Any, Final, TypeAlias, TypeVar
 
 import numpy as np
 import trio
@@ -30,24 +27,29 @@ from ps2daemon.model.alerts import Alert, Lock
 from ps2daemon.model.coverage import Span
 from ps2daemon.model.notes import Note
 from ps2daemon.model.records import DAY, MINUTE, Ms
+from ps2daemon.model.sittings import Sittings, joined
 from ps2daemon.store.base import (
     Change,
     CharacterDocument,
     Count,
     SessionDocument,
-    Sitting,
     UnknownStart,
 )
-from ps2daemon.store.minutes import Edges, MinuteSource
+from ps2daemon.store.days import DaySource, Edges, Versions
+from ps2daemon.store.kept_days import KeptDays
 
 MOST_DAYS: Final = 3000
 """Two years of four worlds, which is the longest view that the page offers; at 14 KB a day, 43 MB."""
-MOST_AT_ONCE: Final = 28
-"""Days read with one question: about 50 ms."""
+MOST_SITTINGS: Final = 8_000_000
+"""A year of four worlds; at 9 bytes, 72 MB."""
 WARMED_AT_ONCE: Final = 4
-"""The same while nobody asks, so that who comes then waits for little."""
+"""Days read with one question while nobody asks, so that who comes then waits for little."""
+WARMED_SITTINGS: Final = 91
+"""Days whose sittings are read before somebody asks: those around the events of four weeks."""
 QUIET_SECONDS: Final = 0.25
 """An answer takes several questions, and time between; so long after the last one, nobody seems to wait."""
+ATTEMPTS: Final = 5
+"""How often sittings are read again because something was written meanwhile, before they are asked of the store in one piece."""
 FACTIONS: Final = 5
 """Four empires, and 0 where none is known yet."""
 MINUTES: Final = DAY // MINUTE
@@ -56,32 +58,45 @@ _change = partial(tuple.__new__, Change)
 """A change of a tuple of its values, in a third of the time."""
 _MOST: Final = np.iinfo(np.int16).max
 
-Minutes = NDArray[np.int16]
+Minutes: TypeAlias = NDArray[np.int16]
+"""`[i, faction]` is the change in `(i, i + 1]` minutes after the day's start."""
+
+V = TypeVar("V")
 
 
-class _Kept(NamedTuple):
-    """A day: `minutes[i, faction]` is the change in `(i, i + 1]` minutes after its start; None if it can't be told so, and the store is asked."""
+class _Ended:
+    """The sittings that ended on one day, by logout, in as few bytes as hold them."""
 
-    version: int
-    minutes: Minutes | None
+    def __init__(self, sittings: Sittings, day: int) -> None:
+        self._start = day * DAY
+        self._factions = _small(sittings.faction_ids)
+        self._ends = _small(sittings.logouts - self._start)
+        self._lengths = _small(sittings.logouts - sittings.logins)
 
+    def __len__(self) -> int:
+        return len(self._ends)
 
-_Key = tuple[int, int]
-"""World and day."""
+    def sittings(self) -> Sittings:
+        logouts = self._ends + np.int64(self._start)
+        return Sittings(self._factions.astype(np.int64), logouts - self._lengths, logouts)
 
 
 class KeptReader:
     """A `StoreReader` that answers as the one it is made of, and faster.
 
     Args:
-        most_days: so many are kept, those that were asked for last; 14 KB each.
+        most_days: so many are kept by the minute, those that were asked for last; 14 KB each.
+        most_sittings: so many are kept, of the days that were asked for last; 9 bytes each.
     """
 
-    def __init__(self, source: MinuteSource, most_days: int = MOST_DAYS) -> None:
+    def __init__(
+        self, source: DaySource, most_days: int = MOST_DAYS, most_sittings: int = MOST_SITTINGS
+    ) -> None:
         self._source = source
         self._most_days = most_days
-        self._kept: OrderedDict[_Key, _Kept] = OrderedDict()
-        self._loading: dict[_Key, trio.Event] = {}
+        # None if it can't be told so, and the store is asked.
+        self._minutes: KeptDays[Minutes | None] = KeptDays(self._read_minutes, most_days, lambda _: 1)
+        self._ended: KeptDays[_Ended] = KeptDays(self._read_ended, most_sittings, len)
         self._asking = 0
         self._asked_at = -QUIET_SECONDS
 
@@ -94,15 +109,39 @@ class KeptReader:
         days = range(start // DAY, (start + buckets * step - 1) // DAY + 1)
         found: list[Change] = []
         with self._asked():
-            wanted = await self._source.day_versions(days.start, days.stop, worlds)
+            wanted = await self._source.day_versions(days, worlds)
             for world_id in sorted(set(worlds)):
-                parts = await self._days(world_id, days, wanted)
+                parts = await self._minutes.get(world_id, days, wanted)
                 if any(part is None for part in parts):
                     found += await self._source.changes(start, end, step, (world_id,))
                 elif buckets:
                     whole = np.concatenate([part for part in parts if part is not None])
                     found += _summed(whole[start % DAY // MINUTE :], buckets, step // MINUTE, world_id)
         return found
+
+    async def sittings(self, start: Ms, end: Ms, worlds: Collection[int]) -> dict[int, Sittings]:
+        found: dict[int, Sittings] = {}
+
+        async def read(world_id: int) -> None:
+            found[world_id] = await self._sittings(start, end, world_id)
+
+        with self._asked():
+            async with trio.open_nursery() as nursery:
+                for world_id in set(worlds):
+                    nursery.start_soon(read, world_id)
+        return found
+
+    async def _sittings(self, start: Ms, end: Ms, world_id: int) -> Sittings:
+        # Who is online in the window and logs out later than a day after it is among those that last.
+        days = range(start // DAY, -(-(end + DAY) // DAY))
+        read: tuple[Sittings, Versions] | None = None
+        for _ in range(ATTEMPTS):
+            lasting = await self._source.lasting(days, end, world_id)
+            if read is not None and read[1] == lasting.versions:
+                return joined([read[0], lasting.sittings]).within(start, end)
+            ended = await self._ended.get(world_id, days, lasting.versions)
+            read = joined([each.sittings() for each in ended]), lasting.versions
+        return (await self._source.sittings(start, end, (world_id,)))[world_id]
 
     async def warm(self) -> None:
         """Reads what the page will ask for, the latest days first, and waits while somebody asks.
@@ -116,15 +155,18 @@ class KeptReader:
                 return
             behind = max(span.end for span in spans) // DAY + 1
             first = max(min(span.start for span in spans) // DAY, behind - self._most_days // len(worlds))
-            for day in range(behind, first, -WARMED_AT_ONCE):
-                for world_id in worlds:
-                    while self._asking or trio.current_time() < self._asked_at + QUIET_SECONDS:  # noqa: ASYNC110 - until a time
-                        await trio.sleep(QUIET_SECONDS / 2)
-                    days = range(max(first, day - WARMED_AT_ONCE), day)
-                    wanted = await self._source.day_versions(days.start, days.stop, (world_id,))
-                    await self._days(world_id, days, wanted)
+            await self._warm(self._minutes, worlds, first, behind)
+            await self._warm(self._ended, worlds, max(first, behind - WARMED_SITTINGS), behind)
         except StoreError:
             return
+
+    async def _warm(self, kept: KeptDays[V], worlds: Collection[int], first: int, behind: int) -> None:
+        for day in range(behind, first, -WARMED_AT_ONCE):
+            for world_id in worlds:
+                while self._asking or trio.current_time() < self._asked_at + QUIET_SECONDS:  # noqa: ASYNC110 - until a time
+                    await trio.sleep(QUIET_SECONDS / 2)
+                days = range(max(first, day - WARMED_AT_ONCE), day)
+                await kept.get(world_id, days, await self._source.day_versions(days, (world_id,)))
 
     @contextmanager
     def _asked(self) -> Iterator[None]:
@@ -135,58 +177,22 @@ class KeptReader:
             self._asking -= 1
             self._asked_at = trio.current_time()
 
-    async def _days(
-        self, world_id: int, days: Sequence[int], versions: dict[_Key, int]
-    ) -> list[Minutes | None]:
-        """These days, each of its version in `versions` or a later one; what somebody else reads already is waited for."""
-        found: dict[int, Minutes | None] = {}
-        while True:
-            missing = []
-            for day in days:
-                if day not in found:
-                    kept = self._kept.get((world_id, day))
-                    if kept is not None and kept.version >= versions.get((world_id, day), 0):
-                        found[day] = kept.minutes
-                        self._kept.move_to_end((world_id, day))
-                    else:
-                        missing.append(day)
-            if not missing:
-                return [found[day] for day in days]
-            own = [day for day in missing if (world_id, day) not in self._loading]
-            if own:
-                found |= await self._load(world_id, _first_run(own), versions)
-            else:
-                await self._loading[world_id, missing[0]].wait()
+    async def _read_minutes(self, world_id: int, days: range) -> Mapping[int, Minutes | None]:
+        return _by_day(await self._source.edges(days.start * DAY, days.stop * DAY, world_id), days)
 
-    async def _load(self, world_id: int, days: range, versions: dict[_Key, int]) -> dict[int, Minutes | None]:
-        """Reads days that nobody reads yet, and keeps them."""
-        keys = [(world_id, day) for day in days]
-        done = trio.Event()
-        self._loading |= dict.fromkeys(keys, done)
-        try:
-            edges = await self._source.edges(days.start * DAY, days.stop * DAY, world_id)
-            loaded = _by_day(edges, days)
-            for key in keys:
-                version = versions.get(key, 0)
-                before = self._kept.get(key)
-                if before is None or before.version <= version:
-                    self._kept[key] = _Kept(version, loaded[key[1]])
-                    self._kept.move_to_end(key)
-            while len(self._kept) > self._most_days:
-                self._kept.popitem(last=False)
-        finally:
-            for key in keys:
-                del self._loading[key]
-            done.set()
-        return loaded
+    async def _read_ended(self, world_id: int, days: range) -> Mapping[int, _Ended]:
+        found = await self._source.ended(days.start * DAY, days.stop * DAY, world_id)
+        starts = np.arange(days.start, days.stop + 1, dtype=np.int64) * DAY
+        edges = np.searchsorted(found.logouts, starts, side="right")
+        return {
+            day: _Ended(found.chosen(slice(edges[number], edges[number + 1])), day)
+            for number, day in enumerate(days)
+        }
 
     # Everything else is asked of the store
 
     async def online_at(self, at: Ms, worlds: Collection[int]) -> list[Count]:
         return await self._source.online_at(at, worlds)
-
-    async def sittings(self, start: Ms, end: Ms, worlds: Collection[int]) -> list[Sitting]:
-        return await self._source.sittings(start, end, worlds)
 
     async def unknown_starts(self, start: Ms, end: Ms, worlds: Collection[int]) -> list[UnknownStart]:
         return await self._source.unknown_starts(start, end, worlds)
@@ -227,14 +233,10 @@ class KeptReader:
         await self._source.aclose()
 
 
-def _first_run(days: Sequence[int]) -> range:
-    """The first of these days, which are in order, and those right behind it; at most `MOST_AT_ONCE`."""
-    behind = days[0] + 1
-    for day in days[1:MOST_AT_ONCE]:
-        if day != behind:
-            break
-        behind += 1
-    return range(days[0], behind)
+def _small(values: NDArray[np.int64]) -> NDArray[np.signedinteger[Any]]:
+    """The same numbers, of 0 and more, in the fewest bytes."""
+    most = int(values.max(initial=0))
+    return values.astype(next(kind for kind in (np.int8, np.int32, np.int64) if most <= np.iinfo(kind).max))
 
 
 def _by_day(edges: Edges, days: range) -> dict[int, Minutes | None]:

@@ -21,7 +21,6 @@ from ps2daemon.store.base import (
     Count,
     Edge,
     SessionDocument,
-    Sitting,
     Store,
     Stored,
     StoreReader,
@@ -40,6 +39,7 @@ from tests.contract.stores import (
     session,
     sessions_of,
 )
+from tests.memory_reader import MemoryReader, rows_of
 
 pytestmark = pytest.mark.parametrize("backend", BACKENDS)
 
@@ -243,15 +243,8 @@ async def check_population(reader: StoreReader, sessions: list[SessionDocument],
         start, end = data.draw(starts, label="start"), data.draw(starts, label="end")
         await check_changes(reader, of_worlds, worlds, start, end + data.draw(st.integers(0, 1)), step)
         sittings = await reader.sittings(start, end, worlds)
-        assert sorted(sittings, key=repr) == sorted(
-            (
-                Sitting(each.world_id, each.faction_id, each.login_ts, each.logout_ts)
-                for each in of_worlds
-                if each.login_ts is not None and each.login_ts < end and each.ended_by in (None, "logout")
-                if each.logout_ts is None or each.logout_ts > start
-            ),
-            key=repr,
-        )
+        assert sittings.keys() == set(worlds)
+        assert rows_of(sittings) == rows_of(await MemoryReader(of_worlds).sittings(start, end, worlds))
         unknown = await reader.unknown_starts(start, end, worlds)
         assert sorted(unknown, key=repr) == sorted(
             (

@@ -35,7 +35,7 @@ from ps2daemon.store.elasticsearch.keeping import remove_store
 from ps2daemon.store.sqlite import SqliteStore
 from tests.elasticsearch import EACH_MAJOR, address
 from tests.front import Answer, Asked, Upstream, front
-from tests.memory_reader import MemoryReader, session
+from tests.memory_reader import MemoryReader, rows_of, session
 from tests.synthetic import fortnight
 
 END: Final[Ms] = 1_772_323_200_000  # 2026-03-01T00:00Z
@@ -315,7 +315,7 @@ async def test_spans_alerts_locks_and_starts_that_were_not_seen(pair: Pair) -> N
                 await sqlite.locks(start, end, worlds)
             )
             sittings = await elastic.sittings(start, end, worlds)
-            assert sorted(sittings, key=repr) == sorted(await sqlite.sittings(start, end, worlds), key=repr)
+            assert rows_of(sittings) == rows_of(await sqlite.sittings(start, end, worlds))
             found = await elastic.unknown_starts(start, end, worlds)
             assert sorted(found, key=repr) == sorted(
                 await sqlite.unknown_starts(start, end, worlds), key=repr

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
+from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -17,11 +18,13 @@ from hypothesis import strategies as st
 from ps2daemon.errors import StoreUnavailable
 from ps2daemon.model.coverage import Span
 from ps2daemon.model.records import DAY, HOUR, MINUTE, SECOND, Ms
+from ps2daemon.model.sittings import Sittings
 from ps2daemon.store.base import Change, Commit, SessionDocument, StoreReader
-from ps2daemon.store.kept import MOST_AT_ONCE, KeptReader
-from ps2daemon.store.minutes import Edges
+from ps2daemon.store.days import Edges
+from ps2daemon.store.kept import ATTEMPTS, KeptReader
+from ps2daemon.store.kept_days import MOST_AT_ONCE
 from ps2daemon.store.sqlite import SqliteStore
-from tests.memory_reader import session
+from tests.memory_reader import rows_of, session
 
 D = 20_000 * DAY
 """A midnight."""
@@ -84,6 +87,8 @@ def documents(draw: st.DrawFn) -> SessionDocument:
             draw(st.sampled_from("12")), login, logout if logout is None or logout >= login else login + DAY
         )
     world_id, faction_id = draw(st.sampled_from(WORLDS)), draw(st.sampled_from([0, 1, 1, 4, 4, 4, 9]))
+    if found.ended_by is not None and draw(st.integers(0, 3)) == 0:
+        found = msgspec.structs.replace(found, ended_by="cap", ended_after=login, ended_before=logout)
     return msgspec.structs.replace(found, world_id=world_id, faction_id=faction_id)
 
 
@@ -105,14 +110,17 @@ class Corrected(msgspec.Struct, frozen=True):
     """Says something else of the session at this place, as naming, a late logout or a late world would."""
 
     place: int
-    logout: Ms
+    logout: Ms | None
+    """None if an estimate was right."""
     faction_id: int
     world_id: int
 
 
 def happenings() -> st.SearchStrategy[SessionDocument | Gone | Corrected | Ms]:
     place = st.integers(0, 20)
-    corrected = st.builds(Corrected, place, moments(), st.sampled_from([1, 4]), st.sampled_from(WORLDS))
+    corrected = st.builds(
+        Corrected, place, st.none() | moments(), st.sampled_from([1, 4]), st.sampled_from(WORLDS)
+    )
     pruned = st.integers(0, 3).map(lambda day: D + day * DAY)
     return documents() | documents() | corrected | st.builds(Gone, place) | pruned
 
@@ -133,7 +141,8 @@ async def happen(
         elif before.login_ts is not None:
             new = msgspec.structs.replace(
                 before,
-                logout_ts=max(what.logout, before.login_ts),
+                logout_ts=before.logout_ts if what.logout is None else max(what.logout, before.login_ts),
+                ended_by=None if what.logout is None and before.logout_ts is None else "logout",
                 faction_id=what.faction_id,
                 world_id=what.world_id,
             )
@@ -141,19 +150,24 @@ async def happen(
 
 
 @settings(deadline=None, max_examples=60)
-@given(st.lists(st.tuples(happenings(), windows()), min_size=1, max_size=15), st.sampled_from([1, 3, 100]))
+@given(
+    st.lists(st.tuples(happenings(), windows()), min_size=1, max_size=15), st.sampled_from([1, 3, 1_000_000])
+)
 def test_it_answers_as_the_store_does_whatever_happens_between(
     course: list[tuple[SessionDocument | Gone | Corrected | Ms, tuple[Ms, Ms, Ms, Collection[int]]]],
-    most_days: int,
+    most: int,
 ) -> None:
     async def run() -> None:
         async with watched() as store:
-            kept = KeptReader(store, most_days)
+            kept = KeptReader(store, most, most)
             known: dict[str, SessionDocument] = {}
             for what, window in course:
                 await happen(store, known, what)
                 assert await told(kept, *window) == await told(store, *window)
-                assert len(kept._kept) <= most_days
+                start, end, _, worlds = window
+                sittings = await kept.sittings(start, end, worlds)
+                assert rows_of(sittings) == rows_of(await store.sittings(start, end, worlds))
+                assert max(kept._minutes.size, kept._ended.size) <= most
 
     trio.run(run)
 
@@ -192,10 +206,10 @@ async def test_writing_the_same_again_changes_no_version() -> None:
     async with watched() as store:
         both = [session("1", D + HOUR, D + 2 * HOUR), session("2", None, D + HOUR)]
         await store.commit(Commit(sessions=both))
-        before = await store.day_versions(20_000, 20_001, WORLDS)
+        before = await store.day_versions(range(20_000, 20_001), WORLDS)
         assert list(before) == [(10, 20_000)]
         await store.commit(Commit(sessions=both))
-        assert await store.day_versions(20_000, 20_001, WORLDS) == before
+        assert await store.day_versions(range(20_000, 20_001), WORLDS) == before
 
 
 async def test_those_that_were_asked_for_longest_ago_go_first() -> None:
@@ -251,6 +265,70 @@ async def test_what_is_committed_while_it_reads_is_in_the_next_answer() -> None:
             await store.commit(Commit(sessions=[session("1", D + HOUR, None)]))
             store.may_answer.set()
         assert await told(kept, D, D + DAY, worlds=(10,)) == [Change(10, 1, 60, 1)]
+
+
+@pytest.mark.parametrize("after", ["lasting", "ended"])
+@pytest.mark.parametrize("leaving", [1, 2, 2 * ATTEMPTS])
+async def test_who_logs_out_while_it_is_read_is_counted_once(
+    monkeypatch: pytest.MonkeyPatch, after: str, leaving: int
+) -> None:
+    async with watched() as store:
+        kept = KeptReader(store)
+        people = [session(str(number), D + HOUR, None) for number in range(2 * ATTEMPTS)]
+        await store.commit(Commit(sessions=people))
+        left = iter(people[:leaving])
+        read = getattr(store, after)
+
+        async def read_and_somebody_leaves(*args: object) -> object:
+            found = await read(*args)
+            for each in islice(left, 1):
+                over = msgspec.structs.replace(each, logout_ts=D + 2 * HOUR, ended_by="logout")
+                await store.commit(Commit(sessions=[over]))
+            return found
+
+        monkeypatch.setattr(store, after, read_and_somebody_leaves)
+        for _ in range(2):
+            assert len(rows_of(await kept.sittings(D, D + DAY, (10,)))) == len(people)
+        assert rows_of(await kept.sittings(D, D + DAY, (10,))) == rows_of(
+            await store.sittings(D, D + DAY, (10,))
+        )
+
+
+async def test_a_day_whose_sittings_did_not_change_is_not_read_again() -> None:
+    async with watched() as store:
+        kept = KeptReader(store)
+        await store.commit(
+            Commit(sessions=[session(str(n), D + n * DAY + 1, D + n * DAY + HOUR) for n in (0, 1, 2)])
+        )
+        loads: list[tuple[Ms, Ms]] = []
+        ended = store.ended
+
+        async def ended_and_told(start: Ms, end: Ms, world_id: int) -> Sittings:
+            loads.append(((start - D) // DAY, (end - D) // DAY))
+            return await ended(start, end, world_id)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(store, "ended", ended_and_told)
+            first = rows_of(await kept.sittings(D, D + 3 * DAY, (10,)))
+            assert loads == [(0, 4)]
+            assert rows_of(await kept.sittings(D, D + 3 * DAY, (10,))) == first
+            await kept.sittings(D + DAY, D + 2 * DAY, (10,))
+            assert loads == [(0, 4)]
+            await store.commit(Commit(gone_sessions=[f"1-{D + DAY + 1}"]))
+            assert len(rows_of(await kept.sittings(D, D + 3 * DAY, (10,)))) == 2
+            assert loads == [(0, 4), (1, 2)]
+
+
+async def test_an_estimate_that_turns_out_to_be_right_makes_a_leaver() -> None:
+    """Though the session ends when it ended before."""
+    async with watched() as store:
+        kept = KeptReader(store)
+        over = session("1", D + HOUR, D + 2 * HOUR)
+        guess = msgspec.structs.replace(over, ended_by="cap", ended_after=D + HOUR, ended_before=D + 3 * HOUR)
+        await store.commit(Commit(sessions=[guess]))
+        assert rows_of(await kept.sittings(D, D + DAY, (10,))) == []
+        await store.commit(Commit(sessions=[over]))
+        assert rows_of(await kept.sittings(D, D + DAY, (10,))) == [(10, 1, D + HOUR, D + 2 * HOUR)]
 
 
 async def test_warming_reads_the_latest_days_first_and_waits_while_somebody_asks() -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from ps2daemon.analysis import sittings as sittings_module
 from ps2daemon.analysis.sittings import FACTIONS, Crowds
-from ps2daemon.store.base import Sitting
+from tests.memory_reader import Sitting, columns_of
 
 TIMES = st.integers(0, 40)
 """Few, so that logins, logouts and instants meet."""
@@ -32,7 +32,7 @@ def test_they_are_counted_as_one_by_one(at_once: int, people: list[Sitting], ins
     at = np.array(instants, dtype=np.int64)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sittings_module, "AT_ONCE", at_once)
-        counted = Crowds(people)
+        counted = Crowds(columns_of(people))
         for world_id in (1, 10, 7):
             online, left = counted.online(world_id, at), counted.leavers(world_id, at, SPANS)
             assert online.shape == (len(FACTIONS), len(at))

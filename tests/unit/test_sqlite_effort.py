@@ -131,7 +131,8 @@ def test_ten_times_the_history_is_no_more_work(writer: sqlite3.Connection, tmp_p
     questions: dict[str, Callable[[], object]] = {
         "online_at": lambda: reading.online_at(writer, start + 14 * DAY, 10),
         "changes": lambda: reading.changes(writer, start, end, step, 10),
-        "sittings": lambda: reading.sittings(writer, start, end, 10),
+        "ended": lambda: reading.ended(writer, start, end, 10),
+        "lasting": lambda: reading.lasting(writer, end, end - DAY, 10),
         "unknown_starts": lambda: reading.unknown_starts(writer, start, end, 10),
         "worlds": lambda: reading.worlds(writer),
         "counts": lambda: reading.counts(writer),

@@ -51,7 +51,7 @@ class SessionSource(msgspec.Struct, gc=False):
 
 
 class SittingSource(msgspec.Struct, gc=False):
-    """What is read of a session for `Sitting`."""
+    """What is read of a session for `Sittings`."""
 
     world_id: int
     faction_id: int

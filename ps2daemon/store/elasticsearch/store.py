@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Collection
 from contextlib import aclosing, suppress
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import trio
 
@@ -23,7 +23,6 @@ from ps2daemon.store.base import (
     Edge,
     Month,
     SessionDocument,
-    Sitting,
     Stored,
     StoreDescription,
     UnknownStart,
@@ -45,6 +44,9 @@ from ps2daemon.store.elasticsearch.searching import (
 )
 from ps2daemon.store.elasticsearch.server import Server
 from ps2daemon.store.elasticsearch.writing import Writing
+
+if TYPE_CHECKING:
+    from ps2daemon.model.sittings import Sittings
 
 FINISH_SECONDS: Final = 1.0
 
@@ -243,7 +245,7 @@ class ElasticsearchStore:
         await self._whole()
         return await series.changes(self._server, self._names.sessions, start, end, step, worlds)
 
-    async def sittings(self, start: Ms, end: Ms, worlds: Collection[int]) -> list[Sitting]:
+    async def sittings(self, start: Ms, end: Ms, worlds: Collection[int]) -> dict[int, Sittings]:
         await self._whole()
         return await series.sittings(self._server, self._names.sessions, start, end, worlds)
 

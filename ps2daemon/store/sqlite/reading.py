@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable
-from typing import Any, Final
-
-import msgspec
+from typing import TYPE_CHECKING, Any, Final
 
 from ps2daemon.model.alerts import Alert, Lock
 from ps2daemon.model.coverage import Span
@@ -21,13 +19,15 @@ from ps2daemon.store.base import (
     Count,
     Edge,
     SessionDocument,
-    Sitting,
     Stored,
     UnknownStart,
     Unsettled,
 )
-from ps2daemon.store.minutes import Edges
+from ps2daemon.store.days import Day, Edges
 from ps2daemon.store.sqlite import rows
+
+if TYPE_CHECKING:
+    from ps2daemon.model.sittings import Sittings
 
 # A session longer than a day is in the index of those (`sessions_long`), an open one in the index of those.
 ONLINE_AT: Final = f"""
@@ -41,19 +41,6 @@ SELECT faction_id, count(*) FROM (
     SELECT faction_id FROM sessions INDEXED BY sessions_long
     WHERE logout_ts - login_ts > {DAY} AND world_id = :world AND login_ts < :at - {DAY} AND logout_ts > :at
 ) GROUP BY faction_id
-"""
-SITTINGS: Final = f"""
-SELECT json_group_array(json_array(faction_id, login_ts, logout_ts)) FROM (
-    SELECT faction_id, login_ts, logout_ts FROM sessions INDEXED BY sessions_by_login
-    WHERE world_id = :world AND login_ts > :start - {DAY} AND login_ts < :end AND logout_ts > :start AND ended_by = 'logout'
-    UNION ALL
-    SELECT faction_id, login_ts, logout_ts FROM sessions INDEXED BY sessions_open
-    WHERE logout_ts IS NULL AND world_id = :world AND login_ts < :end
-    UNION ALL
-    SELECT faction_id, login_ts, logout_ts FROM sessions INDEXED BY sessions_long
-    WHERE logout_ts - login_ts > {DAY} AND world_id = :world AND login_ts <= :start - {DAY} AND login_ts < :end
-        AND logout_ts > :start AND ended_by = 'logout'
-)
 """
 LOGINS: Final = """
 SELECT json_group_array(json_array(faction_id, bucket, number)) FROM (
@@ -78,6 +65,19 @@ WHERE world_id = :world AND {at} > :start AND {at} <= :end AND login_ts IS NOT N
 """
 LOGIN_EDGES: Final = _EDGES.format(at="login_ts", index="sessions_by_login")
 LOGOUT_EDGES: Final = _EDGES.format(at="logout_ts", index="sessions_by_logout")
+ENDED: Final = f"""
+SELECT group_concat({rows.SITTING_TEXT}) FROM sessions INDEXED BY sessions_by_logout
+WHERE world_id = :world AND logout_ts > :start AND logout_ts <= :end AND login_ts IS NOT NULL AND ended_by = 'logout'
+"""
+LASTING: Final = f"""
+SELECT group_concat(text) FROM (
+    SELECT {rows.SITTING_TEXT} AS text FROM sessions INDEXED BY sessions_open
+    WHERE logout_ts IS NULL AND world_id = :world AND login_ts < :before
+    UNION ALL
+    SELECT {rows.SITTING_TEXT} FROM sessions INDEXED BY sessions_long
+    WHERE logout_ts - login_ts > {DAY} AND world_id = :world AND login_ts < :before AND logout_ts > :at AND ended_by = 'logout'
+)
+"""
 DAY_VERSIONS: Final = "SELECT day, version FROM session_days WHERE world_id = ? AND day >= ? AND day < ?"
 UNKNOWN_STARTS: Final = """
 SELECT world_id, faction_id, logout_ts, not_before FROM sessions INDEXED BY sessions_by_login
@@ -198,7 +198,7 @@ def changes(
 
 
 def edges(connection: sqlite3.Connection, start: Ms, end: Ms, world_id: int) -> Edges:
-    """See `MinuteSource.edges`."""
+    """See `DaySource.edges`."""
     import numpy as np  # most commands do without
 
     parameters = {"world": world_id, "start": start, "end": end}
@@ -209,19 +209,22 @@ def edges(connection: sqlite3.Connection, start: Ms, end: Ms, world_id: int) -> 
     return Edges(logins, logouts)
 
 
-def day_versions(
-    connection: sqlite3.Connection, first: int, behind: int, world_id: int
-) -> list[tuple[tuple[int, int], int]]:
-    """One world's part of `MinuteSource.day_versions`."""
-    found = connection.execute(DAY_VERSIONS, (world_id, first, behind))
+def day_versions(connection: sqlite3.Connection, days: range, world_id: int) -> list[tuple[Day, int]]:
+    """One world's part of `DaySource.day_versions`."""
+    found = connection.execute(DAY_VERSIONS, (world_id, days.start, days.stop))
     return [((world_id, day), version) for day, version in found]
 
 
-def sittings(connection: sqlite3.Connection, start: Ms, end: Ms, world_id: int) -> list[Sitting]:
-    """One world's part of `StoreReader.sittings`."""
-    parameters = {"world": world_id, "start": start, "end": end}
-    found = msgspec.json.decode(_one(connection, SITTINGS, parameters), type=list[tuple[int, Ms, Ms | None]])
-    return [Sitting(world_id, *row) for row in found]
+def ended(connection: sqlite3.Connection, start: Ms, end: Ms, world_id: int) -> Sittings:
+    """See `DaySource.ended`."""
+    found = rows.sittings_of_text(_one(connection, ENDED, {"world": world_id, "start": start, "end": end}))
+    return found.chosen(found.logouts.argsort(kind="stable"))  # the index has them so, but nobody promises it
+
+
+def lasting(connection: sqlite3.Connection, at: Ms, before: Ms, world_id: int) -> Sittings:
+    """Sittings that began before `before` and go on, or ended after `at`, which is at least a day later."""
+    parameters = {"world": world_id, "before": before, "at": at}
+    return rows.sittings_of_text(_one(connection, LASTING, parameters))
 
 
 def unknown_starts(connection: sqlite3.Connection, start: Ms, end: Ms, world_id: int) -> list[UnknownStart]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import msgspec
 
@@ -12,6 +12,9 @@ from ps2daemon.model.events import Metagame
 from ps2daemon.model.records import Ms
 from ps2daemon.model.sessions import Character, Session
 from ps2daemon.store.base import CharacterDocument, SessionDocument, Stored
+
+if TYPE_CHECKING:
+    from ps2daemon.model.sittings import Sittings
 
 Row: TypeAlias = tuple[Any, ...]
 
@@ -29,6 +32,8 @@ CHARACTERS_TEXT: Final = """group_concat(
     || ',' || json_quote(pruned_before) || ',' || json_quote(pruned_logout) || ',' || json_quote(enriched_at)
     || ',' || version || ']'
 )"""
+# Numbers as text, which takes a quarter of the time of JSON.
+SITTING_TEXT: Final = "faction_id || ',' || login_ts || ',' || ifnull(logout_ts, 9223372036854775807)"
 ALERT_COLUMNS: Final = (
     'alert_id, world_id, instance_id, metagame_event_id, name, type, zone_id, "start", "end", ended_by, '
     "canceled, territory_start, territory_end, winner, lock_id, first_change, changes"
@@ -168,6 +173,15 @@ def lock_of_row(row: Row) -> Lock:
 def id_list(ids: Iterable[object]) -> str:
     """Ids as one parameter, for `IN (SELECT value FROM json_each(?))`."""
     return _text(list(ids))
+
+
+def sittings_of_text(text: str | None) -> Sittings:
+    """What `group_concat` made of `SITTING_TEXT`."""
+    import numpy as np  # most commands do without
+
+    from ps2daemon.model.sittings import Sittings
+
+    return Sittings(*np.fromstring(text or "", dtype=np.int64, sep=",").reshape(-1, 3).T)
 
 
 def numbers_of(text: str) -> list[tuple[int, int, int]]:

@@ -199,6 +199,15 @@ CREATE TABLE notes (
 ) WITHOUT ROWID;
 """
 
+# An estimated end may turn out to be a logout of just that time, which `DaySource.ended` tells apart.
+_VERSION_7: Final = f"""
+DROP TRIGGER session_days_ended;
+CREATE TRIGGER session_days_ended AFTER UPDATE ON sessions
+WHEN (NEW.logout_ts IS NOT OLD.logout_ts OR NEW.ended_by IS NOT OLD.ended_by) AND NEW.login_ts IS OLD.login_ts
+    AND NEW.world_id = OLD.world_id AND NEW.faction_id = OLD.faction_id
+BEGIN {_touch("OLD", "logout_ts")} {_touch("NEW", "logout_ts")} END;
+"""
+
 
 def _script(text: str) -> Callable[[sqlite3.Connection], None]:
     def step(connection: sqlite3.Connection) -> None:
@@ -212,12 +221,14 @@ def _script(text: str) -> Callable[[sqlite3.Connection], None]:
     return step
 
 
-STEPS: Final = tuple(map(_script, (_VERSION_1, _VERSION_2, _VERSION_3, _VERSION_4, _VERSION_5, _VERSION_6)))
+STEPS: Final = tuple(
+    map(_script, (_VERSION_1, _VERSION_2, _VERSION_3, _VERSION_4, _VERSION_5, _VERSION_6, _VERSION_7))
+)
 """`STEPS[n]` makes a file of version n one of version n + 1."""
 VERSION: Final = len(STEPS)
 """Version 2 knows of each session when the character's previous one ended (`not_before`); version 3 finds those without an empire; version 4 may be
 pruned (`pruned_until` in `meta`), which a program that does not know of it would take for covered, or a copy that is not complete; version 5
-tells which days' sessions changed (`session_days`); version 6 has the operator's notes."""
+tells which days' sessions changed (`session_days`); version 6 has the operator's notes; version 7 also tells so where only the reason of an end did."""
 
 
 def open_writer(path: Path) -> sqlite3.Connection:

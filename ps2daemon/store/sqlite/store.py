@@ -5,14 +5,14 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Collection, Iterable
 from pathlib import Path
-from typing import Final, TypeVar, TypeVarTuple
+from typing import TYPE_CHECKING, Final, TypeVar, TypeVarTuple
 
 import trio
 
 from ps2daemon.model.alerts import Alert, Lock
 from ps2daemon.model.coverage import Span, after_pruning
 from ps2daemon.model.notes import Note
-from ps2daemon.model.records import Ms
+from ps2daemon.model.records import DAY, Ms
 from ps2daemon.model.times import LAST_MS, iso, month_of, next_month, parse_iso
 from ps2daemon.store.base import (
     Change,
@@ -23,15 +23,17 @@ from ps2daemon.store.base import (
     Edge,
     Month,
     SessionDocument,
-    Sitting,
     Stored,
     StoreDescription,
     UnknownStart,
     Unsettled,
 )
-from ps2daemon.store.minutes import Edges
+from ps2daemon.store.days import Edges, Lasting, Versions
 from ps2daemon.store.sqlite import keeping, notes, reading, rows, schema, writing
 from ps2daemon.store.sqlite.connection import Caller, Readers
+
+if TYPE_CHECKING:
+    from ps2daemon.model.sittings import Sittings
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -199,14 +201,27 @@ class SqliteStore:
     async def edges(self, start: Ms, end: Ms, world_id: int) -> Edges:
         return await self._read(reading.edges, start, end, world_id)
 
-    async def day_versions(
-        self, first: int, behind: int, worlds: Collection[int]
-    ) -> dict[tuple[int, int], int]:
-        found = await self._each(worlds, lambda c, world_id: reading.day_versions(c, first, behind, world_id))
-        return dict(found)
+    async def ended(self, start: Ms, end: Ms, world_id: int) -> Sittings:
+        return await self._read(reading.ended, start, end, world_id)
 
-    async def sittings(self, start: Ms, end: Ms, worlds: Collection[int]) -> list[Sitting]:
-        return await self._each(worlds, lambda c, world_id: reading.sittings(c, start, end, world_id))
+    async def lasting(self, days: range, before: Ms, world_id: int) -> Lasting:
+        async with self._readers.lend() as caller, caller.snapshot():
+            found = await caller.call(reading.lasting, days.stop * DAY, before, world_id)
+            versions = await caller.call(reading.day_versions, days, world_id)
+        return Lasting(found, dict(versions))
+
+    async def day_versions(self, days: range, worlds: Collection[int]) -> Versions:
+        return dict(await self._each(worlds, lambda c, world_id: reading.day_versions(c, days, world_id)))
+
+    async def sittings(self, start: Ms, end: Ms, worlds: Collection[int]) -> dict[int, Sittings]:
+        from ps2daemon.model.sittings import joined  # numpy, without which most commands do
+
+        def of_world(connection: sqlite3.Connection, world_id: int) -> list[tuple[int, Sittings]]:
+            over = reading.ended(connection, start, end + DAY, world_id)
+            others = reading.lasting(connection, end + DAY, end, world_id)
+            return [(world_id, joined([over, others]).within(start, end))]
+
+        return dict(await self._each(worlds, of_world))
 
     async def unknown_starts(self, start: Ms, end: Ms, worlds: Collection[int]) -> list[UnknownStart]:
         return await self._each(worlds, lambda c, world_id: reading.unknown_starts(c, start, end, world_id))
