@@ -169,15 +169,15 @@ def _columns(used: Sequence[Matched], crowds: Crowds, zone: tzinfo) -> _Columns:
         at = np.array([used[place].event.at for place in places], dtype=np.int64)
         found.online[:, places] = crowds.online(world_id, at)
         found.left[:, :, places] = crowds.leavers(world_id, at, spans)
-        found.around[:, places] = crowds.online(world_id, at + minutes[:, None]).sum(axis=0)
+        everyone = crowds.together(world_id)
+        found.around[:, places] = everyone.online(at[:, None] + minutes).T
         sizes = [len(used[place].controls) for place in places]
         first = np.concatenate(([0], np.cumsum(sizes)[:-1]))  # of each event's controls; each has one
         then = np.array([instant for place in places for instant in used[place].controls], dtype=np.int64)
-        around = crowds.online(world_id, then + minutes[:, None]).sum(axis=0)
         for whole, parts in (
             (found.control_online, crowds.online(world_id, then)),
             (found.control_left, crowds.leavers(world_id, then, spans)),
-            (found.control_around, around),
+            (found.control_around, everyone.online(then[:, None] + minutes).T),
         ):
             whole[..., places] = np.add.reduceat(parts, first, axis=-1)
     return found
@@ -284,8 +284,7 @@ def _row(kind: Kind, group: Group, minutes: int, left_out: int, sums: _Sums) -> 
 def _interval(sums: _Sums, difference: float) -> tuple[float, float]:
     days = sums.shared.days
     weights = _weights(days)
-    people = weights @ _by_day(sums.people, days)
-    more = weights @ _by_day(sums.left - sums.expected, days)
+    people, more = (weights @ _by_day(np.stack([sums.people, sums.left - sums.expected]), days).T).T
     wider = _wider(sums.left - sums.expected - difference * sums.people, sums.shared)
     low, high = np.quantile(more / people - difference, (0.025, 0.975)) * (wider * _few(weights))
     return difference + float(low), difference + float(high)
@@ -300,8 +299,10 @@ def _wider(deviations: _Numbers, shared: _Shared) -> float:
 
 
 def _by_day(values: _Numbers | Counts, days: Counts) -> _Numbers:
-    _, number = np.unique(days, return_inverse=True)
-    return np.bincount(number, weights=values.astype(np.float64)).astype(np.float64)
+    """The sums of each day, along the last axis."""
+    order = np.argsort(days, kind="stable")
+    _, first = np.unique(days[order], return_index=True)
+    return np.add.reduceat(values[..., order].astype(np.float64), first, axis=-1)
 
 
 def _weights(days: Counts) -> _Numbers:
@@ -311,8 +312,10 @@ def _weights(days: Counts) -> _Numbers:
 
 @lru_cache(maxsize=4)
 def _draws(size: int) -> _Numbers:
-    """The same for every row of as many days: 6 MB of a year."""
-    drawn = np.random.default_rng(0).multinomial(size, np.full(size, 1 / size), RESAMPLES).astype(np.float64)
+    """The same for every row of as many days: 6 MB of a year of one world."""
+    days = np.random.default_rng(0).integers(size, size=(RESAMPLES, size))
+    days += np.arange(RESAMPLES)[:, None] * size
+    drawn = np.bincount(days.ravel(), minlength=RESAMPLES * size).reshape(RESAMPLES, size).astype(np.float64)
     drawn.setflags(write=False)
     return drawn
 
@@ -343,8 +346,8 @@ def _curve(kind: Kind, columns: _Columns, usable: NDArray[np.bool_]) -> Curve:
     expected = columns.control_around[:, usable] * (people / then[usable])
     curve = around.sum(axis=1) / people.sum()
     weights = _weights(days)
-    drawn = np.stack([weights @ _by_day(row, days) for row in around]) / (weights @ _by_day(people, days))
-    low, high = curve + np.quantile(drawn - curve[:, None], (0.025, 0.975), axis=1) * _few(weights)
+    drawn = weights @ _by_day(around, days).T / (weights @ _by_day(people, days))[:, None]
+    low, high = curve + np.quantile(drawn - curve, (0.025, 0.975), axis=0) * _few(weights)
     return Curve(
         kind,
         int(usable.sum()),

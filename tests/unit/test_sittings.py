@@ -36,6 +36,7 @@ def test_they_are_counted_as_one_by_one(at_once: int, people: list[Sitting], ins
         for world_id in (1, 10, 7):
             online, left = counted.online(world_id, at), counted.leavers(world_id, at, SPANS)
             assert online.shape == (len(FACTIONS), len(at))
+            assert counted.together(world_id).online(at).tolist() == online.sum(axis=0).tolist()
             assert left.shape == (len(FACTIONS), len(SPANS), len(at))
             for row, faction in enumerate(FACTIONS):
                 for place, instant in enumerate(instants):
