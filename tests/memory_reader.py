@@ -8,10 +8,11 @@ from typing import NamedTuple
 
 from ps2daemon.model.alerts import Alert, Lock
 from ps2daemon.model.coverage import Span
+from ps2daemon.model.differences import Differences, differences_of
 from ps2daemon.model.notes import Note
 from ps2daemon.model.records import Ms
 from ps2daemon.model.sittings import Sittings, sittings_of
-from ps2daemon.store.base import Change, CharacterDocument, Count, SessionDocument, UnknownStart
+from ps2daemon.store.base import CharacterDocument, Count, SessionDocument, UnknownStart
 
 
 def session(
@@ -67,6 +68,15 @@ def rows_of(sittings: Mapping[int, Sittings]) -> list[tuple[int, int, Ms, Ms]]:
     )
 
 
+def changed(differences: Differences) -> list[tuple[int, int, int, int]]:
+    """World, faction, number of the instant, and by how many, of all that is not 0, in order."""
+    return sorted(
+        (*key, number, row.tolist()[number])
+        for key, row in differences.items()
+        for number in row.nonzero()[0].tolist()
+    )
+
+
 class MemoryReader:
     """Keeps the promises of `StoreReader`."""
 
@@ -97,15 +107,15 @@ class MemoryReader:
         )
         return [Count(*key, online) for key, online in people.items()]
 
-    async def changes(self, start: Ms, end: Ms, step: Ms, worlds: Collection[int]) -> list[Change]:
+    async def changes(self, start: Ms, end: Ms, step: Ms, worlds: Collection[int]) -> Differences:
         last = start + (end - start - 1) // step * step
-        sums: Counter[tuple[int, int, int]] = Counter()
+        found = []
         for each in self.sessions:
             if each.world_id in worlds and each.login_ts is not None:
                 for at, by in ((each.login_ts, 1), (each.logout_ts, -1)):
                     if at is not None and start < at <= last:
-                        sums[each.world_id, each.faction_id, -((start - at) // step)] += by
-        return [Change(*key, difference) for key, difference in sums.items() if difference]
+                        found.append((each.world_id, each.faction_id, -((start - at) // step), by))
+        return differences_of(-((start - end) // step), found)
 
     async def sittings(self, start: Ms, end: Ms, worlds: Collection[int]) -> dict[int, Sittings]:
         return {

@@ -15,18 +15,19 @@ A bucket whose start is not covered is None, never zero: nobody knows.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import accumulate
 from typing import Final, cast
 
 import msgspec
+import numpy as np
 
 from ps2daemon.errors import UsageError
 from ps2daemon.model import tables
 from ps2daemon.model.coverage import Span, WorldCoverage
+from ps2daemon.model.differences import Differences, differences_of
 from ps2daemon.model.records import HOUR, SECOND, Ms
 from ps2daemon.model.sessions import MEAN_SESSION
 from ps2daemon.model.times import iso
-from ps2daemon.store.base import Change, Count, StoreReader, UnknownStart
+from ps2daemon.store.base import Count, StoreReader, UnknownStart
 
 LONGEST_GUESS: Final = 12 * HOUR
 """A start that was not seen is never estimated to be further back than this."""
@@ -162,32 +163,25 @@ def estimated_start(session: UnknownStart, coverage: WorldCoverage) -> Ms:
 def cumulated(
     query: PopulationQuery,
     counts: Iterable[Count],
-    changes: Iterable[Change],
+    changes: Differences,
     unknown: Iterable[UnknownStart],
     coverage: Mapping[int, WorldCoverage],
 ) -> dict[tuple[int, int], list[int]]:
     """People by bucket, whether covered or not, for each world and faction that has any."""
     size = query.buckets
-    differences: dict[tuple[int, int], list[int]] = {}
-
-    def add(world_id: int, faction_id: int, bucket: int, by: int) -> None:
-        row = differences.get((world_id, faction_id))
-        if row is None:
-            row = differences[world_id, faction_id] = [0] * size
-        if bucket < size:
-            row[bucket] += by
-
-    for count in counts:
-        add(count.world_id, count.faction_id, 0, count.online)
-    for change in changes:
-        add(change.world_id, change.faction_id, change.bucket, change.difference)
+    single = [(count.world_id, count.faction_id, 0, count.online) for count in counts]
     for session in unknown:
+        key = session.world_id, session.faction_id
         first = bucket_of(query, estimated_start(session, coverage[session.world_id]))
         behind = bucket_of(query, session.logout_ts)
-        if first < behind:
-            add(session.world_id, session.faction_id, first, 1)
-            add(session.world_id, session.faction_id, behind, -1)
-    return {key: list(accumulate(row)) for key, row in differences.items()}
+        if first < min(behind, size):
+            single += [(*key, first, 1), (*key, min(behind, size), -1)]
+    people = differences_of(size + 1, single)  # one more, for what lies behind the window
+    nothing = np.zeros(size + 1, dtype=np.int64)
+    return {
+        key: np.cumsum(people.get(key, nothing)[:size] + changes.get(key, nothing[:size])).tolist()
+        for key in people.keys() | changes.keys()
+    }
 
 
 def bucket_of(query: PopulationQuery, at: Ms) -> int:

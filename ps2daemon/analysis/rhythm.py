@@ -7,17 +7,26 @@ goes into nothing, and the share of a day that is covered is told.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import date, datetime, tzinfo
-from typing import NamedTuple
+from datetime import date, datetime, timedelta, tzinfo
+from typing import Final, TypeAlias
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
-from ps2daemon.analysis.population import FACTIONS, Population, PopulationQuery, population, total
+from ps2daemon.analysis.population import FACTIONS, PopulationQuery, population
 from ps2daemon.analysis.trend import MAX_WEEKS, STEP, week_edges
 from ps2daemon.errors import UsageError
-from ps2daemon.model.records import SECOND, Ms
-from ps2daemon.model.times import from_ms
+from ps2daemon.model.records import DAY, HOUR, SECOND, Ms
 from ps2daemon.store.base import StoreReader
+
+_Times: TypeAlias = NDArray[np.int64]
+_People: TypeAlias = NDArray[np.float64]
+_TOGETHER: Final = 24
+"""Instants with one look at the clock before and after: six hours, within which it is not put forward and back again."""
+_EPOCH: Final = date(1970, 1, 1).toordinal()
+_THURSDAY: Final = 3
+"""The weekday of 1 January 1970, with 0 for Monday."""
 
 
 class Day(msgspec.Struct, frozen=True):
@@ -63,48 +72,66 @@ async def rhythm(reader: StoreReader, world_id: int, end: Ms, weeks: int, zone: 
         raise UsageError(f"{weeks} weeks are not possible: choose 1 to {MAX_WEEKS // 2}")
     edges = week_edges(end, 2 * weeks, zone)
     query = PopulationQuery(start=edges[0], end=edges[-1], step=STEP, worlds=(world_id,), factions=FACTIONS)
-    moments = list(_moments(await population(reader, query), zone))
-    since = from_ms(edges[weeks]).astimezone(zone).date()
-    now, before = (
-        [moment for moment in moments if (moment.date >= since) is is_now] for is_now in (True, False)
+    answer = await population(reader, query)
+    people = np.array([each.online for each in answer.series], dtype=np.float64).sum(axis=0)  # NaN for None
+    local = wall_clock(answer.times, zone)
+    is_now = local >= wall_clock(edges[weeks : weeks + 1], zone)
+    return Rhythm(
+        world_id,
+        weeks,
+        tuple(_days(local[is_now] // DAY, people[is_now])),
+        tuple(
+            Hour(*divmod(hour, 24), *means)
+            for hour, means in enumerate(
+                zip(*(_by_hour(local[part], people[part]) for part in (is_now, ~is_now)), strict=True)
+            )
+        ),
     )
-    return Rhythm(world_id, weeks, tuple(_days(now)), tuple(_hours(now, before)))
 
 
-class _Moment(NamedTuple):
-    """An instant by the clock on the wall, and the people then."""
+def wall_clock(times: Sequence[Ms], zone: tzinfo) -> _Times:
+    """What the clock on the wall shows at these instants, in milliseconds since its 1 January 1970.
 
-    date: date
-    hour: int
-    people: int | None
-
-
-def _moments(answer: Population, zone: tzinfo) -> Iterable[_Moment]:
-    for at, people in zip(answer.times, total(answer.series), strict=True):
-        local = datetime.fromtimestamp(at // SECOND, zone)  # half of the time of two steps by way of UTC
-        yield _Moment(local.date(), local.hour, people)
-
-
-def _days(moments: Sequence[_Moment]) -> Iterable[Day]:
-    by_date: dict[date, list[int | None]] = {}
-    for moment in moments:
-        by_date.setdefault(moment.date, []).append(moment.people)
-    for day, people in by_date.items():
-        known = [each for each in people if each is not None]
-        mean = sum(known) / len(known) if known else None
-        yield Day(day, mean, max(known, default=None), len(known) / len(people))
+    Args:
+        times: in order, and as far apart as each is from the next.
+    """
+    at = np.array(times, dtype=np.int64)
+    firsts = range(0, len(times), _TOGETHER)
+    offsets = [_offset(times[first], zone) for first in firsts]
+    for first, before, after in zip(firsts, offsets, [*offsets[1:], None], strict=False):
+        part = slice(first, first + _TOGETHER)
+        if before == after:
+            at[part] += before
+        else:
+            at[part] += [_offset(each, zone) for each in times[part]]
+    return at
 
 
-def _hours(now: Sequence[_Moment], before: Sequence[_Moment]) -> Iterable[Hour]:
-    means = [_by_hour(moments) for moments in (now, before)]
-    for weekday in range(7):
-        for hour in range(24):
-            yield Hour(weekday, hour, *(mean.get((weekday, hour)) for mean in means))
+def _offset(at: Ms, zone: tzinfo) -> Ms:
+    offset = datetime.fromtimestamp(at // SECOND, zone).utcoffset()
+    return 0 if offset is None else offset // timedelta(milliseconds=1)
 
 
-def _by_hour(moments: Iterable[_Moment]) -> dict[tuple[int, int], float]:
-    found: dict[tuple[int, int], list[int]] = {}
-    for moment in moments:
-        if moment.people is not None:
-            found.setdefault((moment.date.weekday(), moment.hour), []).append(moment.people)
-    return {key: sum(people) / len(people) for key, people in found.items()}
+def _days(numbers: _Times, people: _People) -> Iterable[Day]:
+    """The days of instants, each given by the number of its day."""
+    for number in np.unique(numbers):
+        of_day = people[numbers == number]
+        known = of_day[~np.isnan(of_day)]
+        yield Day(
+            date.fromordinal(_EPOCH + int(number)),
+            float(known.mean()) if len(known) else None,
+            int(known.max()) if len(known) else None,
+            len(known) / len(of_day),
+        )
+
+
+def _by_hour(local: _Times, people: _People) -> list[float | None]:
+    """The mean of each hour of the week, from Monday's first on."""
+    known = ~np.isnan(people)
+    hours = (local[known] // HOUR + 24 * _THURSDAY) % (7 * 24)
+    numbers = np.bincount(hours, minlength=7 * 24)
+    sums = np.bincount(hours, weights=people[known], minlength=7 * 24)
+    return [
+        total / number if number else None
+        for total, number in zip(sums.tolist(), numbers.tolist(), strict=True)
+    ]

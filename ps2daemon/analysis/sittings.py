@@ -33,11 +33,11 @@ class Crowd:
     """
 
     def __init__(self, logins: Times, logouts: Times) -> None:
-        # Both mostly come in the order of their logouts already.
+        if (logouts[1:] < logouts[:-1]).any():  # a day's sittings come in order, and so do days
+            order = np.argsort(logouts, kind="stable")
+            logins, logouts = logins[order], logouts[order]
         self._logins = np.sort(logins, kind="stable")
-        order = np.argsort(logouts, kind="stable")
-        self._logouts = logouts[order]
-        self._since = logins[order]
+        self._logouts, self._since = logouts, logins
 
     def online(self, at: Times) -> Counts:
         """People with `login <= at < logout`, for each instant (of any shape).
@@ -78,7 +78,7 @@ class Crowds:
 
     def __init__(self, sittings: Mapping[int, Sittings]) -> None:
         self._sittings = {
-            world_id: columns.chosen(np.isin(columns.faction_ids, FACTIONS))
+            world_id: columns.where(np.isin(columns.faction_ids, FACTIONS))
             for world_id, columns in sittings.items()
         }
         self._crowds = {

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 STORE_SECONDS: Final = 10.0
 """How long it waits for a store that is not there yet."""
 POLL_SECONDS: Final = 0.1
+LIBRARY_SECONDS: Final = 5.0
+"""How long it waits for the chart library, which takes one or two."""
 
 
 @click.command(
@@ -95,6 +97,9 @@ async def _serve(settings: Settings, host: str, port: int, keys: tuple[str, str]
             )
             done.set()
 
+        # Whoever is told that the page is there shall not wait for what is made once.
+        with trio.move_on_after(LIBRARY_SECONDS):
+            await library.warmed.wait()
         bound = await nursery.start(run)
         shown = f"[{host}]" if ":" in host else host
         click.echo(f"The page is at http://{shown}:{bound}/", err=True)

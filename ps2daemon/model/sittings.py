@@ -29,10 +29,13 @@ class Sittings(NamedTuple):
 
     def within(self, start: Ms, end: Ms) -> Sittings:
         """Those that were online at any time in `[start, end)`."""
-        chosen = (self.logins < end) & (self.logouts > start)
-        return self if chosen.all() else self.chosen(chosen)
+        return self.where((self.logins < end) & (self.logouts > start))
 
-    def chosen(self, places: slice | NDArray[np.bool_] | NDArray[np.intp]) -> Sittings:
+    def where(self, holds: NDArray[np.bool_]) -> Sittings:
+        """Those for which it holds; they share their memory with these if that is all."""
+        return self if holds.all() else self.at(holds)
+
+    def at(self, places: slice | NDArray[np.bool_] | NDArray[np.intp]) -> Sittings:
         """Those at these places."""
         return Sittings(*(column[places] for column in self))
 

@@ -29,6 +29,7 @@ from ps2daemon.model.records import Ms
 from ps2daemon.model.sessions import Character, EndedBy, Session, StartedBy
 
 if TYPE_CHECKING:
+    from ps2daemon.model.differences import Differences
     from ps2daemon.model.sittings import Sittings
 
 
@@ -155,15 +156,6 @@ class Count(NamedTuple):
     online: int
 
 
-class Change(NamedTuple):
-    """By how many the people of one empire on one world became more (or fewer) from bucket `bucket - 1` to `bucket`."""
-
-    world_id: int
-    faction_id: int
-    bucket: int
-    difference: int
-
-
 class UnknownStart(NamedTuple):
     """A session of which only the logout was seen."""
 
@@ -217,11 +209,11 @@ class StoreReader(Protocol):
     async def online_at(self, at: Ms, worlds: Collection[int]) -> list[Count]:
         """How many sessions have `login_ts <= at < logout_ts` (or no end); sessions without a login don't count here."""
 
-    async def changes(self, start: Ms, end: Ms, step: Ms, worlds: Collection[int]) -> list[Change]:
-        """Logins minus logouts by bucket.
+    async def changes(self, start: Ms, end: Ms, step: Ms, worlds: Collection[int]) -> Differences:
+        """Logins minus logouts at the instants `start`, `start + step`, … before `end`, of each world and faction that had any.
 
-        Bucket `i` is the instant `start + i * step`; an event counts in the first bucket that is not before it. Only events later than
-        `start` and not later than the last bucket before `end` count, buckets whose sum is zero may be left out. Sessions without a login don't count here.
+        Each counts at the first instant that is not before it; those up to `start`, and those after the last instant, don't count. Sessions
+        without a login don't count here.
         """
 
     async def sittings(self, start: Ms, end: Ms, worlds: Collection[int]) -> dict[int, Sittings]:

@@ -14,8 +14,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection, Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
-from itertools import repeat
 from typing import Any, Final, TypeAlias, TypeVar
 
 import numpy as np
@@ -25,11 +23,11 @@ from numpy.typing import NDArray
 from ps2daemon.errors import StoreError
 from ps2daemon.model.alerts import Alert, Lock
 from ps2daemon.model.coverage import Span
+from ps2daemon.model.differences import Differences
 from ps2daemon.model.notes import Note
 from ps2daemon.model.records import DAY, MINUTE, Ms
 from ps2daemon.model.sittings import Sittings, joined
 from ps2daemon.store.base import (
-    Change,
     CharacterDocument,
     Count,
     SessionDocument,
@@ -44,8 +42,8 @@ MOST_SITTINGS: Final = 8_000_000
 """A year of four worlds; at 9 bytes, 72 MB."""
 WARMED_AT_ONCE: Final = 4
 """Days read with one question while nobody asks, so that who comes then waits for little."""
-WARMED_SITTINGS: Final = 91
-"""Days whose sittings are read before somebody asks: those around the events of four weeks."""
+RECENT_DAYS: Final = 113
+"""Those that the page's views begin with: eight weeks against the eight before, and what four weeks of events are compared with."""
 QUIET_SECONDS: Final = 0.25
 """An answer takes several questions, and time between; so long after the last one, nobody seems to wait."""
 ATTEMPTS: Final = 5
@@ -54,8 +52,6 @@ FACTIONS: Final = 5
 """Four empires, and 0 where none is known yet."""
 MINUTES: Final = DAY // MINUTE
 _PACKED: Final = 8
-_change = partial(tuple.__new__, Change)
-"""A change of a tuple of its values, in a third of the time."""
 _MOST: Final = np.iinfo(np.int16).max
 
 Minutes: TypeAlias = NDArray[np.int16]
@@ -100,23 +96,24 @@ class KeptReader:
         self._asking = 0
         self._asked_at = -QUIET_SECONDS
 
-    async def changes(self, start: Ms, end: Ms, step: Ms, worlds: Collection[int]) -> list[Change]:
+    async def changes(self, start: Ms, end: Ms, step: Ms, worlds: Collection[int]) -> Differences:
         if end <= start:
-            return []
+            return {}
         if start % MINUTE or step % MINUTE:
             return await self._source.changes(start, end, step, worlds)
         buckets = (end - 1 - start) // step
         days = range(start // DAY, (start + buckets * step - 1) // DAY + 1)
-        found: list[Change] = []
+        found: Differences = {}
         with self._asked():
             wanted = await self._source.day_versions(days, worlds)
             for world_id in sorted(set(worlds)):
                 parts = await self._minutes.get(world_id, days, wanted)
                 if any(part is None for part in parts):
-                    found += await self._source.changes(start, end, step, (world_id,))
+                    found |= await self._source.changes(start, end, step, (world_id,))
                 elif buckets:
                     whole = np.concatenate([part for part in parts if part is not None])
-                    found += _summed(whole[start % DAY // MINUTE :], buckets, step // MINUTE, world_id)
+                    summed = _summed(whole[start % DAY // MINUTE :], buckets, step // MINUTE)
+                    found |= {(world_id, number): row for number, row in enumerate(summed) if row.any()}
         return found
 
     async def sittings(self, start: Ms, end: Ms, worlds: Collection[int]) -> dict[int, Sittings]:
@@ -134,13 +131,13 @@ class KeptReader:
     async def _sittings(self, start: Ms, end: Ms, world_id: int) -> Sittings:
         # Who is online in the window and logs out later than a day after it is among those that last.
         days = range(start // DAY, -(-(end + DAY) // DAY))
-        read: tuple[Sittings, Versions] | None = None
+        read: tuple[list[Sittings], Versions] | None = None
         for _ in range(ATTEMPTS):
             lasting = await self._source.lasting(days, end, world_id)
             if read is not None and read[1] == lasting.versions:
-                return joined([read[0], lasting.sittings]).within(start, end)
+                return joined([*read[0], lasting.sittings.within(start, end)])
             ended = await self._ended.get(world_id, days, lasting.versions)
-            read = joined([each.sittings() for each in ended]), lasting.versions
+            read = [each.sittings().within(start, end) for each in ended], lasting.versions
         return (await self._source.sittings(start, end, (world_id,)))[world_id]
 
     async def warm(self) -> None:
@@ -155,8 +152,10 @@ class KeptReader:
                 return
             behind = max(span.end for span in spans) // DAY + 1
             first = max(min(span.start for span in spans) // DAY, behind - self._most_days // len(worlds))
-            await self._warm(self._minutes, worlds, first, behind)
-            await self._warm(self._ended, worlds, max(first, behind - WARMED_SITTINGS), behind)
+            recent = max(first, behind - RECENT_DAYS)
+            await self._warm(self._minutes, worlds, recent, behind)
+            await self._warm(self._ended, worlds, recent, behind)
+            await self._warm(self._minutes, worlds, first, recent)
         except StoreError:
             return
 
@@ -185,7 +184,7 @@ class KeptReader:
         starts = np.arange(days.start, days.stop + 1, dtype=np.int64) * DAY
         edges = np.searchsorted(found.logouts, starts, side="right")
         return {
-            day: _Ended(found.chosen(slice(edges[number], edges[number + 1])), day)
+            day: _Ended(found.at(slice(edges[number], edges[number + 1])), day)
             for number, day in enumerate(days)
         }
 
@@ -255,12 +254,9 @@ def _by_day(edges: Edges, days: range) -> dict[int, Minutes | None]:
     }
 
 
-def _summed(minutes: Minutes, buckets: int, width: int, world_id: int) -> Iterator[Change]:
-    """The changes of buckets 1 to `buckets`, each the sum of `width` minutes from the first on."""
-    rows = minutes[: buckets * width].reshape(buckets, width, FACTIONS).sum(axis=1, dtype=np.int64)
-    for faction_id in range(FACTIONS):
-        (places,) = rows[:, faction_id].nonzero()
-        values = zip(
-            repeat(world_id), repeat(faction_id), (places + 1).tolist(), rows[places, faction_id].tolist()
-        )
-        yield from map(_change, values)
+def _summed(minutes: Minutes, buckets: int, width: int) -> NDArray[np.int64]:
+    """Of each faction 0, and then sums of `width` minutes from the first on."""
+    found = np.zeros((FACTIONS, 1 + buckets), dtype=np.int64)
+    rows = minutes[: buckets * width].reshape(buckets, width, FACTIONS)
+    found[:, 1:] = rows.sum(axis=1, dtype=np.int64).T
+    return found

@@ -45,15 +45,21 @@ class Script(NamedTuple):
 
 
 class ChartLibrary:
-    """Makes the script when it is first asked for, and keeps it; those who ask meanwhile wait for the same one."""
+    """Makes the script when it is first asked for, and keeps it; those who ask meanwhile wait for the same one.
+
+    Attributes:
+        warmed: set once `warm` is done.
+    """
 
     def __init__(self) -> None:
+        self.warmed = trio.Event()
         self._lock = trio.Lock()
         self._script: Script | None = None
 
     async def warm(self) -> None:
         """Makes the script before anybody asks."""
         await self.script()
+        self.warmed.set()
 
     async def script(self) -> Script | None:
         """The script, or None where the extra is missing or does not work."""

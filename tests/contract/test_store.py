@@ -52,7 +52,7 @@ async def test_an_empty_store_answers_everything(backend: Backend) -> None:
         assert await store.running_alerts() == []
         assert await store.unnamed("", 10) == []
         assert await store.online_at(T0, [10]) == []
-        assert await store.changes(0, T0, MINUTE, [10]) == []
+        assert await store.changes(0, T0, MINUTE, [10]) == {}
         assert await store.unknown_starts(0, T0, [10]) == []
         assert await store.spans() == []
         assert await store.alerts(0, T0, [10]) == []

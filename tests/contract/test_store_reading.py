@@ -15,7 +15,6 @@ from ps2daemon.model.coverage import Span, WorldCoverage
 from ps2daemon.model.records import DAY, HOUR, MINUTE, SECOND, Ms
 from ps2daemon.model.sessions import CAP, Evidence, Session, settle
 from ps2daemon.store.base import (
-    Change,
     CharacterDocument,
     Commit,
     Count,
@@ -39,7 +38,7 @@ from tests.contract.stores import (
     session,
     sessions_of,
 )
-from tests.memory_reader import MemoryReader, rows_of
+from tests.memory_reader import MemoryReader, changed, rows_of
 
 pytestmark = pytest.mark.parametrize("backend", BACKENDS)
 
@@ -137,8 +136,8 @@ async def test_unknown_worlds_have_nobody(backend: Backend) -> None:
         assert await store.online_at(T0, worlds) == []
         assert await store.online_at(T0, []) == []
         assert await store.online_at(T0, [10, 10]) == [Count(10, 0, 1)]
-        assert await store.changes(T0 - HOUR, T0 + HOUR, MINUTE, worlds) == []
-        assert await store.changes(T0 - HOUR, T0 + HOUR, MINUTE, [10, 7]) == [Change(10, 0, 60, 1)]
+        assert await store.changes(T0 - HOUR, T0 + HOUR, MINUTE, worlds) == {}
+        assert changed(await store.changes(T0 - HOUR, T0 + HOUR, MINUTE, [10, 7])) == [(10, 0, 60, 1)]
         assert await store.spans(worlds) == []
         assert await store.alerts(0, 2 * T0, worlds) == []
         assert await store.estimated(7, 0, 2 * T0, "", 10) == []
@@ -266,8 +265,8 @@ async def check_changes(
 ) -> None:
     """The changes are the differences of who is online at each bucket and at the one before."""
     changes = await reader.changes(start, end, step, worlds)
-    by_key = {change[:3]: change.difference for change in changes}
-    assert len(changes) == len(by_key)
+    by_key = {change[:3]: change[3] for change in changed(changes)}
+    assert all(len(row) == len(range(start, end, step)) and row[0] == 0 for row in changes.values())
     instants = [online(of_worlds, at) for at in range(start, end, step)]
     for bucket, (before, after) in enumerate(pairwise(instants), start=1):
         for key in before.keys() | after.keys():

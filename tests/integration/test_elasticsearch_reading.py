@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,14 +27,14 @@ from ps2daemon.model.alerts import Alert, Lock
 from ps2daemon.model.coverage import Span
 from ps2daemon.model.records import DAY, HOUR, MINUTE, SECOND, Ms
 from ps2daemon.model.times import iso, to_ms
-from ps2daemon.store.base import Change, Commit, Count, SessionDocument
+from ps2daemon.store.base import Commit, Count, SessionDocument
 from ps2daemon.store.copying import copy_store
 from ps2daemon.store.elasticsearch import ElasticsearchStore
 from ps2daemon.store.elasticsearch.keeping import remove_store
 from ps2daemon.store.sqlite import SqliteStore
 from tests.elasticsearch import EACH_MAJOR, address
 from tests.front import Answer, Asked, Upstream, front
-from tests.memory_reader import MemoryReader, rows_of, session
+from tests.memory_reader import MemoryReader, changed, rows_of, session
 from tests.synthetic import fortnight
 
 END: Final[Ms] = 1_772_323_200_000  # 2026-03-01T00:00Z
@@ -351,9 +350,9 @@ async def test_a_window_that_no_answer_has_room_for_is_split(
     assert max(asked) <= SERVERS_BUCKETS
     # Logins and logouts, each of all buckets but the first.
     assert sum(asked) > 2 * (DAYS * DAY // STEP - 1) * len(WORLDS)
-    wanted = _changed(await history.made.changes(start, end, STEP, WORLDS))
-    assert _changed(found) == wanted
-    assert _changed(await pair.sqlite.changes(start, end, STEP, WORLDS)) == wanted
+    wanted = changed(await history.made.changes(start, end, STEP, WORLDS))
+    assert changed(found) == wanted
+    assert changed(await pair.sqlite.changes(start, end, STEP, WORLDS)) == wanted
 
 
 def _buckets(body: dict[str, Any]) -> int:
@@ -441,13 +440,6 @@ def _with_milliseconds(at: Ms) -> str:
 def _counted(counts: Sequence[Count]) -> dict[tuple[int, int], int]:
     assert len({count[:2] for count in counts}) == len(counts)
     return {(count.world_id, count.faction_id): count.online for count in counts if count.online}
-
-
-def _changed(changes: Sequence[Change]) -> Counter[tuple[int, int, int]]:
-    found: Counter[tuple[int, int, int]] = Counter()
-    for change in changes:
-        found[change[:3]] += change.difference
-    return Counter({key: difference for key, difference in found.items() if difference})
 
 
 def _by_id(found: Sequence[Alert] | Sequence[Lock]) -> dict[str, Alert | Lock]:

@@ -6,20 +6,20 @@ this program's at the start; a millisecond's offset makes one of the other.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from ps2daemon.model.records import Ms
-from ps2daemon.store.base import Change, Count
+from ps2daemon.store.base import Count
 from ps2daemon.store.elasticsearch import searching
 from ps2daemon.store.elasticsearch.documents import SittingSource
 from ps2daemon.store.elasticsearch.searching import Query, between, both, either, exists, term, terms
 from ps2daemon.store.elasticsearch.server import Server
 
 if TYPE_CHECKING:
+    from ps2daemon.model.differences import Differences
     from ps2daemon.model.sittings import Sittings
 
 MAX_BUCKETS: Final = 65_536
@@ -111,9 +111,11 @@ async def worlds_with(server: Server, index: str) -> set[int]:
 
 async def changes(
     server: Server, index: str, start: Ms, end: Ms, step: Ms, worlds: Collection[int]
-) -> list[Change]:
+) -> Differences:
     """See `Store.changes`."""
-    found: Counter[tuple[int, int, int]] = Counter()
+    from ps2daemon.model.differences import differences_of  # numpy, without which most commands do
+
+    found: list[tuple[int, int, int, int]] = []
     wanted = sorted(set(worlds))
     for first, last in parts(start, end, step, len(wanted)):
         searches = [
@@ -124,9 +126,11 @@ async def changes(
             for world in answer.aggregations.worlds.buckets:
                 for faction in world.factions.buckets:
                     ids = int(world.key), int(faction.key)
-                    for bucket in faction.times.buckets:
-                        found[(*ids, (bucket.key - 1 - start) // step + 1)] += sign * bucket.doc_count
-    return [Change(*key, difference) for key, difference in found.items() if difference]
+                    found += (
+                        (*ids, (bucket.key - 1 - start) // step + 1, sign * bucket.doc_count)
+                        for bucket in faction.times.buckets
+                    )
+    return differences_of(-((start - end) // step), found)
 
 
 def parts(start: Ms, end: Ms, step: Ms, worlds: int) -> Iterator[tuple[Ms, Ms]]:

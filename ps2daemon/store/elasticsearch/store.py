@@ -15,7 +15,6 @@ from ps2daemon.model.coverage import Span, after_pruning
 from ps2daemon.model.notes import Note
 from ps2daemon.model.records import Ms
 from ps2daemon.store.base import (
-    Change,
     CharacterDocument,
     Commit,
     Committed,
@@ -46,6 +45,7 @@ from ps2daemon.store.elasticsearch.server import Server
 from ps2daemon.store.elasticsearch.writing import Writing
 
 if TYPE_CHECKING:
+    from ps2daemon.model.differences import Differences
     from ps2daemon.model.sittings import Sittings
 
 FINISH_SECONDS: Final = 1.0
@@ -241,7 +241,7 @@ class ElasticsearchStore:
         await self._whole()
         return await series.online_at(self._server, self._names.sessions, at, worlds)
 
-    async def changes(self, start: Ms, end: Ms, step: Ms, worlds: Collection[int]) -> list[Change]:
+    async def changes(self, start: Ms, end: Ms, step: Ms, worlds: Collection[int]) -> Differences:
         await self._whole()
         return await series.changes(self._server, self._names.sessions, start, end, step, worlds)
 

@@ -27,6 +27,7 @@ from ps2daemon.store.days import Day, Edges
 from ps2daemon.store.sqlite import rows
 
 if TYPE_CHECKING:
+    from ps2daemon.model.differences import Differences
     from ps2daemon.model.sittings import Sittings
 
 # A session longer than a day is in the index of those (`sessions_long`), an open one in the index of those.
@@ -184,17 +185,18 @@ def online_at(connection: sqlite3.Connection, at: Ms, world_id: int) -> list[Cou
     ]
 
 
-def changes(
-    connection: sqlite3.Connection, start: Ms, last: Ms, step: Ms, world_id: int
-) -> dict[tuple[int, int], int]:
-    """Logins minus logouts in `(start, last]` by faction and bucket of one world."""
-    parameters = {"world": world_id, "start": start, "last": last, "step": step}
-    found: dict[tuple[int, int], int] = {}
-    for statement in (LOGINS, LOGOUTS):
-        for faction_id, bucket, number in rows.numbers_of(_one(connection, statement, parameters)):
-            key = (faction_id, bucket)
-            found[key] = found.get(key, 0) + number
-    return found
+def changes(connection: sqlite3.Connection, start: Ms, end: Ms, step: Ms, world_id: int) -> Differences:
+    """One world's part of `StoreReader.changes`."""
+    from ps2daemon.model.differences import differences_of  # numpy, without which most commands do
+
+    size = -((start - end) // step)
+    parameters = {"world": world_id, "start": start, "last": start + (size - 1) * step, "step": step}
+    found = (
+        (world_id, *row)
+        for statement in (LOGINS, LOGOUTS)
+        for row in rows.numbers_of(_one(connection, statement, parameters))
+    )
+    return differences_of(size, found)
 
 
 def edges(connection: sqlite3.Connection, start: Ms, end: Ms, world_id: int) -> Edges:
@@ -218,7 +220,7 @@ def day_versions(connection: sqlite3.Connection, days: range, world_id: int) -> 
 def ended(connection: sqlite3.Connection, start: Ms, end: Ms, world_id: int) -> Sittings:
     """See `DaySource.ended`."""
     found = rows.sittings_of_text(_one(connection, ENDED, {"world": world_id, "start": start, "end": end}))
-    return found.chosen(found.logouts.argsort(kind="stable"))  # the index has them so, but nobody promises it
+    return found.at(found.logouts.argsort(kind="stable"))  # the index has them so, but nobody promises it
 
 
 def lasting(connection: sqlite3.Connection, at: Ms, before: Ms, world_id: int) -> Sittings:

@@ -15,7 +15,6 @@ from ps2daemon.model.notes import Note
 from ps2daemon.model.records import DAY, Ms
 from ps2daemon.model.times import LAST_MS, iso, month_of, next_month, parse_iso
 from ps2daemon.store.base import (
-    Change,
     CharacterDocument,
     Commit,
     Committed,
@@ -33,6 +32,10 @@ from ps2daemon.store.sqlite import keeping, notes, reading, rows, schema, writin
 from ps2daemon.store.sqlite.connection import Caller, Readers
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from ps2daemon.model.differences import Differences
     from ps2daemon.model.sittings import Sittings
 
 T = TypeVar("T")
@@ -183,20 +186,16 @@ class SqliteStore:
             worlds, lambda connection, world_id: reading.online_at(connection, at, world_id)
         )
 
-    async def changes(self, start: Ms, end: Ms, step: Ms, worlds: Collection[int]) -> list[Change]:
+    async def changes(self, start: Ms, end: Ms, step: Ms, worlds: Collection[int]) -> Differences:
         if end <= start:
-            return []
-        last = start + (end - 1 - start) // step * step
+            return {}
 
-        def of_world(connection: sqlite3.Connection, world_id: int) -> list[Change]:
-            found = reading.changes(connection, start, last, step, world_id)
-            return [
-                Change(world_id, faction_id, bucket, difference)
-                for (faction_id, bucket), difference in found.items()
-                if difference
-            ]
+        def of_world(
+            connection: sqlite3.Connection, world_id: int
+        ) -> Iterable[tuple[tuple[int, int], NDArray[np.int64]]]:
+            return reading.changes(connection, start, end, step, world_id).items()
 
-        return await self._each(worlds, of_world)
+        return dict(await self._each(worlds, of_world))
 
     async def edges(self, start: Ms, end: Ms, world_id: int) -> Edges:
         return await self._read(reading.edges, start, end, world_id)
@@ -303,7 +302,7 @@ class SqliteStore:
             return await caller.call(function, *args)
 
     async def _each(
-        self, worlds: Iterable[int], function: Callable[[sqlite3.Connection, int], list[T]]
+        self, worlds: Iterable[int], function: Callable[[sqlite3.Connection, int], Iterable[T]]
     ) -> list[T]:
         """What `function` finds of each world, one after the other, all as of one moment."""
         found: list[T] = []
