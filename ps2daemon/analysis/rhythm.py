@@ -14,9 +14,10 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from ps2daemon.analysis.population import FACTIONS, PopulationQuery, population
-from ps2daemon.analysis.trend import MAX_WEEKS, STEP, week_edges
+from ps2daemon.analysis.population import EMPIRES, Population, PopulationQuery, bucket_of, population
+from ps2daemon.analysis.trend import MAX_WEEKS, STEP, Trend, TrendQuery, trends_of, week_edges
 from ps2daemon.errors import UsageError
+from ps2daemon.model import tables
 from ps2daemon.model.records import DAY, HOUR, SECOND, Ms
 from ps2daemon.store.base import StoreReader
 
@@ -61,24 +62,48 @@ class Rhythm(msgspec.Struct, frozen=True):
     hours: tuple[Hour, ...]
 
 
-async def rhythm(reader: StoreReader, world_id: int, end: Ms, weeks: int, zone: tzinfo) -> Rhythm:
-    """The weeks up to the midnight before `end`, and as many before them.
+async def glance(reader: StoreReader, query: TrendQuery) -> tuple[list[Trend], Rhythm]:
+    """The trends of one world (see `trend.trends`), and its rhythm against the weeks before.
 
     Raises:
         UsageError: the number of weeks is out of bounds.
         StoreError: the store refuses.
     """
-    if not 1 <= weeks <= MAX_WEEKS // 2:
-        raise UsageError(f"{weeks} weeks are not possible: choose 1 to {MAX_WEEKS // 2}")
-    edges = week_edges(end, 2 * weeks, zone)
-    query = PopulationQuery(start=edges[0], end=edges[-1], step=STEP, worlds=(world_id,), factions=FACTIONS)
-    answer = await population(reader, query)
+    (world_id,) = query.worlds
+    if not 1 <= query.weeks <= MAX_WEEKS // 2:
+        raise UsageError(f"{query.weeks} weeks are not possible: choose 1 to {MAX_WEEKS // 2}")
+    edges = week_edges(query.end, 2 * query.weeks, query.zone)
+    asked = PopulationQuery(
+        start=edges[0],
+        end=edges[-1],
+        step=STEP,
+        worlds=(world_id,),
+        factions=(*EMPIRES, tables.UNKNOWN_FACTION),
+    )
+    answer = await population(reader, asked)
+    weeks = edges[query.weeks :]
+    first = bucket_of(asked, weeks[0])
+    shown = [
+        each
+        for each in answer.series
+        if each.faction_id != tables.UNKNOWN_FACTION or any(each.online[first:])
+    ]
+    trends = trends_of(msgspec.structs.replace(answer, series=tuple(shown)), world_id, weeks)
+    return trends, rhythm(answer, world_id, query, weeks[0])
+
+
+def rhythm(answer: Population, world_id: int, query: TrendQuery, since: Ms) -> Rhythm:
+    """The days and hours from `since` on, against what is before.
+
+    Args:
+        answer: of that world alone.
+    """
     people = np.array([each.online for each in answer.series], dtype=np.float64).sum(axis=0)  # NaN for None
-    local = wall_clock(answer.times, zone)
-    is_now = local >= wall_clock(edges[weeks : weeks + 1], zone)
+    local = wall_clock(answer.times, query.zone)
+    is_now = local >= wall_clock((since,), query.zone)
     return Rhythm(
         world_id,
-        weeks,
+        query.weeks,
         tuple(_days(local[is_now] // DAY, people[is_now])),
         tuple(
             Hour(*divmod(hour, 24), *means)

@@ -101,7 +101,7 @@ async def trends(reader: StoreReader, query: TrendQuery) -> list[Trend]:
         asked = PopulationQuery(
             start=edges[0], end=edges[-1], step=STEP, worlds=(world_id,), factions=query.factions
         )
-        found += _of_world(await population(reader, asked), world_id, edges)
+        found += trends_of(await population(reader, asked), world_id, edges)
     return found
 
 
@@ -115,7 +115,12 @@ def _midnight(day: date, zone: tzinfo) -> Ms:
     return to_ms(datetime(day.year, day.month, day.day, tzinfo=zone).astimezone(UTC))
 
 
-def _of_world(answer: Population, world_id: int, edges: Sequence[Ms]) -> list[Trend]:
+def trends_of(answer: Population, world_id: int, edges: Sequence[Ms]) -> list[Trend]:
+    """The trends of one world over the weeks between `edges`, each series of `answer` and all of them together.
+
+    Args:
+        answer: of that world alone, and of all weeks at least.
+    """
     rows = [(series.faction_id, series.online) for series in answer.series]
     if len(rows) > 1:
         rows.append((ALL, total(answer.series)))

@@ -29,7 +29,7 @@ from ps2daemon.analysis.matching import AFTER, KINDS, REACH
 from ps2daemon.analysis.mixing import Nso, Unit
 from ps2daemon.analysis.overlay import Period, overlay
 from ps2daemon.analysis.population import population, spans_by_world
-from ps2daemon.analysis.rhythm import rhythm
+from ps2daemon.analysis.rhythm import glance
 from ps2daemon.analysis.telling import KIND_TITLES, count_text
 from ps2daemon.analysis.trend import STEP as TREND_STEP
 from ps2daemon.analysis.trend import TrendQuery, trends
@@ -183,15 +183,14 @@ async def trend_charts_of(store: StoreReader, asked: Asked) -> Document:
         raise UsageError("these charts show one world: give world=…")
     theme = cast(ThemeName, asked.one_of("theme"))
     query = trend_query(asked)
-    found = await trends(store, query)
-    glance = await rhythm(store, asked.worlds[0], query.end, query.weeks, query.zone)
+    found, at_a_glance = await glance(store, query)
     return {
         **trend_answer(found),
         "weeks": weeks_chart(found, query.zone, theme=theme, width="container"),
-        "calendar": calendar_chart(glance, theme=theme, width="container"),
-        "hours": hours_chart(glance, theme=theme, width="container"),
-        "change": change_chart(glance, theme=theme, width="container")
-        if any(hour.before is not None for hour in glance.hours)
+        "calendar": calendar_chart(at_a_glance, theme=theme, width="container"),
+        "hours": hours_chart(at_a_glance, theme=theme, width="container"),
+        "change": change_chart(at_a_glance, theme=theme, width="container")
+        if any(hour.before is not None for hour in at_a_glance.hours)
         else None,
     }
 

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ps2daemon.analysis.rhythm import rhythm, wall_clock
+from ps2daemon.analysis.rhythm import Rhythm, glance, wall_clock
+from ps2daemon.analysis.trend import TrendQuery, trends
 from ps2daemon.errors import UsageError
 from ps2daemon.model.coverage import Span
 from ps2daemon.model.records import DAY, HOUR, MINUTE, Ms
@@ -37,9 +38,17 @@ def reader(*stays: tuple[Ms, Ms], spans: tuple[Span, ...] = (COVERED,)) -> Memor
     return MemoryReader(sessions, spans)
 
 
+async def rhythm_of(reader: MemoryReader, weeks: int) -> Rhythm:
+    """Also looks whether the trends beside it are those that one asks for alone."""
+    query = TrendQuery(end=END, weeks=weeks, worlds=(WORLD,), zone=BERLIN)
+    found, rhythm = await glance(reader, query)
+    assert found == await trends(reader, query)
+    return rhythm
+
+
 async def test_a_day_has_its_mean_peak_and_share() -> None:
     people = reader((at(31, 6), at(31, 18)), (at(31, 12), at(31, 18)))
-    found = await rhythm(people, WORLD, END, 1, BERLIN)
+    found = await rhythm_of(people, 1)
     assert [day.date for day in found.days] == [date(2026, 3, day) for day in range(25, 32)]
     last = found.days[-1]
     assert last.mean == pytest.approx((12 + 6) / 24)
@@ -52,14 +61,14 @@ async def test_a_day_of_which_nothing_is_covered_has_no_numbers_and_half_a_day_t
         Span(WORLD, at(1, 0), at(30, 0), "start"),
         Span(WORLD, at(31, 12), at(1, 9, month=4), "connection"),
     )
-    found = await rhythm(reader((at(31, 6), at(31, 18)), spans=spans), WORLD, END, 1, BERLIN)
+    found = await rhythm_of(reader((at(31, 6), at(31, 18)), spans=spans), 1)
     *_, gone, half = found.days
     assert (gone.mean, gone.peak, gone.share) == (None, None, 0.0)
     assert (half.mean, half.peak, half.share) == (0.5, 1, 0.5)
 
 
 async def test_a_day_of_23_hours_is_one_day() -> None:
-    found = await rhythm(reader((at(29, 0), at(30, 0))), WORLD, END, 1, BERLIN)
+    found = await rhythm_of(reader((at(29, 0), at(30, 0))), 1)
     sunday = found.days[4]
     assert (sunday.date, sunday.mean, sunday.share) == (date(2026, 3, 29), 1.0, 1.0)
     assert at(30, 0) - at(29, 0) == 23 * HOUR
@@ -76,7 +85,7 @@ async def test_hours_are_those_of_the_week_and_beside_them_the_weeks_before() ->
         (at(9, 20), at(9, 21)),
         (at(9, 20), at(9, 21)),
     )
-    found = await rhythm(people, WORLD, END, 2, BERLIN)
+    found = await rhythm_of(people, 2)
     assert [(each.weekday, each.hour) for each in found.hours] == [
         (weekday, hour) for weekday in range(7) for hour in range(24)
     ]
@@ -87,14 +96,14 @@ async def test_hours_are_those_of_the_week_and_beside_them_the_weeks_before() ->
 
 async def test_what_was_not_recorded_before_is_unknown_and_not_zero() -> None:
     spans = (Span(WORLD, at(25, 0), END, "start"),)
-    found = await rhythm(reader(spans=spans), WORLD, END, 1, BERLIN)
+    found = await rhythm_of(reader(spans=spans), 1)
     assert {each.before for each in found.hours} == {None}
 
 
 @pytest.mark.parametrize("weeks", [0, 53])
 async def test_a_number_of_weeks_out_of_bounds_is_refused(weeks: int) -> None:
     with pytest.raises(UsageError, match=f"{weeks} weeks are not possible: choose 1 to 52"):
-        await rhythm(reader(), WORLD, END, weeks, BERLIN)
+        await rhythm_of(reader(), weeks)
 
 
 ZONES = (
