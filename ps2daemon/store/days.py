@@ -1,12 +1,8 @@
-"""What a store can tell beside `StoreReader`, so that what was read of a day may be kept (`kept.py`).
-
-The store of SQLite does. Elasticsearch does not: it keeps no such version, and its numbers of writing (`_seq_no`), each shard's own, would have
-to be searched for in all sessions of a window.
-"""
+"""What a store can tell beside `StoreReader`, so that what was read of a day may be kept (`kept.py`)."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Hashable
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 from ps2daemon.model.records import Ms
@@ -19,9 +15,9 @@ if TYPE_CHECKING:
     from ps2daemon.model.sittings import Sittings
 
 Day: TypeAlias = tuple[int, int]
-"""A world and a number: day `n` is the time `(n * DAY, (n + 1) * DAY]`, open at its start as the buckets of `changes` are."""
-Versions: TypeAlias = dict[Day, int]
-"""0 for what is not in it."""
+"""A world and a number: day `n` is the time `(n * DAY, (n + 1) * DAY]`, open at its start as the instants of `changes` are."""
+Versions: TypeAlias = dict[Day, Hashable]
+"""By day; a day that is not in it has a version as well, always the same."""
 
 
 class Edges(NamedTuple):
@@ -31,28 +27,29 @@ class Edges(NamedTuple):
     logouts: NDArray[np.int64]
 
 
-class Lasting(NamedTuple):
-    """The sittings that had not ended, and the versions of the days, all as of one moment."""
-
-    sittings: Sittings
-    versions: Versions
-
-
 @runtime_checkable
 class DaySource(StoreReader, Protocol):
     """A reader that tells which days changed, so that what was read of the others may be kept (`kept.py`)."""
 
-    async def edges(self, start: Ms, end: Ms, world_id: int) -> Edges:
-        """Logins and logouts in `(start, end]` of sessions whose login is known."""
-
     async def ended(self, start: Ms, end: Ms, world_id: int) -> Sittings:
         """Sittings whose logout lies in `(start, end]`, by logout."""
 
-    async def lasting(self, days: range, before: Ms, world_id: int) -> Lasting:
+    async def lasting(self, days: range, before: Ms, world_id: int) -> Sittings:
         """Sittings that began before `before` and go on, or ended after the last of these days, which reach to a day after `before`."""
 
     async def day_versions(self, days: range, worlds: Collection[int]) -> Versions:
         """The version of each of these days.
 
-        It grows whenever what `edges` or `ended` says of the day may have changed, in the same moment for readers; it never falls.
+        It is another one, and never one of before, whenever what `ended` says of the day has changed, in the same moment for readers.
         """
+
+
+@runtime_checkable
+class MinuteSource(DaySource, Protocol):
+    """One whose versions also tell what of `edges` changed.
+
+    The store of SQLite does; Elasticsearch counts a window in less time than it would take to look.
+    """
+
+    async def edges(self, start: Ms, end: Ms, world_id: int) -> Edges:
+        """Logins and logouts in `(start, end]` of sessions whose login is known."""

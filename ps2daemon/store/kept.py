@@ -2,18 +2,19 @@
 
 - What is kept of a world's day for `changes` are logins minus logouts by minute and empire. That depends on the sessions that began or ended on that
   day and on no others, however long they lasted: a session adds one at its login, takes one away at its logout, and does nothing between.
-- For `sittings` it is the sittings that ended on that day. Those that go on are read each time, as of the moment at which no day has another
-  version than the one that it was read in: nobody is left out, and nobody counted twice, who logs out while it is read.
+- For `sittings` it is the sittings that ended on that day. Those that go on are read each time, again if a day has another version after
+  that than before: nobody is left out, and nobody counted twice, who logs out meanwhile.
 - A day is as the store has it for as long as its version is the same (see `kept_days.py`), and each answer begins with the versions of
   its days. So it holds everything that was committed before it was asked for; a late fact is in the very next one.
 
-Windows of `changes` whose start or step is no whole minute go to the store, and so does the number online at one moment, which is a look at one day.
+Windows of `changes` whose start or step is no whole minute, and all where the store tells no versions of that, go to the store, and so does the number online at one moment, which is a look at one day.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Final, TypeAlias, TypeVar
 
 import numpy as np
@@ -33,7 +34,7 @@ from ps2daemon.store.base import (
     SessionDocument,
     UnknownStart,
 )
-from ps2daemon.store.days import DaySource, Edges, Versions
+from ps2daemon.store.days import DaySource, Edges, MinuteSource, Versions
 from ps2daemon.store.kept_days import KeptDays
 
 MOST_DAYS: Final = 3000
@@ -90,8 +91,10 @@ class KeptReader:
     ) -> None:
         self._source = source
         self._most_days = most_days
-        # None if it can't be told so, and the store is asked.
-        self._minutes: KeptDays[Minutes | None] = KeptDays(self._read_minutes, most_days, lambda _: 1)
+        self._minutes: KeptDays[Minutes | None] | None = None
+        """A day is None if it can't be told so, and the store is asked."""
+        if isinstance(source, MinuteSource):
+            self._minutes = KeptDays(partial(_read_minutes, source), most_days, lambda _: 1)
         self._ended: KeptDays[_Ended] = KeptDays(self._read_ended, most_sittings, len)
         self._asking = 0
         self._asked_at = -QUIET_SECONDS
@@ -99,7 +102,7 @@ class KeptReader:
     async def changes(self, start: Ms, end: Ms, step: Ms, worlds: Collection[int]) -> Differences:
         if end <= start:
             return {}
-        if start % MINUTE or step % MINUTE:
+        if self._minutes is None or start % MINUTE or step % MINUTE:
             return await self._source.changes(start, end, step, worlds)
         buckets = (end - 1 - start) // step
         days = range(start // DAY, (start + buckets * step - 1) // DAY + 1)
@@ -117,28 +120,36 @@ class KeptReader:
         return found
 
     async def sittings(self, start: Ms, end: Ms, worlds: Collection[int]) -> dict[int, Sittings]:
-        found: dict[int, Sittings] = {}
-
-        async def read(world_id: int) -> None:
-            found[world_id] = await self._sittings(start, end, world_id)
-
-        with self._asked():
-            async with trio.open_nursery() as nursery:
-                for world_id in set(worlds):
-                    nursery.start_soon(read, world_id)
-        return found
-
-    async def _sittings(self, start: Ms, end: Ms, world_id: int) -> Sittings:
         # Who is online in the window and logs out later than a day after it is among those that last.
         days = range(start // DAY, -(-(end + DAY) // DAY))
-        read: tuple[list[Sittings], Versions] | None = None
-        for _ in range(ATTEMPTS):
+        found: dict[int, Sittings] = {}
+        left = set(worlds)
+        with self._asked():
+            versions = await self._source.day_versions(days, left)
+            for _ in range(ATTEMPTS):
+                read = await self._read_sittings(start, end, days, versions, left)
+                then, versions = versions, await self._source.day_versions(days, left)
+                changed = {world_id for (world_id, _), _ in then.items() ^ versions.items()}
+                found |= {world_id: read[world_id] for world_id in left - changed}
+                left &= changed
+                if not left:
+                    return found
+            return found | await self._source.sittings(start, end, left)
+
+    async def _read_sittings(
+        self, start: Ms, end: Ms, days: range, versions: Versions, worlds: Collection[int]
+    ) -> dict[int, Sittings]:
+        found: dict[int, Sittings] = {}
+
+        async def of_world(world_id: int) -> None:
             lasting = await self._source.lasting(days, end, world_id)
-            if read is not None and read[1] == lasting.versions:
-                return joined([*read[0], lasting.sittings.within(start, end)])
-            ended = await self._ended.get(world_id, days, lasting.versions)
-            read = [each.sittings().within(start, end) for each in ended], lasting.versions
-        return (await self._source.sittings(start, end, (world_id,)))[world_id]
+            parts = [each.sittings() for each in await self._ended.get(world_id, days, versions)]
+            found[world_id] = joined([each.within(start, end) for each in (*parts, lasting)])
+
+        async with trio.open_nursery() as nursery:
+            for world_id in worlds:
+                nursery.start_soon(of_world, world_id)
+        return found
 
     async def warm(self) -> None:
         """Reads what the page will ask for, the latest days first, and waits while somebody asks.
@@ -153,9 +164,11 @@ class KeptReader:
             behind = max(span.end for span in spans) // DAY + 1
             first = max(min(span.start for span in spans) // DAY, behind - self._most_days // len(worlds))
             recent = max(first, behind - RECENT_DAYS)
-            await self._warm(self._minutes, worlds, recent, behind)
+            if self._minutes is not None:
+                await self._warm(self._minutes, worlds, recent, behind)
             await self._warm(self._ended, worlds, recent, behind)
-            await self._warm(self._minutes, worlds, first, recent)
+            if self._minutes is not None:
+                await self._warm(self._minutes, worlds, first, recent)
         except StoreError:
             return
 
@@ -175,9 +188,6 @@ class KeptReader:
         finally:
             self._asking -= 1
             self._asked_at = trio.current_time()
-
-    async def _read_minutes(self, world_id: int, days: range) -> Mapping[int, Minutes | None]:
-        return _by_day(await self._source.edges(days.start * DAY, days.stop * DAY, world_id), days)
 
     async def _read_ended(self, world_id: int, days: range) -> Mapping[int, _Ended]:
         found = await self._source.ended(days.start * DAY, days.stop * DAY, world_id)
@@ -236,6 +246,10 @@ def _small(values: NDArray[np.int64]) -> NDArray[np.signedinteger[Any]]:
     """The same numbers, of 0 and more, in the fewest bytes."""
     most = int(values.max(initial=0))
     return values.astype(next(kind for kind in (np.int8, np.int32, np.int64) if most <= np.iinfo(kind).max))
+
+
+async def _read_minutes(source: MinuteSource, world_id: int, days: range) -> Mapping[int, Minutes | None]:
+    return _by_day(await source.edges(days.start * DAY, days.stop * DAY, world_id), days)
 
 
 def _by_day(edges: Edges, days: range) -> dict[int, Minutes | None]:

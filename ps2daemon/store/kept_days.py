@@ -1,12 +1,12 @@
 """What was read of days, kept for as long as it is as the store has it.
 
-The store raises a day's version whenever what may be kept of it changes (see `DaySource.day_versions`). Versions are read before the
+A day has another version whenever what may be kept of it has changed (see `DaySource.day_versions`). Versions are read before the
 days they are of, so that a day is never older than the version that it is kept under; it may be newer, and is then read once more.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from typing import Final, Generic, NamedTuple, TypeAlias, TypeVar
 
 import trio
@@ -24,7 +24,7 @@ Read: TypeAlias = Callable[[int, range], Awaitable[Mapping[int, V]]]
 
 
 class _Kept(NamedTuple, Generic[V]):
-    version: int
+    version: Hashable
     value: V
 
 
@@ -47,14 +47,14 @@ class KeptDays(Generic[V]):
         return self._kept.currsize
 
     async def get(self, world_id: int, days: Sequence[int], versions: Versions) -> list[V]:
-        """These days, each of its version in `versions` or a later one; what somebody else reads already is waited for."""
+        """These days, each of its version in `versions` or newer; what somebody else reads already is waited for."""
         found: dict[int, V] = {}
         while True:
             missing = []
             for day in days:
                 if day not in found:
                     kept = self._kept.get((world_id, day))
-                    if kept is not None and kept.version >= versions.get((world_id, day), 0):
+                    if kept is not None and kept.version == versions.get((world_id, day)):
                         found[day] = kept.value
                     else:
                         missing.append(day)
@@ -74,7 +74,7 @@ class KeptDays(Generic[V]):
         try:
             loaded = await self._read(world_id, days)
             for key in keys:
-                kept = _Kept(versions.get(key, 0), loaded[key[1]])
+                kept = _Kept(versions.get(key), loaded[key[1]])
                 self._kept.pop(key, None)
                 if self._kept.getsizeof(kept) <= self._kept.maxsize:
                     self._kept[key] = kept

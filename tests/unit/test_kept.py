@@ -168,6 +168,7 @@ def test_it_answers_as_the_store_does_whatever_happens_between(
                 start, end, _, worlds = window
                 sittings = await kept.sittings(start, end, worlds)
                 assert rows_of(sittings) == rows_of(await store.sittings(start, end, worlds))
+                assert kept._minutes is not None
                 assert max(kept._minutes.size, kept._ended.size) <= most
 
     trio.run(run)

@@ -14,13 +14,11 @@ import msgspec
 from ps2daemon.model.records import Ms
 from ps2daemon.store.base import Count
 from ps2daemon.store.elasticsearch import searching
-from ps2daemon.store.elasticsearch.documents import SittingSource
-from ps2daemon.store.elasticsearch.searching import Query, between, both, either, exists, term, terms
+from ps2daemon.store.elasticsearch.searching import Query, between, both, exists, terms
 from ps2daemon.store.elasticsearch.server import Server
 
 if TYPE_CHECKING:
     from ps2daemon.model.differences import Differences
-    from ps2daemon.model.sittings import Sittings
 
 MAX_BUCKETS: Final = 65_536
 MAX_FACTIONS: Final = 8
@@ -77,27 +75,6 @@ async def online_at(server: Server, index: str, at: Ms, worlds: Collection[int])
         for world in answer.aggregations.worlds.buckets
         for faction in world.factions.buckets
     ]
-
-
-async def sittings(
-    server: Server, index: str, start: Ms, end: Ms, worlds: Collection[int]
-) -> dict[int, Sittings]:
-    """See `Store.sittings`."""
-    from ps2daemon.model.sittings import sittings_of  # numpy, without which most commands do
-
-    ended = both(term("ended_by", "logout"), between("logout_ts", gt=start))
-    query = both(
-        terms("world_id", sorted(set(worlds))),
-        between("login_ts", lt=end),
-        either(ended, searching.is_open()),
-    )
-    found: dict[int, list[tuple[int, Ms, Ms | None]]] = {world_id: [] for world_id in worlds}
-    async for hits in searching.pages(server, index, SittingSource, query=query, sort=()):
-        for hit in hits:
-            found[hit.source.world_id].append(
-                (hit.source.faction_id, hit.source.login_ts, hit.source.logout_ts)
-            )
-    return {world_id: sittings_of(rows) for world_id, rows in found.items()}
 
 
 async def worlds_with(server: Server, index: str) -> set[int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection
 from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -27,7 +27,8 @@ from ps2daemon.store.base import (
     UnknownStart,
     Unsettled,
 )
-from ps2daemon.store.elasticsearch import documents, keeping, notes, searching, series
+from ps2daemon.store.days import Versions
+from ps2daemon.store.elasticsearch import documents, keeping, notes, searching, series, sittings
 from ps2daemon.store.elasticsearch.documents import AlertSource, CharacterSource, SessionSource, SpanSource
 from ps2daemon.store.elasticsearch.edges import known_edges
 from ps2daemon.store.elasticsearch.marks import COPYING, PRUNED, RECORDS, Mark, read_mark
@@ -152,7 +153,9 @@ class ElasticsearchStore:
         query = both(term("faction_id", 0), terms("character_id", character_ids))
         return [
             documents.session_of(hit.id, hit.source)
-            async for hits in self._pages(self._names.sessions, SessionSource, query, "first_ts")
+            async for hits in searching.pages(
+                self._server, self._names.sessions, SessionSource, query=query, sort=("first_ts",)
+            )
             for hit in hits
         ]
 
@@ -247,23 +250,23 @@ class ElasticsearchStore:
 
     async def sittings(self, start: Ms, end: Ms, worlds: Collection[int]) -> dict[int, Sittings]:
         await self._whole()
-        return await series.sittings(self._server, self._names.sessions, start, end, worlds)
+        return await sittings.sittings(self._server, self._names.sessions, start, end, worlds)
+
+    async def ended(self, start: Ms, end: Ms, world_id: int) -> Sittings:
+        await self._whole()
+        return await sittings.ended(self._server, self._names.sessions, start, end, world_id)
+
+    async def lasting(self, days: range, before: Ms, world_id: int) -> Sittings:
+        await self._whole()
+        return await sittings.lasting(self._server, self._names.sessions, days, before, world_id)
+
+    async def day_versions(self, days: range, worlds: Collection[int]) -> Versions:
+        await self._whole()
+        return await sittings.day_versions(self._server, self._names.sessions, days, worlds)
 
     async def unknown_starts(self, start: Ms, end: Ms, worlds: Collection[int]) -> list[UnknownStart]:
         await self._whole()
-        query = both(
-            term("started_by", "unknown"),
-            but(exists("login_ts")),
-            terms("world_id", worlds),
-            between("logout_ts", gt=start, lte=end),
-        )
-        return [
-            UnknownStart(
-                hit.source.world_id, hit.source.faction_id, hit.source.first_ts, hit.source.not_before
-            )
-            async for hits in self._pages(self._names.sessions, SessionSource, query, "first_ts")
-            for hit in hits
-        ]
+        return await sittings.unknown_starts(self._server, self._names.sessions, start, end, worlds)
 
     async def spans(
         self, worlds: Collection[int] | None = None, start: Ms | None = None, end: Ms | None = None
@@ -333,9 +336,8 @@ class ElasticsearchStore:
         await self._whole()
         query = both(between("first_ts", gte=start, lt=end), *_of_worlds(worlds))
         # "login" comes before "unknown".
-        found = self._pages(
-            self._names.sessions, SessionSource, query, "first_ts", "character_id", "started_by"
-        )
+        sort = ("first_ts", "character_id", "started_by")
+        found = searching.pages(self._server, self._names.sessions, SessionSource, query=query, sort=sort)
         async with aclosing(found) as pages:
             async for hits in pages:
                 for hit in hits:
@@ -390,11 +392,6 @@ class ElasticsearchStore:
     async def _search(self, index: str, kind: type[T], query: searching.Query, *sort: str) -> list[T]:
         found = await searching.search(self._server, index, kind, query=query, sort=sort)
         return [hit.source for hit in found]
-
-    def _pages(
-        self, index: str, kind: type[T], query: searching.Query, *sort: str
-    ) -> AsyncGenerator[list[searching.Hit[T]], None]:
-        return searching.pages(self._server, index, kind, query=query, sort=sort)
 
 
 def _of_worlds(worlds: Collection[int] | None) -> list[searching.Query]:

@@ -27,7 +27,7 @@ from ps2daemon.store.base import (
     UnknownStart,
     Unsettled,
 )
-from ps2daemon.store.days import Edges, Lasting, Versions
+from ps2daemon.store.days import Edges, Versions
 from ps2daemon.store.sqlite import keeping, notes, reading, rows, schema, writing
 from ps2daemon.store.sqlite.connection import Caller, Readers
 
@@ -203,11 +203,8 @@ class SqliteStore:
     async def ended(self, start: Ms, end: Ms, world_id: int) -> Sittings:
         return await self._read(reading.ended, start, end, world_id)
 
-    async def lasting(self, days: range, before: Ms, world_id: int) -> Lasting:
-        async with self._readers.lend() as caller, caller.snapshot():
-            found = await caller.call(reading.lasting, days.stop * DAY, before, world_id)
-            versions = await caller.call(reading.day_versions, days, world_id)
-        return Lasting(found, dict(versions))
+    async def lasting(self, days: range, before: Ms, world_id: int) -> Sittings:
+        return await self._read(reading.lasting, days.stop * DAY, before, world_id)
 
     async def day_versions(self, days: range, worlds: Collection[int]) -> Versions:
         return dict(await self._each(worlds, lambda c, world_id: reading.day_versions(c, days, world_id)))

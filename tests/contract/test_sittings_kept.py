@@ -1,0 +1,103 @@
+"""Sittings that are kept by day are those of the store, whichever it is, whatever was written since; and a day that did not change is not read again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+import pytest
+
+from ps2daemon.model.records import DAY, HOUR, MINUTE, Ms
+from ps2daemon.model.sittings import Sittings
+from ps2daemon.store.base import Commit, SessionDocument, Store
+from ps2daemon.store.days import DaySource
+from ps2daemon.store.kept import KeptReader
+from tests.contract.stores import BACKENDS, Backend
+from tests.memory_reader import rows_of, session
+
+pytestmark = pytest.mark.parametrize("backend", BACKENDS)
+
+D = 20_500 * DAY
+"""A midnight, in the middle of a month."""
+WORLDS = (1, 10)
+
+
+def stay(number: int, day: int, *, world_id: int = 10, hours: int = 1) -> SessionDocument:
+    login = D + day * DAY + number * MINUTE + 1
+    return session(str(number), login, login + hours * HOUR, world_id=world_id)
+
+
+def over(open_one: SessionDocument, logout: Ms) -> SessionDocument:
+    return msgspec.structs.replace(open_one, logout_ts=logout, ended_by="logout")
+
+
+MIDNIGHT = over(stay(1, 0), D + DAY)
+LONG = stay(2, 0, hours=60)
+OPEN = session("3", D + 2 * DAY + HOUR, None)
+GUESS = msgspec.structs.replace(stay(4, 1), ended_by="cap", ended_after=D, ended_before=D + 5 * DAY)
+UNSEEN = session("5", None, D + DAY + HOUR)
+ELSEWHERE = stay(6, 2, world_id=1)
+FIRST = (MIDNIGHT, LONG, OPEN, GUESS, UNSEEN, ELSEWHERE, stay(7, 1), stay(8, 2))
+
+# What is committed, days of which the sittings change by it, and days that may count as changed.
+COMMITS: dict[str, tuple[Commit, set[int], set[int]]] = {
+    "one more": (Commit(sessions=[stay(9, 1)]), {1}, set()),
+    "one that is open": (Commit(sessions=[session("9", D + DAY + HOUR, None)]), set(), {1}),
+    "who logs out": (Commit(sessions=[over(OPEN, D + 2 * DAY + 3 * HOUR)]), {2}, set()),
+    "an estimate that was right": (Commit(sessions=[msgspec.structs.replace(stay(4, 1))]), {1}, set()),
+    "another empire": (Commit(sessions=[msgspec.structs.replace(LONG, faction_id=3)]), {2}, {0}),
+    "another end": (Commit(sessions=[over(MIDNIGHT, D + DAY + 1)]), {0, 1}, set()),
+    "an end that was none": (
+        Commit(sessions=[msgspec.structs.replace(MIDNIGHT, logout_ts=None, ended_by=None)]),
+        {0},
+        set(),
+    ),
+    "one gone": (Commit(gone_sessions=[stay(7, 1).session_id]), {1}, set()),
+    "one gone and another there": (
+        Commit(gone_sessions=[stay(7, 1).session_id], sessions=[stay(10, 1)]),
+        {1},
+        set(),
+    ),
+}
+
+
+@pytest.mark.parametrize("what", COMMITS)
+async def test_they_are_the_stores_and_only_days_that_changed_are_read_again(
+    backend: Backend, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    commit, changed, also = COMMITS[what]
+    async with backend() as (store, _):
+        assert isinstance(store, DaySource)
+        kept, read = KeptReader(store), read_days(store, monkeypatch)
+        await store.commit(Commit(sessions=FIRST))
+        await store.refresh()
+        windows = [(D, D + 2 * DAY), (D + DAY + HOUR, D + DAY + 2 * HOUR), (D - 3 * DAY, D + 5 * DAY)]
+        for start, end in windows:
+            await same(kept, store, start, end)
+        read.clear()
+        await store.commit(commit)
+        await store.refresh()
+        for start, end in reversed(windows):
+            await same(kept, store, start, end)
+        assert {world_id for world_id, _ in read} <= {10}
+        assert changed <= {day for _, day in read} <= changed | also
+
+
+def read_days(store: Store, monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
+    """World and day of all that is read from now on, in order."""
+    assert isinstance(store, DaySource)
+    found: list[tuple[int, int]] = []
+    ended: Callable[[Ms, Ms, int], object] = store.ended
+
+    async def ended_and_told(start: Ms, end: Ms, world_id: int) -> Sittings:
+        found.extend((world_id, day) for day in range((start - D) // DAY, (end - D) // DAY))
+        return await ended(start, end, world_id)  # type: ignore[misc,no-any-return]
+
+    monkeypatch.setattr(store, "ended", ended_and_told)
+    return found
+
+
+async def same(kept: KeptReader, store: Store, start: Ms, end: Ms) -> None:
+    found = rows_of(await kept.sittings(start, end, WORLDS))
+    assert found == rows_of(await store.sittings(start, end, WORLDS))
+    assert found
