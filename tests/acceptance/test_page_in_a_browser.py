@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Collection
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import msgspec
 import pytest
 
 from ps2daemon.model.alerts import Alert
+from ps2daemon.model.coverage import Span
 from ps2daemon.model.notes import make_note
 from ps2daemon.model.records import DAY, HOUR, MINUTE, Ms
 from ps2daemon.web.app import page_app
@@ -321,3 +323,66 @@ async def test_the_trends_fit_a_phone(page: Page) -> None:
     await page.tab.open(f"{page.origin}/trends")
     await page.tab.until("document.body.dataset.shown")
     assert await page.tab.value("document.documentElement.scrollWidth <= innerWidth")
+
+
+# Where there is little to see
+
+
+@pytest.mark.parametrize("view", ["history", "events", "trends"])
+async def test_nothing_recorded_is_said(tmp_path: Path, view: str) -> None:
+    async with served(page_app(MemoryReader(), FixedClock())) as origin, watched(tmp_path) as tab:
+        await tab.open(f"{origin}/{view}")
+        await tab.until("document.getElementById('status').innerText")
+        said = await tab.value("document.getElementById('status').innerText")
+        assert said == "Nothing is recorded yet. This page looks again in a minute."
+
+
+async def test_three_weeks_in_which_nothing_happened(tmp_path: Path) -> None:
+    quiet = MemoryReader((), [Span(10, END - 20 * DAY, END, "start")])
+    async with served(page_app(quiet, FixedClock())) as origin, watched(tmp_path) as tab:
+        await tab.open(f"{origin}/events?tz=UTC")
+        await tab.until("document.body.dataset.shown")
+        assert await texts(tab, "#cards .statement") == 3 * ["None in this window."]
+        assert await texts(tab, "#alerts .compare") == ["None in the last three days."]
+        assert await tab.value("document.querySelector('#cards svg')") is None
+        await tab.open(f"{origin}/trends?tz=UTC")
+        await tab.until("document.body.dataset.shown")
+        assert (
+            "too few weeks for a trend; 34.4 % of it is recorded" in (await texts(tab, "#cards .sentence"))[0]
+        )
+        assert await texts(tab, "#world-10 tbody tr:first-child td:nth-child(3)") == ["0.0"], (
+            "nobody is a number"
+        )
+
+
+async def test_gaps_leave_out_events_and_days(tmp_path: Path) -> None:
+    """Fifty hours, twenty minutes, and the first six weeks of eight."""
+    made = fortnight(
+        END, worlds=(10,), days=14, people=60, gaps=((9 * DAY, 50 * HOUR), (26 * HOUR, 20 * MINUTE))
+    )
+    async with served(page_app(made, FixedClock())) as origin, watched(tmp_path) as tab:
+        await tab.open(f"{origin}/events?tz=UTC")
+        await tab.until("document.body.dataset.shown")
+        said = (await texts(tab, "#kind-alert_end .statement"))[0]
+        assert re.fullmatch(
+            r"[0-9]+ in this window; left out: [0-9]+ nothing to compare with, [0-9]+ not recorded around it\.",
+            said,
+        )
+        pieces = await tab.value(
+            "[...document.querySelectorAll('#alerts path.people')].map((path) => path.getAttribute('d').split('M').length - 1)"
+        )
+        assert max(pieces) == 2, "the line of an alert breaks where it is not recorded"
+        await tab.open(f"{origin}/trends?tz=UTC&weeks=8")
+        await tab.until("document.body.dataset.shown")
+        cells = "document.querySelectorAll('#world-10 .calendar g.mark-{}.role-mark path').length"
+        whole, gone = [await tab.value(cells.format(mark)) for mark in ("rect", "symbol")]
+        assert (whole + gone, gone) == (8 * 7, 8 * 7 - 14 + 1)
+        striped = "document.querySelectorAll('#world-10 .weeks g.mark-rect.role-mark path').length"
+        assert await tab.value(striped) == 6
+
+
+async def texts(tab: Tab, selector: str) -> list[str]:
+    found: list[str] = await tab.value(
+        f"[...document.querySelectorAll({selector!r})].map((each) => each.innerText.trim())"
+    )
+    return found
