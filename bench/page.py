@@ -192,7 +192,15 @@ def _views_of() -> dict[str, list[View]]:
         asked = f"{worlds}&from=-28d&tz={ZONE}&by={choice}"
         return View(f"effect by {choice}, 28d", (), (Question("effect", f"/api/v1/effect?{asked}"),))
 
+    def now() -> View:
+        return View("Now", (known,), (Question("overview", f"/api/v1/overview?{worlds}&tz={ZONE}"),))
+
+    def recording(span: str) -> View:
+        asked = Question("recording", f"/api/v1/recording?{worlds}&from=-{span}&tz={ZONE}")
+        return View(f"Recording {span}", (known,), (asked,))
+
     return {
+        "now": [now()],
         "history": [
             history("24 h", "-24h"),
             history("7 d", "-7d"),
@@ -202,14 +210,17 @@ def _views_of() -> dict[str, list[View]]:
         ],
         "trends": [trends(weeks) for weeks in (8, 4, 26, 52)],
         "events": [events(span) for span in ("28d", "14d", "91d", "365d")],
+        "recording": [recording(span) for span in ("7d", "28d", "91d", "365d")],
         "effect": [by(choice) for choice in ("world", "alert", "length", "ended")],
     }
 
 
 FILES: Final = {
+    "now": ("/", "/static/page.css", "/static/now.js", "/static/shared.js", "/static/spark.js"),
     "history": ("/history", "/static/page.css", "/static/page.js", "/static/shared.js", "/static/pointer.js", "/static/vega.js"),
     "trends": ("/trends", "/static/page.css", "/static/trends.js", "/static/shared.js", "/static/vega.js"),
     "events": ("/events", "/static/page.css", "/static/events.js", "/static/shared.js", "/static/vega.js"),
+    "recording": ("/recording", "/static/page.css", "/static/recording.js", "/static/shared.js", "/static/spark.js"),
     "effect": (),
 }  # fmt: skip
 
