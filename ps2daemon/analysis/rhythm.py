@@ -89,10 +89,10 @@ async def glance(reader: StoreReader, query: TrendQuery) -> tuple[list[Trend], R
         if each.faction_id != tables.UNKNOWN_FACTION or any(each.online[first:])
     ]
     trends = trends_of(msgspec.structs.replace(answer, series=tuple(shown)), world_id, weeks)
-    return trends, rhythm(answer, world_id, query, weeks[0])
+    return trends, rhythm(answer, query, weeks[0])
 
 
-def rhythm(answer: Population, world_id: int, query: TrendQuery, since: Ms) -> Rhythm:
+def rhythm(answer: Population, query: TrendQuery, since: Ms) -> Rhythm:
     """The days and hours from `since` on, against what is before.
 
     Args:
@@ -102,7 +102,7 @@ def rhythm(answer: Population, world_id: int, query: TrendQuery, since: Ms) -> R
     local = wall_clock(answer.times, query.zone)
     is_now = local >= wall_clock((since,), query.zone)
     return Rhythm(
-        world_id,
+        query.worlds[0],
         query.weeks,
         tuple(_days(local[is_now] // DAY, people[is_now])),
         tuple(
@@ -118,7 +118,7 @@ def wall_clock(times: Sequence[Ms], zone: tzinfo) -> _Times:
     """What the clock on the wall shows at these instants, in milliseconds since its 1 January 1970.
 
     Args:
-        times: in order, and as far apart as each is from the next.
+        times: in order, at most `STEP` apart.
     """
     at = np.array(times, dtype=np.int64)
     firsts = range(0, len(times), _TOGETHER)

@@ -7,7 +7,8 @@
 - A day is as the store has it for as long as its version is the same (see `kept_days.py`), and each answer begins with the versions of
   its days. So it holds everything that was committed before it was asked for; a late fact is in the very next one.
 
-Windows of `changes` whose start or step is no whole minute, and all where the store tells no versions of that, go to the store, and so does the number online at one moment, which is a look at one day.
+Windows of `changes` whose start or step is no whole minute, and all where the store tells no versions of that, go to the store, and so does
+the number online at one moment, which is a look at one day.
 """
 
 from __future__ import annotations
@@ -140,15 +141,24 @@ class KeptReader:
         self, start: Ms, end: Ms, days: range, versions: Versions, worlds: Collection[int]
     ) -> dict[int, Sittings]:
         found: dict[int, Sittings] = {}
+        failed: StoreError | None = None
 
         async def of_world(world_id: int) -> None:
-            lasting = await self._source.lasting(days, end, world_id)
-            parts = [each.sittings() for each in await self._ended.get(world_id, days, versions)]
-            found[world_id] = joined([each.within(start, end) for each in (*parts, lasting)])
+            nonlocal failed
+            try:
+                lasting = await self._source.lasting(days, end, world_id)
+                parts = [each.sittings() for each in await self._ended.get(world_id, days, versions)]
+            except StoreError as error:
+                failed = error
+                nursery.cancel_scope.cancel()
+            else:
+                found[world_id] = joined([each.within(start, end) for each in (*parts, lasting)])
 
         async with trio.open_nursery() as nursery:
             for world_id in worlds:
                 nursery.start_soon(of_world, world_id)
+        if failed is not None:
+            raise failed
         return found
 
     async def warm(self) -> None:

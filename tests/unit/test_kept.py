@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 import msgspec
 import pytest
 import trio
+import trio.lowlevel
 import trio.testing
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -319,6 +320,23 @@ async def test_a_day_whose_sittings_did_not_change_is_not_read_again() -> None:
             await store.commit(Commit(gone_sessions=[f"1-{D + DAY + 1}"]))
             assert len(rows_of(await kept.sittings(D, D + 3 * DAY, (10,)))) == 2
             assert loads == [(0, 4), (1, 2)]
+
+
+@pytest.mark.parametrize("what", ["ended", "lasting", "day_versions"])
+async def test_a_store_that_cant_be_read_says_so_of_all_worlds_at_once(
+    monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    async def refuses(*args: object) -> object:
+        await trio.lowlevel.checkpoint()
+        raise StoreUnavailable("gone")
+
+    async with watched() as store:
+        kept = KeptReader(store)
+        monkeypatch.setattr(store, what, refuses)
+        with pytest.raises(StoreUnavailable, match="gone"):
+            await kept.sittings(D, D + DAY, WORLDS)
+        monkeypatch.undo()
+        assert rows_of(await kept.sittings(D, D + DAY, WORLDS)) == []
 
 
 async def test_an_estimate_that_turns_out_to_be_right_makes_a_leaver() -> None:
