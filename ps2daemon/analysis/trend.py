@@ -21,6 +21,7 @@ import msgspec
 from ps2daemon.analysis.population import Population, PopulationQuery, average, population, total
 from ps2daemon.analysis.view import ALL
 from ps2daemon.errors import UsageError
+from ps2daemon.model.notes import Note
 from ps2daemon.model.records import MINUTE, Ms
 from ps2daemon.model.times import from_ms, to_ms
 from ps2daemon.store.base import StoreReader
@@ -103,6 +104,12 @@ async def trends(reader: StoreReader, query: TrendQuery) -> list[Trend]:
         )
         found += trends_of(await population(reader, asked), world_id, edges)
     return found
+
+
+async def notes_of(reader: StoreReader, query: TrendQuery) -> list[Note]:
+    """What the operator wrote about these weeks and any of the worlds."""
+    edges = week_edges(query.end, query.weeks, query.zone)
+    return await reader.notes(edges[0], edges[-1], query.worlds)
 
 
 def week_edges(end: Ms, weeks: int, zone: tzinfo) -> list[Ms]:

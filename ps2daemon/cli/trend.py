@@ -23,6 +23,7 @@ from ps2daemon.analysis.trend import (
     TrendQuery,
     Week,
     by_world,
+    notes_of,
     recorded_share,
     trends,
 )
@@ -43,6 +44,7 @@ from ps2daemon.cli.tables import COLOURS, console_on, sparkline, write_csv
 from ps2daemon.clock import SystemClock
 from ps2daemon.config import Settings
 from ps2daemon.model import tables
+from ps2daemon.model.notes import Note
 from ps2daemon.model.times import from_ms
 from ps2daemon.web.trend_charts import trend_picture
 
@@ -103,10 +105,10 @@ def trend(
         zone=place,
         factions=asking.parse_empires(empires),
     )
-    answer = trio.run(_answer, settings_of(ctx), query)
+    answer, notes = trio.run(_answer, settings_of(ctx), query)
     if drawing:
         require_recorded(any(week.share for each in answer for week in each.weeks))
-        write_picture(trend_picture(answer, place), kind, out)
+        write_picture(trend_picture(answer, place, notes=notes), kind, out)
         return
     with output(out) as file:
         if kind == "json":
@@ -119,11 +121,10 @@ def trend(
                     _print(console, of_world, place)
 
 
-async def _answer(settings: Settings, query: TrendQuery) -> list[Trend]:
+async def _answer(settings: Settings, query: TrendQuery) -> tuple[list[Trend], list[Note]]:
     async with reading(settings.store) as reader:
-        return await trends(
-            reader, msgspec.structs.replace(query, worlds=await worlds_of(reader, query.worlds))
-        )
+        query = msgspec.structs.replace(query, worlds=await worlds_of(reader, query.worlds))
+        return await trends(reader, query), await notes_of(reader, query)
 
 
 def _print(console: Console, of_world: Sequence[Trend], zone: tzinfo) -> None:

@@ -6,6 +6,7 @@ API, with that type as its schema; one that answers a `Document` belongs to the 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final, cast
 
 import msgspec
@@ -32,11 +33,12 @@ from ps2daemon.analysis.population import population, spans_by_world
 from ps2daemon.analysis.rhythm import glance
 from ps2daemon.analysis.telling import KIND_TITLES, count_text
 from ps2daemon.analysis.trend import STEP as TREND_STEP
-from ps2daemon.analysis.trend import TrendQuery, trends
+from ps2daemon.analysis.trend import TrendQuery, notes_of, trends
 from ps2daemon.analysis.view import Lines, View, faction_label, latest, world_view
 from ps2daemon.errors import UsageError
 from ps2daemon.model import tables
 from ps2daemon.model.alerts import runs
+from ps2daemon.model.notes import Note
 from ps2daemon.model.records import DAY, SECOND
 from ps2daemon.store.base import StoreReader
 from ps2daemon.web.charts import chart, ends_at, period_label
@@ -184,9 +186,11 @@ async def trend_charts_of(store: StoreReader, asked: Asked) -> Document:
     theme = cast(ThemeName, asked.one_of("theme"))
     query = trend_query(asked)
     found, at_a_glance = await glance(store, query)
+    notes = await notes_of(store, query)
     return {
         **trend_answer(found),
-        "weeks": weeks_chart(found, query.zone, theme=theme, width="container"),
+        "notes": _notes(notes),
+        "weeks": weeks_chart(found, query.zone, notes=notes, theme=theme, width="container"),
         "calendar": calendar_chart(at_a_glance, theme=theme, width="container"),
         "hours": hours_chart(at_a_glance, theme=theme, width="container"),
         "change": change_chart(at_a_glance, theme=theme, width="container")
@@ -269,7 +273,7 @@ def view_document(view: View) -> Document:
         "locks": [
             {"at": lock.at, "zone": _zone_name(lock.zone_id), "winner": lock.winner} for lock in view.locks
         ],
-        "notes": [{"at": note.at, "text": note.text} for note in view.notes],
+        "notes": _notes(view.notes),
         "comparisons": [
             row | {"label": faction_label(row["faction_id"]), "period": period_label(view, row["back"])}
             for row in rounded(view.comparisons)
@@ -283,3 +287,7 @@ def view_document(view: View) -> Document:
 def _zone_name(zone_id: int | None) -> str | None:
     zone = None if zone_id is None else tables.zones().get(zone_id)
     return None if zone_id is None else f"zone {zone_id}" if zone is None else zone.name
+
+
+def _notes(notes: Sequence[Note]) -> list[Document]:
+    return [{"at": note.at, "text": note.text} for note in notes]

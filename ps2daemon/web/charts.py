@@ -17,6 +17,7 @@ from ps2daemon.model.alerts import Alert, due
 from ps2daemon.model.records import DAY, Ms
 from ps2daemon.web.axis import round_numbers, time_axis
 from ps2daemon.web.gaps import gap_bands, gaps_text
+from ps2daemon.web.note_marks import Marked, note_layers
 from ps2daemon.web.specs import SCHEMA, THEMES, Spec, Theme, ThemeName, config_of, stacked, window_text
 
 DETAILED: Final = 2 * DAY
@@ -24,8 +25,6 @@ DETAILED: Final = 2 * DAY
 LANE: Final = 8
 BAR: Final = 6
 """Pixels from lane to lane, and of one bar."""
-MOST_TEXTS: Final = 5
-"""So many notes have their text beside them, and more have lines alone."""
 _DASHES: Final = ((6, 3), (2, 2), (9, 3, 2, 3), (1, 3))
 
 
@@ -100,7 +99,12 @@ def _layers(view: View, theme: Theme, height: int, legend: bool) -> list[Spec]:
         *_alerts(view, x, theme, zones, height),
         *_lines(view, x, theme, height, track, legend),
         *_locks(view, x, theme, zones, height),
-        *_notes(view, x, theme, height),
+        *note_layers(
+            [Marked(note.at, note.text, 2 * note.at >= view.start + view.end) for note in view.notes],
+            {**x, "field": "t"},
+            theme,
+            height,
+        ),
     ]
     # The axis belongs to the layer that is always there and always first.
     layers[0]["encoding"]["x"] = {
@@ -204,49 +208,6 @@ def _locks(view: View, x: Spec, theme: Theme, zones: list[int | None], height: i
                     "fill": color,
                     "y": {"value": lane * LANE + BAR / 2},
                 },
-            }
-        )
-    return layers
-
-
-def _notes(view: View, x: Spec, theme: Theme, height: int) -> list[Spec]:
-    """Lines, flags and texts; a text stays on the side of its line that has more room."""
-    if not view.notes:
-        return []
-    middle = (view.start + view.end) / 2
-    at: Spec = {"x": {**x, "field": "t"}}
-    layers: list[Spec] = [
-        {
-            "data": {"values": [{"t": note.at} for note in view.notes]},
-            "mark": {"type": "rule", "strokeDash": [1, 3], "color": theme.ink, "opacity": 0.8},
-            "encoding": at,
-        },
-        {
-            "data": {"values": [{"t": note.at} for note in view.notes]},
-            "mark": {
-                "type": "point",
-                "shape": "triangle-up",
-                "filled": True,
-                "size": 50,
-                "opacity": 1,
-                "color": theme.ink,
-            },
-            "encoding": {**at, "y": {"value": height - 4}},
-        },
-    ]
-    if len(view.notes) > MOST_TEXTS:
-        return layers
-    for align, shift, shown in (
-        ("left", 5, [note for note in view.notes if note.at < middle]),
-        ("right", -5, [note for note in view.notes if note.at >= middle]),
-    ):
-        text = {"type": "text", "align": align, "dx": shift, "fontSize": 10, "color": theme.ink, "limit": 180}
-        rows = [{"t": note.at, "text": note.text} for note in shown]
-        layers.append(
-            {
-                "data": {"values": rows},
-                "mark": text,
-                "encoding": {**at, "y": {"value": height - 6}, "text": {"field": "text"}},
             }
         )
     return layers

@@ -17,7 +17,7 @@ import trio
 from starlette.exceptions import HTTPException
 
 from ps2daemon.analysis.population import spans_by_world
-from ps2daemon.analysis.trend import trends
+from ps2daemon.analysis.trend import notes_of, trends
 from ps2daemon.errors import UsageError
 from ps2daemon.model import tables
 from ps2daemon.model.records import DAY, Ms
@@ -99,8 +99,9 @@ async def trends_picture(store: StoreReader, asked: Asked) -> Picture:
     theme = cast(ThemeName, asked.one_of("theme"))
     query = trend_query(asked)
     found = await trends(store, query)
+    notes = await notes_of(store, query)
     name = _name("trends", query.worlds, query.end - query.weeks * 7 * DAY, query.end, query.zone)
-    return Picture(trend_picture(found, query.zone, theme=theme), name)
+    return Picture(trend_picture(found, query.zone, notes=notes, theme=theme), name)
 
 
 async def coverage_picture(store: StoreReader, asked: Asked) -> Picture:

@@ -7,11 +7,13 @@ from datetime import timedelta, tzinfo
 from typing import Any, Final, Literal
 
 from ps2daemon.analysis.rhythm import Rhythm
-from ps2daemon.analysis.trend import LEAST_SHARE, Trend, by_world, recorded_share
+from ps2daemon.analysis.trend import LEAST_SHARE, Trend, Week, by_world, recorded_share
 from ps2daemon.analysis.view import ALL, faction_label
 from ps2daemon.model import tables
+from ps2daemon.model.notes import Note
 from ps2daemon.model.times import from_ms
 from ps2daemon.web.gaps import gap_mark
+from ps2daemon.web.note_marks import Marked, note_layers
 from ps2daemon.web.specs import SCHEMA, THEMES, Spec, Theme, ThemeName, config_of, stacked, window_text
 
 Width = int | Literal["container"]
@@ -33,6 +35,7 @@ def weeks_chart(
     trends: Sequence[Trend],
     zone: tzinfo,
     *,
+    notes: Sequence[Note] = (),
     theme: ThemeName = "light",
     width: Width = 460,
     height: int = 200,
@@ -41,6 +44,7 @@ def weeks_chart(
     """The means of one world's series, a point a week; weeks of which little was recorded are hollow, and those of which nothing was, striped.
 
     Args:
+        notes: each is shown at its week.
         title: with the world, the weeks and what the series of all together says, for a file.
     """
     colours = THEMES[theme]
@@ -72,6 +76,7 @@ def weeks_chart(
     y = {"field": "people", "type": "quantitative", "axis": {"title": "people on average", "format": ",d"}}
     layers: list[Spec] = [
         *_silent_weeks(rows, x, colours, height),
+        *note_layers(_marked(notes, trends[0].weeks, weeks), x, colours, height),
         {
             "mark": {"type": "line", "strokeWidth": 1.8},
             "encoding": {"x": x, "y": y, "color": colour},
@@ -97,6 +102,15 @@ def weeks_chart(
     ]
     body: Spec = {"data": {"values": rows}, "height": height, "layer": layers}
     return _spec(colours, width, {"title": _title(trends, zone), **body} if title else body)
+
+
+def _marked(notes: Sequence[Note], weeks: Sequence[Week], labels: Sequence[str]) -> list[Marked]:
+    return [
+        Marked(label, note.text, 2 * number >= len(weeks))
+        for number, (week, label) in enumerate(zip(weeks, labels, strict=True))
+        for note in notes
+        if week.start <= note.at < week.end
+    ]
 
 
 def _silent_weeks(rows: Sequence[dict[str, Any]], x: Spec, colours: Theme, height: int) -> list[Spec]:
@@ -237,11 +251,21 @@ def _spec(colours: Theme, width: Width, body: Spec) -> Spec:
     }
 
 
-def trend_picture(trends: Sequence[Trend], zone: tzinfo, *, theme: ThemeName = "light") -> Spec:
-    """The weeks of all worlds, one below the other, for a file."""
+def trend_picture(
+    trends: Sequence[Trend], zone: tzinfo, *, notes: Sequence[Note] = (), theme: ThemeName = "light"
+) -> Spec:
+    """The weeks of all worlds, one below the other, for a file; each with the notes that concern it."""
     return stacked(
         [
-            weeks_chart(each, zone, theme=theme, width=FILE_WIDTH, height=FILE_HEIGHT, title=True)
+            weeks_chart(
+                each,
+                zone,
+                notes=[note for note in notes if note.concerns([each[0].world_id])],
+                theme=theme,
+                width=FILE_WIDTH,
+                height=FILE_HEIGHT,
+                title=True,
+            )
             for each in by_world(trends)
         ]
     )

@@ -318,6 +318,19 @@ async def test_the_trends_show_weeks_days_and_hours(page: Page) -> None:
     assert await tab.value("location.search") == "?world=10&weeks=8&tz=Europe%2FBerlin"
 
 
+async def test_the_trends_show_notes_at_their_week(page: Page) -> None:
+    tab = page.tab
+    await tab.open(f"{page.origin}/trends?tz=UTC")
+    await tab.until("document.body.dataset.shown")
+    notes = [await texts(tab, f"#world-{world_id} .notes p") for world_id in (10, 1)]
+    assert [[text.split(": ", 1)[1] for text in of_world] for of_world in notes] == [
+        [HOSTILE],
+        ["of another world"],
+    ]
+    written = "[...document.querySelectorAll('#world-10 .weeks text')].map((each) => each.textContent)"
+    assert any(text.startswith("<img src=x") for text in await tab.value(written))
+
+
 async def test_the_trends_fit_a_phone(page: Page) -> None:
     await page.tab.size(390, 844)
     await page.tab.open(f"{page.origin}/trends")

@@ -11,12 +11,13 @@ from msgspec.structs import replace
 from ps2daemon.analysis.alerts import alert_views
 from ps2daemon.analysis.trend import TrendQuery, trends
 from ps2daemon.analysis.view import unrecorded
+from ps2daemon.model.notes import make_note
 from ps2daemon.model.records import DAY, HOUR, MINUTE
-from ps2daemon.model.times import parse_iso
+from ps2daemon.model.times import from_ms, parse_iso
 from ps2daemon.web.alert_charts import alerts_chart
 from ps2daemon.web.coverage_charts import coverage_chart
 from ps2daemon.web.specs import stacked
-from ps2daemon.web.trend_charts import weeks_chart
+from ps2daemon.web.trend_charts import trend_picture, weeks_chart
 from tests.synthetic import fortnight
 
 END = parse_iso("2026-03-15T18:00:00Z")
@@ -118,3 +119,29 @@ def test_one_chart_alone_is_not_stacked() -> None:
     assert (two["columns"], len(two["concat"])) == (2, 2)
     assert "config" in two
     assert all("config" not in each and "$schema" not in each for each in two["concat"])
+
+
+async def test_notes_are_at_their_week_in_the_charts_of_their_worlds() -> None:
+    query = TrendQuery(end=END + DAY, weeks=2, worlds=(1, 10), zone=UTC)
+    found = await trends(READER, query)
+    (first, second), end = found[0].weeks, found[0].weeks[-1].end
+    notes = [
+        make_note(first.start, (), "everywhere"),
+        make_note(second.start, (10,), "here"),
+        make_note(end - 1, (1,), "elsewhere"),
+        make_note(end, (), "later"),
+    ]
+    shown = [
+        {
+            row["text"]: row["week"]
+            for layer in chart["layer"]
+            if layer["mark"]["type"] == "text"
+            for row in layer["data"]["values"]
+        }
+        for chart in trend_picture(found, UTC, notes=notes)["concat"]
+    ]
+    weeks = [f"{from_ms(week.start):%d %b}" for week in (first, second)]
+    assert shown == [
+        {"everywhere": weeks[0], "elsewhere": weeks[1]},
+        {"everywhere": weeks[0], "here": weeks[1]},
+    ]

@@ -1,7 +1,7 @@
 // Rising or falling: what is chosen is in the address, each world is a card, and a card is one answer of the API.
 // Names come from outside and only ever become text, never markup.
 
-import { ask, begin, check, checkWorlds, dark, draw, element, erase, offer, plusMinus, showZones, signed } from "./shared.js";
+import { ask, begin, check, checkWorlds, clock, dark, draw, element, erase, offer, plusMinus, showZones, signed } from "./shared.js";
 
 const SPANS = ["4", "8", "26", "52"];
 const MOST = 4; // worlds that are shown where none is chosen
@@ -77,7 +77,8 @@ function card(world) {
       element("p", { class: "sentence" }),
       element("div", { class: "compare" }),
       element("div", { class: "pair" }, ...CHARTS.map(([name, title]) =>
-        element("div", {}, element("h3", {}, title), element("div", { class: `chart ${name}`, role: "img" })))));
+        element("div", {}, element("h3", {}, title), element("div", { class: `chart ${name}`, role: "img" }),
+          ...(name === "weeks" ? [element("div", { class: "notes" })] : [])))));
     cards.append(box);
   }
   return box;
@@ -93,6 +94,9 @@ async function showWorld(world, view, mine) {
     if (mine !== round) return;
     box.querySelector(".sentence").textContent = sentence(answer.trends);
     box.querySelector(".compare").replaceChildren(table(answer.trends));
+    const day = clock(view.tz, { day: "numeric", month: "short", year: "numeric" });
+    box.querySelector(".notes").replaceChildren(...answer.notes.map((note) =>
+      element("p", { class: "statement" }, `Note, ${day.format(new Date(note.at))}: ${note.text}`)));
     for (const [name, title] of CHARTS) {
       const place = box.querySelector(`.${name}`);
       if (answer[name]) await draw(place, answer[name], `${world.name}: ${title}`);
@@ -105,6 +109,7 @@ async function showWorld(world, view, mine) {
     if (mine !== round) return;
     box.querySelector(".sentence").replaceChildren(element("span", { class: "problem" }, `This can't be shown: ${error.message}`));
     box.querySelector(".compare").replaceChildren();
+    box.querySelector(".notes").replaceChildren();
     for (const place of box.querySelectorAll(".chart")) erase(place);
   } finally {
     box.classList.remove("waiting");
