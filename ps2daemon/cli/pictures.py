@@ -34,7 +34,7 @@ def write_picture(spec: Spec, kind: str, out: Path | None) -> None:
     """Draws it, and writes it where `out` says once it is whole.
 
     Raises:
-        UsageError: the file can't be written.
+        UsageError: it can't be drawn, or the file not be written.
     """
     picture = drawn(msgspec.json.encode(spec).decode(), kind)
     with output(out) as file:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import sys
 from typing import Final
 
+from ps2daemon.errors import UsageError
+
 PICTURES: Final = ("png", "svg", "pdf")
+ADVICE: Final = "choose a shorter window or a longer step"
 SCALE: Final = 2
 """Pixels of a PNG for each of the spec's, for screens that are as fine as that."""
 
@@ -18,16 +21,25 @@ def drawn(spec: str, kind: str) -> bytes:
         kind: one of `PICTURES`.
 
     Raises:
-        ValueError: the library can't draw it.
+        UsageError: the library can't draw it.
     """
     import vl_convert
 
-    if kind == "png":
-        return bytes(vl_convert.vegalite_to_png(spec, scale=SCALE))
-    if kind == "pdf":
-        return bytes(vl_convert.vegalite_to_pdf(spec))
-    return str(vl_convert.vegalite_to_svg(spec)).encode()
+    try:
+        if kind == "png":
+            return bytes(vl_convert.vegalite_to_png(spec, scale=SCALE))
+        if kind == "pdf":
+            return bytes(vl_convert.vegalite_to_pdf(spec))
+        return str(vl_convert.vegalite_to_svg(spec)).encode()
+    except ValueError as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UsageError(
+            f"this picture can't be drawn, {ADVICE}; the drawing library says: {reason}"
+        ) from error
 
 
 if __name__ == "__main__":
-    sys.stdout.buffer.write(drawn(sys.stdin.read(), sys.argv[1]))
+    try:
+        sys.stdout.buffer.write(drawn(sys.stdin.read(), sys.argv[1]))
+    except UsageError as error:
+        sys.exit(str(error))  # one line for whoever started it

@@ -6,7 +6,6 @@ One is drawn at a time, since each takes a core, and few others wait. They are t
 from __future__ import annotations
 
 import re
-import subprocess
 import sys
 from collections.abc import Sequence
 from datetime import tzinfo
@@ -27,6 +26,7 @@ from ps2daemon.web.api import chart_view, effect_answer, trend_query
 from ps2daemon.web.bundle import require_charts
 from ps2daemon.web.charts import chart
 from ps2daemon.web.coverage_charts import coverage_chart
+from ps2daemon.web.drawing import ADVICE
 from ps2daemon.web.effect_charts import effect_picture
 from ps2daemon.web.parameters import MAX_DAYS, Asked
 from ps2daemon.web.specs import Spec, ThemeName
@@ -61,12 +61,16 @@ class Pictures:
                     [*_DRAW, kind],
                     stdin=msgspec.json.encode(spec),
                     capture_stdout=True,
-                    stderr=subprocess.DEVNULL,
+                    capture_stderr=True,
                     check=False,
                 )
-                if done.returncode == 0 and done.stdout:
+                if done.returncode == 0:
                     return bytes(done.stdout)
-        raise UsageError("this picture can't be drawn: choose a shorter window or a longer step")
+                said = done.stderr.decode(errors="replace").strip().splitlines()
+                if done.returncode == 1 and said:
+                    raise UsageError(said[-1])
+                raise UsageError(f"the drawing of this picture ended with {done.returncode}: {ADVICE}")
+        raise UsageError(f"drawing this picture takes longer than {DRAWING_SECONDS} seconds: {ADVICE}")
 
 
 class Picture(NamedTuple):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import AsyncIterator, Collection
 from importlib.resources import files
 from pathlib import Path
@@ -381,3 +382,29 @@ async def test_no_more_pictures_wait_than_are_drawn_soon(monkeypatch: pytest.Mon
             await pictures.draw({}, "svg")
         assert found.value.status_code == 503
         go_on.set()
+
+
+@pytest.mark.skipif(not charts_installed(), reason="the charts extra is not installed")
+async def test_a_picture_that_cant_be_drawn_says_why() -> None:
+    with pytest.raises(
+        UsageError, match=r"can't be drawn, choose .* says: Vega-Lite to SVG conversion failed: "
+    ):
+        await Pictures().draw({"mark": 5}, "svg")
+
+
+@pytest.mark.parametrize(
+    ("code", "seconds", "said"),
+    [
+        ("import sys; sys.exit('it is too large')", 60, "it is too large"),
+        ("import os; os.abort()", 60, "ended with -6: choose a shorter window"),
+        ("import time; time.sleep(60)", 0.5, "takes longer than 0.5 seconds: choose a shorter window"),
+    ],
+)
+async def test_how_a_drawing_ended_is_said(
+    monkeypatch: pytest.MonkeyPatch, code: str, seconds: float, said: str
+) -> None:
+    monkeypatch.setattr("ps2daemon.web.pictures._DRAW", (sys.executable, "-c", code))
+    monkeypatch.setattr("ps2daemon.web.pictures.DRAWING_SECONDS", seconds)
+    monkeypatch.setattr("ps2daemon.web.pictures.require_charts", lambda: None)
+    with pytest.raises(UsageError, match=said):
+        await Pictures().draw({}, "svg")

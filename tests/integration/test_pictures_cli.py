@@ -137,6 +137,19 @@ def test_where_there_is_nothing_to_draw_no_file_is_made(
     assert not out.exists()
 
 
+@drawn
+def test_a_picture_that_cant_be_drawn_is_one_clear_line(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ps2daemon.cli.trend.trend_picture", lambda *_, **__: {"mark": 5})
+    out = tmp_path / "picture.png"
+    result = call(config, "trend", "--to", "2026-03-16", "--out", str(out))
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "this picture can't be drawn" in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert not out.exists()
+
+
 @pytest.mark.parametrize("command", ["population", "overlay", "trend", "alerts", "coverage", "effect"])
 def test_without_the_extra_it_is_one_clear_line(
     config: Path, monkeypatch: pytest.MonkeyPatch, command: str
