@@ -35,6 +35,7 @@ from ps2daemon.cli.pictures import PICTURES, wants_picture, write_picture
 from ps2daemon.cli.tables import console_on, sparkline, write_csv
 from ps2daemon.clock import SystemClock
 from ps2daemon.config import Settings
+from ps2daemon.errors import UsageError
 from ps2daemon.model import tables
 from ps2daemon.model.coverage import Span, WorldCoverage
 from ps2daemon.model.records import Ms
@@ -86,9 +87,12 @@ def coverage(
         elif kind == "csv":
             write_csv(file, coverage_sheet(coverage_answer(spans, first, behind)))
         else:
+            if now <= first:
+                raise UsageError("the window has not begun: let --from be earlier than now")
             with console_on(file) as console:
                 for world_id, of_world in spans.items():
-                    _print(console, world_id, of_world, first, behind, place)
+                    # What is to come is not missing.
+                    _print(console, world_id, of_world, first, min(behind, now), place)
 
 
 async def _spans(settings: Settings, worlds: tuple[int, ...]) -> Spans:

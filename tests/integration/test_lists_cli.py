@@ -63,6 +63,13 @@ def test_coverage_of_a_window_without_a_gap_is_short(config: Path) -> None:
     assert "not recorded" not in result.stdout
 
 
+def test_coverage_misses_nothing_of_what_is_to_come(config: Path) -> None:
+    result = call(config, "coverage", "--world", "10", "--from", "2026-03-15T00:00Z", "--to", "2199-01-01")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert "2199" not in result.stdout
+    assert "nothing later yet" in result.stdout
+
+
 def test_coverage_as_json_and_csv_has_the_spans_of_the_window(config: Path) -> None:
     answer = msgspec.json.decode(call(config, "coverage", *WINDOW, "--json").stdout)
     assert answer["covered"] == [{"world_id": 1, "share": 0.875}, {"world_id": 10, "share": 0.875}]
@@ -127,6 +134,10 @@ def test_a_window_without_alerts_says_so(config: Path) -> None:
         (
             ("coverage", "--from", "now", "--to", "-1h"),
             "the window is reversed: let --to be later than --from",
+        ),
+        (
+            ("coverage", "--from", "2198-01-01", "--to", "2199-01-01"),
+            "the window has not begun: let --from be earlier than now",
         ),
         (("coverage", "--world", "2"), "'2' is no world"),
         (("alerts", "--from", "2000-01-01"), "the window is too long: ask for less than half a year"),
