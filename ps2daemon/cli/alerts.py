@@ -42,6 +42,8 @@ from ps2daemon.web.alert_charts import alerts_chart
 
 FORMATS: Final = ("table", "csv", "json", *PICTURES)
 DEFAULT_START: Final = "-24h"
+LINES: Final = ((150, 1), (110, 2))
+"""From so many columns of a terminal on there is room for a line of people as well: of all instants, or of every second."""
 
 
 @click.command(
@@ -101,14 +103,18 @@ def _print(file: IO[bytes], views: Sequence[AlertView], zone: tzinfo) -> None:
         if not views:
             console.print("no alert ran in this window")
             return
+        every = next((step for width, step in LINES if console.width >= width), None)
         table = Table(box=None)
-        for name in (str(zone), "world", "alert"):
-            table.add_column(name, no_wrap=True)
-        table.add_column("ran for", justify="right", no_wrap=True)
-        table.add_column("won by", no_wrap=True)
+        # Names take a second line rather than cut the numbers short.
+        table.add_column(str(zone), no_wrap=True, min_width=len("2026-03-01 12:00"))
+        for name in ("world", "alert"):
+            table.add_column(name, overflow="fold")
+        table.add_column("ran for", justify="right", no_wrap=True, min_width=len("1 h 30 min"))
+        table.add_column("won by")
         for name in ("at start", "at end", "30 min later"):
-            table.add_column(name, justify="right", no_wrap=True)
-        table.add_column("people, 30 min before to 60 after", no_wrap=True)
+            table.add_column(name, justify="right", min_width=len("later"))
+        if every is not None:
+            table.add_column("people around it", no_wrap=True)
         for view in views:
             alert = view.alert
             table.add_row(
@@ -121,6 +127,6 @@ def _print(file: IO[bytes], views: Sequence[AlertView], zone: tzinfo) -> None:
                     "" if people is None else f"{people:,}"
                     for people in (view.at_start, view.at_end, view.later)
                 ),
-                sparkline(view.around),
+                *([] if every is None else [sparkline(view.around[::every])]),
             )
         console.print(table)
