@@ -71,9 +71,7 @@ def rows_of(sittings: Mapping[int, Sittings]) -> list[tuple[int, int, Ms, Ms]]:
 def changed(differences: Differences) -> list[tuple[int, int, int, int]]:
     """World, faction, number of the instant, and by how many, of all that is not 0, in order."""
     return sorted(
-        (*key, number, row.tolist()[number])
-        for key, row in differences.items()
-        for number in row.nonzero()[0].tolist()
+        (*key, number, by) for key, row in differences.items() for number, by in enumerate(row.tolist()) if by
     )
 
 
