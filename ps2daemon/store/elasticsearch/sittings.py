@@ -61,7 +61,7 @@ async def sittings(
 ) -> dict[int, Sittings]:
     """See `StoreReader.sittings`."""
     began = both(terms("world_id", sorted(set(worlds))), between("login_ts", lt=end))
-    return await _read(server, index, worlds, both(began, either(_ended(start, None), searching.is_open())))
+    return await _read(server, index, worlds, both(began, either(_ended(start), searching.is_open())))
 
 
 async def ended(server: Server, index: str, start: Ms, end: Ms, world_id: int) -> Sittings:
@@ -73,9 +73,7 @@ async def ended(server: Server, index: str, start: Ms, end: Ms, world_id: int) -
 
 async def lasting(server: Server, index: str, days: range, before: Ms, world_id: int) -> Sittings:
     """See `DaySource.lasting`."""
-    began = both(term("world_id", world_id), between("login_ts", lt=before))
-    query = both(began, either(_ended(days.stop * DAY, None), searching.is_open()))
-    return (await _read(server, index, (world_id,), query))[world_id]
+    return (await sittings(server, index, days.stop * DAY, before, (world_id,)))[world_id]
 
 
 async def day_versions(server: Server, index: str, days: range, worlds: Collection[int]) -> Versions:
@@ -127,10 +125,9 @@ async def unknown_starts(
     ]
 
 
-def _ended(after: Ms, until: Ms | None) -> Query:
+def _ended(after: Ms, until: Ms | None = None) -> Query:
     """By a logout that was seen, in `(after, until]`."""
-    within = between("logout_ts", gt=after) if until is None else between("logout_ts", gt=after, lte=until)
-    return both(term("ended_by", "logout"), within)
+    return both(term("ended_by", "logout"), between("logout_ts", gt=after, lte=until))
 
 
 async def _read(server: Server, index: str, worlds: Collection[int], query: Query) -> dict[int, Sittings]:
