@@ -6,6 +6,7 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
+from http import HTTPStatus
 from pathlib import Path
 
 import httpx
@@ -56,6 +57,15 @@ path = "ps2.db"
 [web]
 metrics_port = {port}
 """
+
+
+async def answered(client: httpx.AsyncClient, path: str) -> httpx.Response:
+    """The answer to a path, asked for until the daemon listens."""
+    while True:
+        try:
+            return await client.get(path)
+        except httpx.ConnectError:
+            await trio.sleep(0.05)
 
 
 class Scene:
@@ -110,14 +120,9 @@ class Scene:
     async def ready(self, port: int) -> str:
         """Waits until the daemon says that it is ready, and gives its metrics."""
         async with httpx.AsyncClient(trust_env=False, base_url=f"http://127.0.0.1:{port}") as client:
-            while True:
-                try:
-                    answer = await client.get("/readyz")
-                except httpx.TransportError:
-                    answer = None
-                if answer is not None and answer.status_code == 200:
-                    return (await client.get("/metrics")).text
+            while (await answered(client, "/readyz")).status_code != HTTPStatus.OK:  # noqa: ASYNC110 (over HTTP)
                 await trio.sleep(0.1)
+            return (await client.get("/metrics")).text
 
     @asynccontextmanager
     async def stored(self) -> AsyncIterator[SqliteStore]:
@@ -257,12 +262,14 @@ async def test_a_census_that_is_not_there_is_waited_for(tmp_path: Path) -> None:
     simulator = Simulator(QuietSource(), worlds=WORLDS)
     async with scene(tmp_path, simulator) as census:
         simulator.stop()
-        async with census.running(None):
-            await trio.sleep(0.5)
-            async with httpx.AsyncClient(
-                trust_env=False, base_url=f"http://127.0.0.1:{census.port}"
-            ) as client:
+        with trio.fail_after(PATIENCE):
+            async with (
+                census.running(None),
+                httpx.AsyncClient(trust_env=False, base_url=f"http://127.0.0.1:{census.port}") as client,
+            ):
+                answer = await answered(client, "/readyz")
+                while "degraded" not in answer.text:
+                    await trio.sleep(0.05)
+                    answer = await client.get("/readyz")
+                assert answer.status_code == 503
                 assert (await client.get("/healthz")).status_code == 200
-                answer = await client.get("/readyz")
-            assert answer.status_code == 503
-            assert "degraded" in answer.text
