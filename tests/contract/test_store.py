@@ -6,7 +6,7 @@ import msgspec
 import pytest
 import trio
 
-from ps2daemon.errors import StoreConflict
+from ps2daemon.errors import StoreConflict, StoreUnavailable
 from ps2daemon.model.alerts import Alert, derive
 from ps2daemon.model.coverage import Span
 from ps2daemon.model.events import ENDED, STARTED
@@ -391,8 +391,11 @@ async def test_a_reader_sees_no_time_vouched_for_without_its_events(backend: Bac
         async with trio.open_nursery() as nursery:
             nursery.start_soon(write)
             while not done.is_set():
-                spans = await other.spans()
-                sessions = [found async for found in other.all_sessions(None, None, None)]
+                try:
+                    spans = await other.spans()
+                    sessions = [found async for found in other.all_sessions(None, None, None)]
+                except StoreUnavailable:
+                    continue  # a server that is busy says so while it makes the index of a month
                 vouched = (spans[0].end - T0) // MINUTE if spans else 0
                 assert len(sessions) >= vouched
                 seen.add(vouched)
