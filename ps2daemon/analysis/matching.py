@@ -10,17 +10,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import timedelta, tzinfo
+from datetime import tzinfo
 from typing import Final, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
+from ps2daemon.analysis.clock import WallClock
 from ps2daemon.analysis.sittings import Times
 from ps2daemon.model import tables
 from ps2daemon.model.alerts import Alert, Lock
 from ps2daemon.model.coverage import WorldCoverage
-from ps2daemon.model.records import HOUR, MINUTE, Ms
-from ps2daemon.model.times import from_ms, to_ms
+from ps2daemon.model.records import DAY, HOUR, MINUTE, Ms
+from ps2daemon.model.sittings import NEVER
 
 WEEKS: Final = 4
 SLACK: Final = tuple(minutes * MINUTE for minutes in (0, 5, -5, 10, -10, 15, -15))
@@ -28,7 +29,7 @@ SLACK: Final = tuple(minutes * MINUTE for minutes in (0, 5, -5, 10, -10, 15, -15
 QUIET: Final = 30 * MINUTE
 BEFORE: Final = 30 * MINUTE
 AFTER: Final = HOUR
-REACH: Final = WEEKS * 7 * 24 * HOUR + 2 * HOUR
+REACH: Final = WEEKS * 7 * DAY + 2 * HOUR
 """How far from the window of its events anything is looked at; an hour is for changes of the clock."""
 EARLY: Final = MINUTE
 """An alert that ends so much before its time was won by domination."""
@@ -176,17 +177,17 @@ def _match_world(events: Sequence[Event], calm: Calm, zone: tzinfo) -> list[Matc
     alone = calm.disturbed(at - QUIET, also + QUIET) <= own
     whole = calm.covered(at)
     weeks = [week for number in range(1, WEEKS + 1) for week in (-number, number)]
-    then = np.array(
-        [[_weeks_later(event.at, week, zone) for week in weeks] for event in events], dtype=np.int64
-    )
+    clock = WallClock(zone, int(at.min()) - REACH, int(at.max()) + REACH)
+    then = clock.instant(clock.shown(at)[:, None] + np.array(weeks) * (7 * DAY))
     choices = then[:, :, None] + np.array(SLACK, dtype=np.int64)
     good = (calm.disturbed(choices - QUIET, choices + QUIET) == 0) & calm.covered(choices)
     best = np.argmax(good, axis=2)
     found = np.take_along_axis(choices, best[:, :, None], axis=2)[:, :, 0]
     there = good.any(axis=2)
+    in_order = np.sort(np.where(there, found, NEVER), axis=1).tolist()
     matched = []
-    for index, event in enumerate(events):
-        controls = tuple(int(instant) for instant in np.sort(found[index][there[index]]))
+    for index, (event, number) in enumerate(zip(events, there.sum(axis=1).tolist(), strict=True)):
+        controls = tuple(in_order[index][:number])
         left_out: Reason | None = None
         if not alone[index]:
             left_out = "overlapping"
@@ -196,9 +197,3 @@ def _match_world(events: Sequence[Event], calm: Calm, zone: tzinfo) -> list[Matc
             left_out = "no control"
         matched.append(Matched(event, () if left_out else controls, left_out))
     return matched
-
-
-def _weeks_later(at: Ms, weeks: int, zone: tzinfo) -> Ms:
-    """The same wall-clock time so many weeks later, or earlier where negative."""
-    local = from_ms(at).astimezone(zone)
-    return to_ms(local + timedelta(weeks=weeks))

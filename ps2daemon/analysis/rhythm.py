@@ -6,25 +6,24 @@ goes into nothing, and the share of a day that is covered is told.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from datetime import date, datetime, timedelta, tzinfo
+from collections.abc import Iterable
+from datetime import date
 from typing import Final, TypeAlias
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from ps2daemon.analysis.clock import WallClock
 from ps2daemon.analysis.population import EMPIRES, Population, PopulationQuery, bucket_of, population
 from ps2daemon.analysis.trend import MAX_WEEKS, STEP, Trend, TrendQuery, trends_of, week_edges
 from ps2daemon.errors import UsageError
 from ps2daemon.model import tables
-from ps2daemon.model.records import DAY, HOUR, SECOND, Ms
+from ps2daemon.model.records import DAY, HOUR, Ms
 from ps2daemon.store.base import StoreReader
 
 _Times: TypeAlias = NDArray[np.int64]
 _People: TypeAlias = NDArray[np.float64]
-_TOGETHER: Final = 24
-"""Instants with one look at the clock before and after: six hours, within which it is not put forward and back again."""
 _EPOCH: Final = date(1970, 1, 1).toordinal()
 _THURSDAY: Final = 3
 """The weekday of 1 January 1970, with 0 for Monday."""
@@ -99,8 +98,9 @@ def rhythm(answer: Population, query: TrendQuery, since: Ms) -> Rhythm:
         answer: of that world alone.
     """
     people = np.array([each.online for each in answer.series], dtype=np.float64).sum(axis=0)  # NaN for None
-    local = wall_clock(answer.times, query.zone)
-    is_now = local >= wall_clock((since,), query.zone)
+    times = np.array(answer.times, dtype=np.int64)
+    local = WallClock(query.zone, answer.times[0], answer.times[-1]).shown(times)
+    is_now = times >= since
     return Rhythm(
         query.worlds[0],
         query.weeks,
@@ -112,29 +112,6 @@ def rhythm(answer: Population, query: TrendQuery, since: Ms) -> Rhythm:
             )
         ),
     )
-
-
-def wall_clock(times: Sequence[Ms], zone: tzinfo) -> _Times:
-    """What the clock on the wall shows at these instants, in milliseconds since its 1 January 1970.
-
-    Args:
-        times: in order, at most `STEP` apart.
-    """
-    at = np.array(times, dtype=np.int64)
-    firsts = range(0, len(times), _TOGETHER)
-    offsets = [_offset(times[first], zone) for first in firsts]
-    for first, before, after in zip(firsts, offsets, [*offsets[1:], None], strict=False):
-        part = slice(first, first + _TOGETHER)
-        if before == after:
-            at[part] += before
-        else:
-            at[part] += [_offset(each, zone) for each in times[part]]
-    return at
-
-
-def _offset(at: Ms, zone: tzinfo) -> Ms:
-    offset = datetime.fromtimestamp(at // SECOND, zone).utcoffset()
-    return 0 if offset is None else offset // timedelta(milliseconds=1)
 
 
 def _days(numbers: _Times, people: _People) -> Iterable[Day]:

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
-from itertools import pairwise
+from datetime import date, datetime
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from ps2daemon.analysis.rhythm import Rhythm, glance, wall_clock
+from ps2daemon.analysis.rhythm import Rhythm, glance
 from ps2daemon.analysis.trend import TrendQuery, trends
 from ps2daemon.errors import UsageError
 from ps2daemon.model.coverage import Span
-from ps2daemon.model.records import DAY, HOUR, MINUTE, Ms
+from ps2daemon.model.records import HOUR, Ms
 from ps2daemon.model.times import to_ms
 from tests.memory_reader import MemoryReader, session
 
@@ -104,36 +101,3 @@ async def test_what_was_not_recorded_before_is_unknown_and_not_zero() -> None:
 async def test_a_number_of_weeks_out_of_bounds_is_refused(weeks: int) -> None:
     with pytest.raises(UsageError, match=f"{weeks} weeks are not possible: choose 1 to 52"):
         await rhythm_of(reader(), weeks)
-
-
-ZONES = (
-    "UTC",
-    "Europe/Berlin",
-    "America/Havana",
-    "America/St_Johns",
-    "Australia/Lord_Howe",
-    "Asia/Kathmandu",
-    "Pacific/Apia",
-)
-"""Havana's clock is put back at one in the morning, Lord Howe's by half an hour, and Apia had no 30 December 2011."""
-
-
-@given(
-    zone=st.sampled_from(ZONES),
-    start=st.integers(to_ms(datetime(2011, 1, 1, tzinfo=UTC)) // MINUTE, END // MINUTE),
-    step=st.sampled_from((MINUTE, 15 * MINUTE)),
-    number=st.integers(0, 3 * 96),
-)
-def test_the_wall_clock_is_that_of_each_instant(zone: str, start: Ms, step: Ms, number: int) -> None:
-    times = range(start * MINUTE, start * MINUTE + number * step, step)
-    shown = [
-        to_ms(datetime.fromtimestamp(instant / 1000, ZoneInfo(zone)).replace(tzinfo=UTC)) for instant in times
-    ]
-    assert wall_clock(times, ZoneInfo(zone)).tolist() == shown
-
-
-def test_the_wall_clock_around_a_change() -> None:
-    back = to_ms(datetime(2025, 11, 2, 5, tzinfo=UTC))
-    times = range(back - DAY, back + DAY, 15 * MINUTE)
-    shown = wall_clock(times, ZoneInfo("America/Havana"))
-    assert [later - at for at, later in pairwise(shown.tolist())].count(-45 * MINUTE) == 1
