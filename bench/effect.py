@@ -15,9 +15,9 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
+from ps2daemon.analysis.counting import count
 from ps2daemon.analysis.effect import Effect, Found, measure
 from ps2daemon.analysis.matching import Event, match
-from ps2daemon.analysis.sittings import Crowds
 from ps2daemon.model.coverage import Span, WorldCoverage
 from ps2daemon.model.records import DAY, HOUR, MINUTE, SECOND, Ms
 from ps2daemon.model.sittings import sittings_of
@@ -95,7 +95,6 @@ def history(seed: int, share: float, days: int = DAYS) -> Found:
     schedule = Schedule(settings, WORLD, origin)
     people = WorldPopulation(settings, WORLD, schedule, origin, hostile=False).sittings(end)
     columns = sittings_of((each.character.faction_id, each.login, each.logout) for each in people)
-    crowds = Crowds({WORLD: columns})
     ends = [(alert.end, alert.lock_at) for alert in schedule.alerts]
     disturbances = [at for pair in ends for at in pair if at is not None]
     disturbances += [lock.at for lock in schedule.locks if lock.instance_id is None]
@@ -112,4 +111,5 @@ def history(seed: int, share: float, days: int = DAYS) -> Found:
     ]
     coverage = {WORLD: WorldCoverage([Span(WORLD, START, end, "start")])}
     zone = ZoneInfo("UTC")
-    return measure(match(events, {WORLD: disturbances}, coverage, zone), crowds, zone)
+    matched = match(events, {WORLD: disturbances}, coverage, zone)
+    return measure(matched, count(matched, {WORLD: columns}), zone)

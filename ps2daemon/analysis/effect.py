@@ -27,25 +27,23 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from ps2daemon.analysis.clock import WallClock
+from ps2daemon.analysis.counting import HORIZONS, Counted
 from ps2daemon.analysis.matching import KINDS, Kind, Matched
-from ps2daemon.analysis.sittings import FACTIONS, Counts, Crowds
+from ps2daemon.analysis.sittings import FACTIONS, Counts
 from ps2daemon.model import tables
-from ps2daemon.model.records import MINUTE
-from ps2daemon.model.times import from_ms
+from ps2daemon.model.records import DAY, MINUTE
 
-HORIZONS: Final = (5, 15, 30)
-"""Minutes."""
 FEWEST: Final = 10
 """Events, on at least half as many days, below which nothing is said."""
 RESAMPLES: Final = 2_000
-CURVE: Final = tuple(range(-30, 61))
-"""Minutes around the event."""
-
 Group: TypeAlias = Literal["all", "winner", "loser", "nso"]
 GROUPS: Final[tuple[Group, ...]] = ("all", "winner", "loser", "nso")
 Verdict: TypeAlias = Literal["more", "fewer", "no difference found", "too few events"]
 
 _Numbers: TypeAlias = NDArray[np.float64]
+_WORLDS_APART: Final = 2**32
+"""More than there are days."""
 _Z: Final = 1.959963984540054
 """Of the normal distribution, for 95 %."""
 _WARRING: Final = (tables.VS, tables.NC, tables.TR)
@@ -95,20 +93,13 @@ class _Columns(NamedTuple):
     """The events of one kind that are not left out, in numbers.
 
     Attributes:
-        online: (factions, events); `left` (factions, horizons, events) of them.
-        control_online, control_left: the same, summed over the controls of each.
-        around, control_around: people by minute, (minutes, events).
+        people: at them.
         winners: of each event; 0 where nobody won.
         days: the number of each event's day and world.
         pairs: events of different days whose controls overlap, (2, pairs); each pair once.
     """
 
-    online: Counts
-    left: Counts
-    control_online: Counts
-    control_left: Counts
-    around: Counts
-    control_around: Counts
+    people: Counted
     winners: Counts
     days: Counts
     pairs: Counts
@@ -119,7 +110,7 @@ class Found(NamedTuple):
 
     Attributes:
         effects: by kind, group and span.
-        curves: of each kind that has events.
+        curves: of each kind that has events, if wanted.
         matched: what went in and what was left out, in order.
     """
 
@@ -128,65 +119,47 @@ class Found(NamedTuple):
     matched: tuple[Matched, ...]
 
 
-def measure(matched: Sequence[Matched], crowds: Crowds, zone: tzinfo) -> Found:
+def measure(matched: Sequence[Matched], counted: Counted, zone: tzinfo, *, curves: bool = True) -> Found:
     """The effects of all kinds of events.
 
     Args:
-        crowds: who was online around the events and their controls.
+        counted: the people of each event.
         zone: whose days count.
+        curves: whether they are wanted.
     """
     rows: list[Effect] = []
-    curves: list[Curve] = []
+    drawn: list[Curve] = []
     for kind in KINDS:
-        of_kind = [each for each in matched if each.event.kind == kind]
-        used = [each for each in of_kind if each.left_out is None]
-        columns = _columns(used, crowds, zone)
+        of_kind = [place for place, each in enumerate(matched) if each.event.kind == kind]
+        places = [place for place in of_kind if matched[place].left_out is None]
+        columns = _columns(
+            [matched[place] for place in places], counted.of(np.array(places, dtype=np.intp)), zone
+        )
         for group in GROUPS:
             rows += _effects(kind, group, len(of_kind), columns)
-        usable = (columns.online.sum(axis=0) > 0) & (columns.control_online.sum(axis=0) > 0)
-        if usable.any():
-            curves.append(_curve(kind, columns, usable))
-    return Found(tuple(rows), tuple(curves), tuple(matched))
+        usable = (columns.people.online.sum(axis=0) > 0) & (columns.people.control_online.sum(axis=0) > 0)
+        if curves and usable.any():
+            drawn.append(_curve(kind, columns, usable))
+    return Found(tuple(rows), tuple(drawn), tuple(matched))
 
 
-def _columns(used: Sequence[Matched], crowds: Crowds, zone: tzinfo) -> _Columns:
-    """Counts people, world by world."""
-    size, minutes, days = len(used), np.array(CURVE) * MINUTE, _days(used, zone)
-    spans = [minute * MINUTE for minute in HORIZONS]
-    found = _Columns(
-        np.zeros((len(FACTIONS), size), dtype=np.int64),
-        np.zeros((len(FACTIONS), len(spans), size), dtype=np.int64),
-        np.zeros((len(FACTIONS), size), dtype=np.int64),
-        np.zeros((len(FACTIONS), len(spans), size), dtype=np.int64),
-        np.zeros((len(CURVE), size), dtype=np.int64),
-        np.zeros((len(CURVE), size), dtype=np.int64),
-        np.array([each.event.winner for each in used], dtype=np.int64),
-        days,
-        _pairs(used, days),
-    )
-    for world_id in sorted({each.event.world_id for each in used}):
-        places = np.array([place for place, each in enumerate(used) if each.event.world_id == world_id])
-        at = np.array([used[place].event.at for place in places], dtype=np.int64)
-        found.online[:, places] = crowds.online(world_id, at)
-        found.left[:, :, places] = crowds.leavers(world_id, at, spans)
-        everyone = crowds.together(world_id)
-        found.around[:, places] = everyone.online(at[:, None] + minutes).T
-        sizes = [len(used[place].controls) for place in places]
-        first = np.concatenate(([0], np.cumsum(sizes)[:-1]))  # of each event's controls; each has one
-        then = np.array([instant for place in places for instant in used[place].controls], dtype=np.int64)
-        for whole, parts in (
-            (found.control_online, crowds.online(world_id, then)),
-            (found.control_left, crowds.leavers(world_id, then, spans)),
-            (found.control_around, everyone.online(then[:, None] + minutes).T),
-        ):
-            whole[..., places] = np.add.reduceat(parts, first, axis=-1)
-    return found
+def _columns(used: Sequence[Matched], people: Counted, zone: tzinfo) -> _Columns:
+    days = _days(used, zone)
+    winners = np.array([each.event.winner for each in used], dtype=np.int64)
+    return _Columns(people, winners, days, _pairs(used, days))
 
 
 def _days(used: Sequence[Matched], zone: tzinfo) -> Counts:
-    days = [(each.event.world_id, from_ms(each.event.at).astimezone(zone).date()) for each in used]
-    numbers = {day: number for number, day in enumerate(dict.fromkeys(days))}
-    return np.array([numbers[day] for day in days], dtype=np.int64)
+    """Numbers the days of all worlds, in the order of their first events."""
+    if not used:
+        return np.empty(0, dtype=np.int64)
+    at = np.array([each.event.at for each in used], dtype=np.int64)
+    worlds = np.array([each.event.world_id for each in used], dtype=np.int64)
+    shown = WallClock(zone, int(at.min()), int(at.max())).shown(at)
+    _, first, number = np.unique(
+        worlds * _WORLDS_APART + shown // DAY, return_index=True, return_inverse=True
+    )
+    return np.argsort(np.argsort(first))[number]
 
 
 def _pairs(used: Sequence[Matched], days: Counts) -> Counts:
@@ -212,19 +185,27 @@ def _pairs(used: Sequence[Matched], days: Counts) -> Counts:
 def _effects(kind: Kind, group: Group, events: int, columns: _Columns) -> list[Effect]:
     """The rows of one kind and group, one for each of `HORIZONS`."""
     members = _members(group, columns.winners)
-    online = (columns.online * members).sum(axis=0)
-    control_online = (columns.control_online * members).sum(axis=0)
+    online = (columns.people.online * members).sum(axis=0)
+    control_online = (columns.people.control_online * members).sum(axis=0)
     usable = (online > 0) & (control_online > 0)
-    n = int(usable.sum())
+    n, people = int(usable.sum()), online[usable]
+    if not n:
+        nothing = (None, None, None, None, None)
+        return [
+            Effect(kind, group, minutes, 0, 0, events, *nothing, "too few events") for minutes in HORIZONS
+        ]
+    left = (columns.people.left * members[:, None]).sum(axis=0)[:, usable]
+    control_left = (columns.people.control_left * members[:, None]).sum(axis=0)[:, usable]
+    expected = people * control_left / control_online[usable]
+    shares, control_shares = left.sum(axis=1) / people.sum(), expected.sum(axis=1) / people.sum()
     shared = _Shared(columns.days[usable], _among(columns.pairs, usable))
-    rows = []
-    for place, minutes in enumerate(HORIZONS):
-        people = online[usable].astype(np.float64)
-        left = (columns.left[:, place] * members).sum(axis=0)[usable]
-        control_left = (columns.control_left[:, place] * members).sum(axis=0)[usable]
-        expected = people * control_left / control_online[usable]
-        rows.append(_row(kind, group, minutes, events - n, _Sums(people, left, expected, shared)))
-    return rows
+    bands = _bands(people, left - expected, shared)
+    return [
+        Effect(kind, group, minutes, n, int(people.sum()), events - n, share, control, share - control, *band)
+        for minutes, share, control, band in zip(
+            HORIZONS, shares.tolist(), control_shares.tolist(), bands, strict=True
+        )
+    ]
 
 
 def _members(group: Group, winners: Counts) -> Counts:
@@ -254,40 +235,31 @@ def _among(pairs: Counts, usable: NDArray[np.bool_]) -> Counts:
     return np.asarray(number[pairs[:, usable[pairs].all(axis=0)]], dtype=np.int64)
 
 
-class _Sums(NamedTuple):
-    """Of each event: people, who left of them, how many would have left as at its controls; and what they have in common."""
+def _bands(
+    people: Counts, more: _Numbers, shared: _Shared
+) -> list[tuple[float | None, float | None, Verdict]]:
+    """The interval of each difference, and what it says.
 
-    people: _Numbers
-    left: Counts
-    expected: _Numbers
-    shared: _Shared
-
-
-def _row(kind: Kind, group: Group, minutes: int, left_out: int, sums: _Sums) -> Effect:
-    n, people = len(sums.people), float(sums.people.sum())
-    if not n:
-        nothing = (None, None, None, None, None)
-        return Effect(kind, group, minutes, 0, 0, left_out, *nothing, "too few events")
-    share, control_share = float(sums.left.sum()) / people, float(sums.expected.sum()) / people
-    difference = share - control_share
-    days = len(np.unique(sums.shared.days))
-    low = high = None
-    verdict: Verdict = "too few events"
-    if n >= FEWEST and days >= FEWEST // 2:
-        low, high = _interval(sums, difference)
-        verdict = "more" if low > 0 else "fewer" if high < 0 else "no difference found"
-    return Effect(
-        kind, group, minutes, n, int(people), left_out, share, control_share, difference, low, high, verdict
-    )
+    Args:
+        people: at each event.
+        more: how many of them left more than as at its controls, (differences, events).
+    """
+    days = len(np.unique(shared.days))
+    if len(people) < FEWEST or days < FEWEST // 2:
+        return [(None, None, "too few events")] * len(more)
+    found: list[tuple[float | None, float | None, Verdict]] = []
+    for row, drawn in zip(more, _drawn(more, people, shared.days), strict=True):
+        difference = float(row.sum() / people.sum())
+        wider = _wider(row - difference * people, shared) * _few(days)
+        low, high = (difference + np.quantile(drawn - difference, (0.025, 0.975)) * wider).tolist()
+        found.append((low, high, "more" if low > 0 else "fewer" if high < 0 else "no difference found"))
+    return found
 
 
-def _interval(sums: _Sums, difference: float) -> tuple[float, float]:
-    days = sums.shared.days
-    weights = _weights(days)
-    people, more = (weights @ _by_day(np.stack([sums.people, sums.left - sums.expected]), days).T).T
-    wider = _wider(sums.left - sums.expected - difference * sums.people, sums.shared)
-    low, high = np.quantile(more / people - difference, (0.025, 0.975)) * (wider * _few(weights))
-    return difference + float(low), difference + float(high)
+def _drawn(values: _Numbers | Counts, people: Counts, days: Counts) -> _Numbers:
+    """What a row of values comes to for each of the people, with other days drawn: (rows, resamples)."""
+    weights = _weights(len(np.unique(days)))
+    return _by_day(values, days) @ weights.T / (_by_day(people, days) @ weights.T)
 
 
 def _wider(deviations: _Numbers, shared: _Shared) -> float:
@@ -305,24 +277,19 @@ def _by_day(values: _Numbers | Counts, days: Counts) -> _Numbers:
     return np.add.reduceat(values[..., order].astype(np.float64), first, axis=-1)
 
 
-def _weights(days: Counts) -> _Numbers:
-    """How often each day is drawn, (resamples, days)."""
-    return _draws(len(np.unique(days)))
-
-
 @lru_cache(maxsize=4)
-def _draws(size: int) -> _Numbers:
-    """The same for every row of as many days: 6 MB of a year of one world."""
-    days = np.random.default_rng(0).integers(size, size=(RESAMPLES, size))
-    days += np.arange(RESAMPLES)[:, None] * size
-    drawn = np.bincount(days.ravel(), minlength=RESAMPLES * size).reshape(RESAMPLES, size).astype(np.float64)
-    drawn.setflags(write=False)
-    return drawn
+def _weights(days: int) -> _Numbers:
+    """How often each day is drawn, (resamples, days); 6 MB of a year of one world, the same for every row of as many days."""
+    drawn = np.random.default_rng(0).integers(days, size=(RESAMPLES, days))
+    drawn += np.arange(RESAMPLES)[:, None] * days
+    counts = np.bincount(drawn.ravel(), minlength=RESAMPLES * days)
+    weights = counts.reshape(RESAMPLES, days).astype(np.float64)
+    weights.setflags(write=False)
+    return weights
 
 
-def _few(weights: _Numbers) -> float:
+def _few(days: int) -> float:
     """By how much an interval is wider than its quantiles say, as the days that it comes from are few."""
-    days = weights.shape[1]
     return 1.0 if days == 1 else math.sqrt(days / (days - 1)) * student(days - 1) / _Z
 
 
@@ -340,14 +307,13 @@ def student(freedom: int) -> float:
 
 
 def _curve(kind: Kind, columns: _Columns, usable: NDArray[np.bool_]) -> Curve:
-    there = columns.online.sum(axis=0)
-    then = columns.control_online.sum(axis=0)
-    around, people, days = columns.around[:, usable], there[usable], columns.days[usable]
-    expected = columns.control_around[:, usable] * (people / then[usable])
+    there = columns.people.online.sum(axis=0)
+    then = columns.people.control_online.sum(axis=0)
+    around, people, days = columns.people.around[:, usable], there[usable], columns.days[usable]
+    expected = columns.people.control_around[:, usable] * (people / then[usable])
     curve = around.sum(axis=1) / people.sum()
-    weights = _weights(days)
-    drawn = weights @ _by_day(around, days).T / (weights @ _by_day(people, days))[:, None]
-    low, high = curve + np.quantile(drawn - curve, (0.025, 0.975), axis=0) * _few(weights)
+    off = np.quantile(_drawn(around, people, days) - curve[:, None], (0.025, 0.975), axis=1)
+    low, high = curve + off * _few(len(np.unique(days)))
     return Curve(
         kind,
         int(usable.sum()),

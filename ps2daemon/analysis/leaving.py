@@ -10,20 +10,20 @@ from datetime import tzinfo
 from typing import Final, Literal, TypeAlias
 
 import msgspec
+import numpy as np
 
+from ps2daemon.analysis.counting import count
 from ps2daemon.analysis.effect import Found, measure
 from ps2daemon.analysis.matching import (
     AFTER,
     BEFORE,
     REACH,
     Event,
-    Matched,
     disturbances_of,
     events_of,
     match,
 )
 from ps2daemon.analysis.population import estimated_start, spans_by_world
-from ps2daemon.analysis.sittings import Crowds
 from ps2daemon.errors import UsageError
 from ps2daemon.model import tables
 from ps2daemon.model.alerts import Alert, Lock
@@ -48,6 +48,7 @@ class EffectQuery(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         zone: whose clock decides what the same time of another week is.
         by: what to tell the events apart by as well, if by anything.
+        part_curves: whether these parts get curves too, which take longer than their differences.
     """
 
     start: Ms
@@ -55,6 +56,7 @@ class EffectQuery(msgspec.Struct, frozen=True, kw_only=True):
     worlds: tuple[int, ...]
     zone: tzinfo
     by: By | None = None
+    part_curves: bool = False
 
     def check(self) -> None:
         """Refuses what can't be answered.
@@ -123,14 +125,22 @@ def effect(query: EffectQuery, facts: Facts) -> Answer:
     """Answers `query`."""
     events = events_of(facts.alerts, facts.locks, query.start, query.end)
     matched = match(events, disturbances_of(facts.alerts, facts.locks), facts.coverage, query.zone)
-    crowds = Crowds(facts.sittings)
-    parts: dict[str, list[Matched]] = {}
+    counted = count(matched, facts.sittings)
+    parts: dict[str, list[int]] = {}
     if query.by is not None:
-        for each in matched:
-            parts.setdefault(_part(query.by, each.event), []).append(each)
+        for place, each in enumerate(matched):
+            parts.setdefault(_part(query.by, each.event), []).append(place)
     return Answer(
-        measure(matched, crowds, query.zone),
-        {name: measure(parts[name], crowds, query.zone) for name in sorted(parts)},
+        measure(matched, counted, query.zone),
+        {
+            name: measure(
+                [matched[place] for place in places],
+                counted.of(np.array(places)),
+                query.zone,
+                curves=query.part_curves,
+            )
+            for name, places in sorted(parts.items())
+        },
     )
 
 

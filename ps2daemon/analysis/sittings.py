@@ -5,7 +5,8 @@ Only sessions whose end is known, or that go on, are in them. Whether somebody w
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from functools import cached_property
 from typing import Final, TypeAlias
 
 import numpy as np
@@ -49,64 +50,58 @@ class Crowd:
         return np.asarray(begun - ended, dtype=np.int64)
 
     def leavers(self, at: Times, within: Sequence[Ms]) -> Counts:
-        """Those of the people online at each instant whose logout comes at most so much later: a row for each of `within`."""
+        """Those of the people online at each instant whose logout comes at most so much later: a row for each of `within`.
+
+        That is everybody who logs out by then, but for those who came after the instant.
+        """
+        ended = np.searchsorted(self._logouts, at, side="right")
+        counts = np.stack(
+            [np.searchsorted(self._logouts, at + span, side="right") - ended for span in within]
+        )
+        counts -= self._visitors(at, within)
+        return counts
+
+    def _visitors(self, at: Times, within: Sequence[Ms]) -> Counts:
+        """Those who come after each instant and leave at most so much later: only short sessions have room for both."""
+        brief = self._logouts - self._since < max(within)
+        logouts, since = self._logouts[brief], self._since[brief]
         counts = np.zeros((len(within), len(at)), dtype=np.int64)
-        first = np.searchsorted(self._logouts, at, side="right")
-        sizes = np.searchsorted(self._logouts, at + max(within), side="right") - first
+        first = np.searchsorted(logouts, at, side="right")
+        sizes = np.searchsorted(logouts, at + max(within), side="right") - first
         bounds = np.concatenate(([0], np.cumsum(sizes)))
         start = 0
         while start < len(at):
             behind = int(np.searchsorted(bounds, bounds[start] + AT_ONCE, side="right")) - 1
             behind = min(len(at), max(behind, start + 1))
-            part = slice(start, behind)
-            whose = np.repeat(np.arange(start, behind), sizes[part])
+            whose = np.repeat(np.arange(start, behind), sizes[start:behind])
             index = np.arange(bounds[behind] - bounds[start]) + (first - bounds[:-1])[whose] + bounds[start]
-            was_there = self._since[index] <= at[whose]
+            came = since[index] > at[whose]
+            whose, index = whose[came], index[came]
             for row, span in enumerate(within):
-                left = was_there & (self._logouts[index] <= at[whose] + span)
-                counts[row, part] = np.bincount(whose[left] - start, minlength=behind - start)
+                left = logouts[index] <= at[whose] + span
+                counts[row, start:behind] = np.bincount(whose[left] - start, minlength=behind - start)
             start = behind
         return counts
 
 
 class Crowds:
-    """The sessions of several worlds, by faction.
+    """The sessions of one world, by faction."""
 
-    Args:
-        sittings: of each world.
-    """
+    def __init__(self, sittings: Sittings) -> None:
+        self._sittings = sittings.where(np.isin(sittings.faction_ids, FACTIONS))
+        faction_ids, logins, logouts = self._sittings
+        members = [faction_ids == faction_id for faction_id in FACTIONS]
+        self._crowds = [Crowd(logins[of_it], logouts[of_it]) for of_it in members]
 
-    def __init__(self, sittings: Mapping[int, Sittings]) -> None:
-        self._sittings = {
-            world_id: columns.where(np.isin(columns.faction_ids, FACTIONS))
-            for world_id, columns in sittings.items()
-        }
-        self._crowds = {
-            (world_id, faction_id): Crowd(logins[of_it], logouts[of_it])
-            for world_id, (faction_ids, logins, logouts) in self._sittings.items()
-            for faction_id in FACTIONS
-            if (of_it := faction_ids == faction_id).any()
-        }
-        self._nobody = Crowd(np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64))
-        self._together: dict[int, Crowd] = {}
+    @cached_property
+    def together(self) -> Crowd:
+        """All of them: where factions don't matter, that is a fifth of the work."""
+        return Crowd(self._sittings.logins, self._sittings.logouts)
 
-    def of(self, world_id: int, faction_id: int) -> Crowd:
-        """Those of one world and faction, of whom there may be none."""
-        return self._crowds.get((world_id, faction_id), self._nobody)
-
-    def together(self, world_id: int) -> Crowd:
-        """Those of one world: where factions don't matter, that is a fifth of the work."""
-        if world_id not in self._sittings:
-            return self._nobody
-        if world_id not in self._together:
-            _, logins, logouts = self._sittings[world_id]
-            self._together[world_id] = Crowd(logins, logouts)
-        return self._together[world_id]
-
-    def online(self, world_id: int, at: Times) -> Counts:
+    def online(self, at: Times) -> Counts:
         """People online, a row for each of `FACTIONS`; the other dimensions are those of `at`."""
-        return np.stack([self.of(world_id, faction).online(at) for faction in FACTIONS])
+        return np.stack([crowd.online(at) for crowd in self._crowds])
 
-    def leavers(self, world_id: int, at: Times, within: Sequence[Ms]) -> Counts:
+    def leavers(self, at: Times, within: Sequence[Ms]) -> Counts:
         """People who leave (see `Crowd.leavers`), as (factions, spans, instants)."""
-        return np.stack([self.of(world_id, faction).leavers(at, within) for faction in FACTIONS])
+        return np.stack([crowd.leavers(at, within) for crowd in self._crowds])

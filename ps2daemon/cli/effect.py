@@ -81,10 +81,17 @@ def effect(
     now = SystemClock().now()
     place = asking.parse_zone(zone)
     first, behind = closed_window(start, end, now, place)
-    query = EffectQuery(start=first, end=behind, worlds=asking.parse_worlds(worlds), zone=place, by=by)
+    query = EffectQuery(
+        start=first,
+        end=behind,
+        worlds=asking.parse_worlds(worlds),
+        zone=place,
+        by=by,
+        part_curves=kind not in ("json", "csv"),
+    )
     query, answer = trio.run(_answer, settings_of(ctx), query)
     if drawing:
-        if not any(found.curves for found in (answer.whole, *answer.parts.values())):
+        if not answer.whole.curves:
             raise UsageError(
                 "there is nothing to draw, since no event of this window can be compared: choose an earlier --from;"
                 " without --out the command says what was left out and why"

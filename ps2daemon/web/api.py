@@ -152,7 +152,9 @@ def _differences(rows: list[tuple[str, Effect]], theme: ThemeName) -> Document |
     return difference_chart(rows, theme=theme, width="container")
 
 
-async def effect_answer(store: StoreReader, asked: Asked) -> tuple[EffectQuery, Answer]:
+async def effect_answer(
+    store: StoreReader, asked: Asked, *, part_curves: bool = False
+) -> tuple[EffectQuery, Answer]:
     """What was asked, and what there is to say, for numbers and pictures."""
     by = asked.one_of("by")
     start, end, _ = asked.window(MAX_LISTED_DAYS)
@@ -169,6 +171,7 @@ async def effect_answer(store: StoreReader, asked: Asked) -> tuple[EffectQuery, 
         worlds=asked.worlds,
         zone=asked.zone,
         by=None if by == "none" else cast(By, by),
+        part_curves=part_curves,
     )
     facts = await gather(store, query)
     return query, await trio.to_thread.run_sync(effect, query, facts)

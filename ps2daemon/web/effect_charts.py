@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, Literal
 
-from ps2daemon.analysis.effect import CURVE, FEWEST, Curve, Effect, Found
+from ps2daemon.analysis.counting import CURVE
+from ps2daemon.analysis.effect import FEWEST, Curve, Effect, Found
 from ps2daemon.analysis.leaving import Answer, EffectQuery
 from ps2daemon.analysis.matching import KINDS, Kind
 from ps2daemon.analysis.telling import GROUPS, KIND_TITLES, count_text

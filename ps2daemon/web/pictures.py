@@ -91,8 +91,8 @@ async def chart_picture(store: StoreReader, asked: Asked) -> Picture:
 async def effect_picture_of(store: StoreReader, asked: Asked) -> Picture:
     """The curves and differences of every kind of event."""
     theme = cast(ThemeName, asked.one_of("theme"))
-    query, answer = await effect_answer(store, asked)
-    if not any(found.curves for found in (answer.whole, *answer.parts.values())):
+    query, answer = await effect_answer(store, asked, part_curves=True)
+    if not answer.whole.curves:
         raise UsageError("there is nothing to draw, since no event of this window can be compared")
     name = _name("effect", query.worlds, query.start, query.end, query.zone)
     return Picture(effect_picture(query, answer, theme=theme), name)

@@ -8,10 +8,10 @@ import msgspec
 import pytest
 
 from bench.effect import one
-from ps2daemon.analysis.effect import CURVE, HORIZONS, Effect, Found, measure, student
+from ps2daemon.analysis.counting import CURVE, HORIZONS, count
+from ps2daemon.analysis.effect import Effect, Found, measure, student
 from ps2daemon.analysis.leaving import EffectQuery, gather
 from ps2daemon.analysis.matching import Event, Matched
-from ps2daemon.analysis.sittings import Crowds
 from ps2daemon.errors import UsageError
 from ps2daemon.model.records import DAY, HOUR, MINUTE, Ms
 from tests.memory_reader import MemoryReader, Sitting, columns_of
@@ -39,6 +39,10 @@ def row(found: Found, minutes: int, group: str = "all") -> Effect:
     return only
 
 
+def found_in(matched: list[Matched], people: list[Sitting]) -> Found:
+    return measure(matched, count(matched, columns_of(people)), UTC)
+
+
 def test_the_shares_are_of_all_people_and_controls_weigh_as_their_event() -> None:
     first, second = T0, T0 + DAY
     people = [
@@ -53,7 +57,7 @@ def test_the_shares_are_of_all_people_and_controls_weigh_as_their_event() -> Non
         Matched(ended(second), (second - WEEK,)),
         Matched(ended(second + HOUR), (), "gap"),
     ]
-    found = measure(matched, Crowds(columns_of(people)), UTC)
+    found = found_in(matched, people)
     five = row(found, 5)
     assert (five.n, five.people, five.left_out) == (2, 6, 1)
     assert five.share == pytest.approx(2 / 6)
@@ -72,7 +76,7 @@ def test_groups_are_those_of_the_winner_of_the_others_and_of_those_who_fight_for
         *stays(T0, 0, 40),
         *(sitting for faction in range(5) for sitting in stays(T0 - WEEK, faction, 40)),
     ]
-    found = measure([Matched(ended(T0, winner=2), (T0 - WEEK,))], Crowds(columns_of(people)), UTC)
+    found = found_in([Matched(ended(T0, winner=2), (T0 - WEEK,))], people)
     assert {group: row(found, 5, group).people for group in ("all", "winner", "loser", "nso")} == {
         "all": 7,
         "winner": 2,
@@ -82,7 +86,7 @@ def test_groups_are_those_of_the_winner_of_the_others_and_of_those_who_fight_for
     assert row(found, 5, "winner").share == 0.5
     assert row(found, 5, "loser").share == 0.5
     assert row(found, 5, "all").share == pytest.approx(3 / 7)
-    tie = measure([Matched(ended(T0, winner=0), (T0 - WEEK,))], Crowds(columns_of(people)), UTC)
+    tie = found_in([Matched(ended(T0, winner=0), (T0 - WEEK,))], people)
     assert [row(tie, 5, group).n for group in ("all", "winner", "loser", "nso")] == [1, 0, 0, 0]
     assert row(tie, 5, "winner").left_out == 1
 
@@ -94,19 +98,19 @@ def test_who_comes_after_the_event_is_no_leaver_and_who_goes_on_stays() -> None:
         Sitting(10, 1, T0 - HOUR, T0),  # over just then
         *stays(T0 - WEEK, 1, 40),
     ]
-    found = measure([Matched(ended(T0), (T0 - WEEK,))], Crowds(columns_of(people)), UTC)
+    found = found_in([Matched(ended(T0), (T0 - WEEK,))], people)
     assert (row(found, 5).people, row(found, 5).share) == (1, 0.0)
 
 
 def test_an_event_without_people_there_or_then_is_left_out() -> None:
     matched = [Matched(ended(T0), (T0 - WEEK,)), Matched(ended(T0 + DAY), (T0 + DAY - WEEK,))]
-    found = measure(matched, Crowds(columns_of([*stays(T0, 1, 3), *stays(T0 + DAY - WEEK, 1, 3)])), UTC)
+    found = found_in(matched, [*stays(T0, 1, 3), *stays(T0 + DAY - WEEK, 1, 3)])
     assert (row(found, 5).n, row(found, 5).left_out, row(found, 5).share) == (0, 2, None)
 
 
 def test_the_curve_is_a_multiple_of_those_at_the_event() -> None:
     people = [*stays(T0, 1, 10, 40), *stays(T0 - WEEK, 1, 90), Sitting(10, 1, T0 + 20 * MINUTE, None)]
-    (curve,) = measure([Matched(ended(T0), (T0 - WEEK,))], Crowds(columns_of(people)), UTC).curves
+    (curve,) = found_in([Matched(ended(T0), (T0 - WEEK,))], people).curves
     assert len(curve.events) == len(CURVE)
     by_minute = dict(zip(CURVE, curve.events, strict=True))
     assert [by_minute[minute] for minute in (-30, 0, 9, 10, 20, 40, 60)] == [1, 1, 1, 0.5, 1, 0.5, 0.5]
@@ -122,7 +126,7 @@ def test_days_that_differ_make_the_interval_wide_and_equal_days_make_it_narrow()
             people += stays(at, 1, *[3] * leavers, *[40] * (20 - leavers))
             people += stays(at - 4 * WEEK, 1, *[40] * 20)
             matched.append(Matched(ended(at), (at - 4 * WEEK,)))
-        found = row(measure(matched, Crowds(columns_of(people)), UTC), 5)
+        found = row(found_in(matched, people), 5)
         assert found.difference == pytest.approx(0.25)
         assert found.verdict == "more"
         assert found.low is not None
@@ -149,7 +153,7 @@ def test_events_that_share_controls_make_the_interval_wider_as_is_computed_by_ha
                 people += stays(event, 1, *[3] * 5, *[200] * 15)
                 if at == T0 or apart:
                     people += stays(control, 1, *[3] * (10 * (day % 2)), *[200] * (20 - 10 * (day % 2)))
-        found = row(measure(matched, Crowds(columns_of(people)), UTC), 5)
+        found = row(found_in(matched, people), 5)
         assert found.difference == pytest.approx(0.0)
         assert found.low is not None
         assert found.high is not None

@@ -32,11 +32,11 @@ def test_they_are_counted_as_one_by_one(at_once: int, people: list[Sitting], ins
     at = np.array(instants, dtype=np.int64)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sittings_module, "AT_ONCE", at_once)
-        counted = Crowds(columns_of(people))
-        for world_id in (1, 10, 7):
-            online, left = counted.online(world_id, at), counted.leavers(world_id, at, SPANS)
+        for world_id, columns in columns_of(people).items():
+            crowds = Crowds(columns)
+            online, left = crowds.online(at), crowds.leavers(at, SPANS)
             assert online.shape == (len(FACTIONS), len(at))
-            assert counted.together(world_id).online(at).tolist() == online.sum(axis=0).tolist()
+            assert crowds.together.online(at).tolist() == online.sum(axis=0).tolist()
             assert left.shape == (len(FACTIONS), len(SPANS), len(at))
             for row, faction in enumerate(FACTIONS):
                 for place, instant in enumerate(instants):
