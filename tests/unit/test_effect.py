@@ -91,6 +91,21 @@ def test_groups_are_those_of_the_winner_of_the_others_and_of_those_who_fight_for
     assert row(tie, 5, "winner").left_out == 1
 
 
+def test_each_event_has_its_own_people_whatever_order_worlds_come_in() -> None:
+    people: list[Sitting] = []
+    matched = []
+    for number, (world_id, winner) in enumerate(((10, 1), (17, 2), (10, 2), (17, 1), (10, 1))):
+        at = T0 + number * HOUR * 3
+        people += stays(at, 1, *[2] * (number + 1), 40, world_id=world_id)
+        people += stays(at - WEEK, 1, *[40] * (number + 1), world_id=world_id)
+        matched.append(Matched(ended(at, winner, world_id), (at - WEEK,)))
+    found = found_in([*matched[:3], Matched(ended(T0 + DAY), (), "gap"), *matched[3:]], people)
+    assert (row(found, 5, "winner").people, row(found, 5, "winner").n) == (2 + 5 + 6, 3)
+    assert row(found, 5, "winner").share == pytest.approx((1 + 4 + 5) / 13)
+    assert (row(found, 5, "loser").people, row(found, 5, "loser").n) == (3 + 4, 2)
+    assert row(found, 5, "loser").share == pytest.approx((2 + 3) / 7)
+
+
 def test_who_comes_after_the_event_is_no_leaver_and_who_goes_on_stays() -> None:
     people = [
         Sitting(10, 1, T0, None),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ps2daemon.analysis import sittings as sittings_module
@@ -26,7 +26,12 @@ def crowds(draw: st.DrawFn) -> list[Sitting]:
     return found
 
 
+BRIEFEST = [Sitting(1, 1, 4, 23), Sitting(1, 1, 3, 23), Sitting(1, 1, 4, 24), Sitting(1, 1, 4, 4)]
+"""Around 3: the first comes and leaves within 20, the others don't."""
+
+
 @pytest.mark.parametrize("at_once", [1, 3, 1_000_000])
+@example(people=BRIEFEST, instants=[3])
 @given(people=crowds(), instants=st.lists(TIMES, max_size=8))
 def test_they_are_counted_as_one_by_one(at_once: int, people: list[Sitting], instants: list[int]) -> None:
     at = np.array(instants, dtype=np.int64)
