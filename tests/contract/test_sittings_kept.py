@@ -37,7 +37,8 @@ OPEN = session("3", D + 2 * DAY + HOUR, None)
 GUESS = msgspec.structs.replace(stay(4, 1), ended_by="cap", ended_after=D, ended_before=D + 5 * DAY)
 UNSEEN = session("5", None, D + DAY + HOUR)
 ELSEWHERE = stay(6, 2, world_id=1)
-FIRST = (MIDNIGHT, LONG, OPEN, GUESS, UNSEEN, ELSEWHERE, stay(7, 1), stay(8, 2))
+TWIN = msgspec.structs.replace(stay(8, 2), session_id="twin", character_id="88")
+FIRST = (MIDNIGHT, LONG, OPEN, GUESS, UNSEEN, ELSEWHERE, stay(7, 1), stay(8, 2), TWIN)
 
 # What is committed, days of which the sittings change by it, and days that may count as changed.
 COMMITS: dict[str, tuple[Commit, set[int], set[int]]] = {

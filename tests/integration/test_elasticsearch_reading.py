@@ -29,7 +29,7 @@ from ps2daemon.model.records import DAY, HOUR, MINUTE, SECOND, Ms
 from ps2daemon.model.times import iso, to_ms
 from ps2daemon.store.base import Commit, Count, SessionDocument
 from ps2daemon.store.copying import copy_store
-from ps2daemon.store.elasticsearch import ElasticsearchStore
+from ps2daemon.store.elasticsearch import ElasticsearchStore, searching
 from ps2daemon.store.elasticsearch.keeping import remove_store
 from ps2daemon.store.sqlite import SqliteStore
 from tests.elasticsearch import EACH_MAJOR, address
@@ -323,6 +323,19 @@ async def test_spans_alerts_locks_and_starts_that_were_not_seen(pair: Pair) -> N
     assert alert not in await elastic.alerts(alert.end, alert.end + 1, [alert.world_id])
     assert lock in await elastic.locks(lock.at, lock.at + 1, None)
     assert any(each.not_before is None for each in await elastic.unknown_starts(START, END, WORLDS))
+
+
+async def test_what_fits_into_no_answer_comes_in_several(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, sqlite, elastic = pair
+    start = END - 30 * DAY
+    monkeypatch.setattr(searching, "ROWS", 300)
+    monkeypatch.setattr(searching, "PAGE", 3)
+    sittings = await sqlite.sittings(start, END, WORLDS)
+    assert max(len(each.logins) for each in sittings.values()) > 3 * 300
+    assert rows_of(await elastic.sittings(start, END, WORLDS)) == rows_of(sittings)
+    starts = await sqlite.unknown_starts(start, END, WORLDS)
+    assert len(starts) > 3
+    assert sorted(await elastic.unknown_starts(start, END, WORLDS), key=repr) == sorted(starts, key=repr)
 
 
 async def test_a_window_that_no_answer_has_room_for_is_split(

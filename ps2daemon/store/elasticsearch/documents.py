@@ -50,15 +50,6 @@ class SessionSource(msgspec.Struct, gc=False):
     online: Range | None
 
 
-class SittingSource(msgspec.Struct, gc=False):
-    """What is read of a session for `Sittings`."""
-
-    world_id: int
-    faction_id: int
-    login_ts: Ms
-    logout_ts: Ms | None
-
-
 class CharacterSource(msgspec.Struct, gc=False):
     """A character as kept; the sessions are not searched for here."""
 

@@ -23,6 +23,8 @@ Query = dict[str, Any]
 
 PAGE: Final = 5000
 """Documents of one answer: at 300 bytes a session, 1.5 MB."""
+ROWS: Final = 60_000
+"""Rows of one answer, which at 70 bytes are 4 MB; the server refuses more than 65,536 buckets."""
 CHARACTERS_PAGE: Final = 500
 """The same of characters, which hold up to 50 sessions: at 5 KB, 2.5 MB."""
 OK: Final = 200
@@ -80,6 +82,26 @@ class _Collapsed(msgspec.Struct):
 
 class _Moment(msgspec.Struct):
     id: str
+
+
+class Row(msgspec.Struct, Generic[T], gc=False):
+    """The values of some fields, and how many documents have these."""
+
+    values: T = msgspec.field(name="key")
+    number: int = msgspec.field(name="doc_count")
+
+
+class _Table(msgspec.Struct, Generic[T]):
+    buckets: list[Row[T]] = []
+    after_key: dict[str, Any] | None = None
+
+
+class _Tables(msgspec.Struct, Generic[T]):
+    rows: _Table[T]
+
+
+class _Tabled(msgspec.Struct, Generic[T]):
+    aggregations: _Tables[T] | None = None
 
 
 class _Total(msgspec.Struct):
@@ -164,9 +186,7 @@ async def pages(
     server: Server, index: str, kind: type[T], *, query: Query, sort: Sequence[str], size: int = PAGE
 ) -> AsyncGenerator[list[Hit[T]], None]:
     """The same page by page, all of one moment; `sort` need not be unique. A reader that stops early leaves the moment to expire."""
-    moment = await server.ask(
-        "POST", f"/{index}/_pit", params={**SOME, "keep_alive": KEEP_ALIVE, **COMPLETE}, type=_Moment
-    )
+    moment = await _moment(server, index)
     body: dict[str, Any] = {
         "query": query,
         "sort": [*sort, "_shard_doc"],
@@ -188,6 +208,59 @@ async def pages(
         if len(hits) < size:
             break
         body["search_after"] = hits[-1].sort
+    await _forget(server, moment)
+
+
+async def few(
+    server: Server, index: str, kind: type[T], *, query: Query, sort: Sequence[str]
+) -> list[Hit[T]]:
+    """All that the same finds, where that is mostly one page, which is of one moment anyhow: that is two requests less."""
+    found = await search_page(server, index, kind, query=query, sort=sort, size=PAGE)
+    if len(found) < PAGE:
+        return found
+    every = pages(server, index, kind, query=query, sort=sort, size=PAGE)
+    return [hit async for hits in every for hit in hits]
+
+
+async def rows(
+    server: Server, index: str, kind: type[T], *, query: Query, fields: Sequence[str], optional: str = ""
+) -> AsyncGenerator[list[Row[T]], None]:
+    """The values of these fields in what a query finds, in their order, all of one moment; five times as fast as reading documents.
+
+    Args:
+        kind: has the fields as attributes.
+        optional: one of them that a document need not have.
+    """
+    sources = [{field: {"terms": {"field": field, "missing_bucket": field == optional}}} for field in fields]
+    composite: dict[str, Any] = {"size": ROWS, "sources": sources}
+    body = counting({"rows": {"composite": composite}}, query)
+
+    async def ask(path: str, params: dict[str, str]) -> _Table[T]:
+        params = {**params, **COMPLETE, "filter_path": "aggregations"}
+        answer = await server.ask("POST", path, body, params=params, type=_Tabled[kind])  # type: ignore[valid-type]
+        return _Table() if answer.aggregations is None else answer.aggregations.rows
+
+    table = await ask(f"/{index}/_search", SOME)
+    if len(table.buckets) < ROWS:
+        yield table.buckets
+        return
+    moment = await _moment(server, index)
+    body["pit"] = {"id": moment.id, "keep_alive": KEEP_ALIVE}
+    while True:
+        table = await ask("/_search", {})
+        yield table.buckets
+        if len(table.buckets) < ROWS:
+            break
+        composite["after"] = table.after_key
+    await _forget(server, moment)
+
+
+async def _moment(server: Server, index: str) -> _Moment:
+    params = {**SOME, "keep_alive": KEEP_ALIVE, **COMPLETE}
+    return await server.ask("POST", f"/{index}/_pit", params=params, type=_Moment)
+
+
+async def _forget(server: Server, moment: _Moment) -> None:
     await server.ask("DELETE", "/_pit", {"id": moment.id}, type=msgspec.Raw)
 
 
