@@ -103,12 +103,12 @@ class KeptReader:
     async def changes(self, start: Ms, end: Ms, step: Ms, worlds: Collection[int]) -> Differences:
         if end <= start:
             return {}
-        if self._minutes is None or start % MINUTE or step % MINUTE:
-            return await self._source.changes(start, end, step, worlds)
         buckets = (end - 1 - start) // step
         days = range(start // DAY, (start + buckets * step - 1) // DAY + 1)
         found: Differences = {}
         with self._asked():
+            if self._minutes is None or start % MINUTE or step % MINUTE:
+                return await self._source.changes(start, end, step, worlds)
             wanted = await self._source.day_versions(days, worlds)
             for world_id in sorted(set(worlds)):
                 parts = await self._minutes.get(world_id, days, wanted)
@@ -219,7 +219,8 @@ class KeptReader:
     async def spans(
         self, worlds: Collection[int] | None = None, start: Ms | None = None, end: Ms | None = None
     ) -> list[Span]:
-        return await self._source.spans(worlds, start, end)
+        with self._asked():  # with this or with `worlds` every answer begins
+            return await self._source.spans(worlds, start, end)
 
     async def alerts(self, start: Ms, end: Ms, worlds: Collection[int] | None) -> list[Alert]:
         return await self._source.alerts(start, end, worlds)
@@ -231,7 +232,7 @@ class KeptReader:
         return await self._source.notes(start, end, worlds)
 
     async def worlds(self) -> list[int]:
-        with self._asked():  # with this every request begins
+        with self._asked():
             return await self._source.worlds()
 
     async def records_until(self) -> Ms | None:
