@@ -18,9 +18,17 @@ from typing import Final, Literal, NamedTuple, Protocol, TypeAlias
 
 import msgspec
 
-from ps2daemon.analysis.population import MAX_BUCKETS, Population, PopulationQuery, Series, population
+from ps2daemon.analysis.population import (
+    LONGEST_GUESS,
+    MAX_BUCKETS,
+    Population,
+    PopulationQuery,
+    Series,
+    population,
+)
 from ps2daemon.errors import UsageError
-from ps2daemon.model.records import Ms
+from ps2daemon.model.coverage import Span
+from ps2daemon.model.records import DAY, Ms
 from ps2daemon.model.times import from_ms, to_ms
 from ps2daemon.store.base import StoreReader
 
@@ -110,9 +118,17 @@ class _Run(NamedTuple):
 
 
 async def overlay(
-    reader: StoreReader, query: PopulationQuery, by: Period, back: int, zone: tzinfo
+    reader: StoreReader,
+    query: PopulationQuery,
+    by: Period,
+    back: int,
+    zone: tzinfo,
+    spans: Sequence[Span] | None = None,
 ) -> Overlay:
     """The population of the window and of the `back` periods before it.
+
+    Args:
+        spans: all of its worlds, if they were just read.
 
     Raises:
         UsageError: see `PopulationQuery.check`; or `back` is out of bounds.
@@ -127,7 +143,12 @@ async def overlay(
             f"the window is too long: {buckets:,} steps with the {back} {by}s before it, and at most {MAX_BUCKETS:,} are answered "
             "at once; ask for a shorter window, a longer step or fewer of them"
         )
-    current = await population(reader, query)
+    if spans is None:
+        first = (
+            query.start - (back * DAYS[by] + 1) * DAY
+        )  # one more, for what a clock was put forward or back
+        spans = await reader.spans(query.worlds, first - LONGEST_GUESS)
+    current = await population(reader, query, spans)
     keys = tuple((series.world_id, series.faction_id) for series in current.series)
     earlier = []
     for number in range(1, back + 1):
@@ -144,6 +165,7 @@ async def overlay(
                     worlds=query.worlds,
                     factions=tuple(dict.fromkeys(faction for _, faction in keys)),
                 ),
+                spans,
             )
             for series in part.series:
                 row = rows.get((series.world_id, series.faction_id))

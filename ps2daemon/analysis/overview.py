@@ -18,7 +18,7 @@ from ps2daemon.analysis.overlay import partner
 from ps2daemon.analysis.population import PopulationQuery, Series, population, spans_by_world, total
 from ps2daemon.analysis.view import ARREARS, unrecorded
 from ps2daemon.model.alerts import LONGEST_ALERT, Alert, runs
-from ps2daemon.model.coverage import Interval, WorldCoverage
+from ps2daemon.model.coverage import Interval, Span, WorldCoverage
 from ps2daemon.model.records import DAY, MINUTE, SECOND, Ms
 from ps2daemon.store.base import StoreReader
 
@@ -101,19 +101,21 @@ async def overview(reader: StoreReader, worlds: Sequence[int], zone: tzinfo, now
     times = tuple(range(start, now + 1, STEP))
     if not worlds:
         return Overview(times, (), None, {}, (), (), ())
-    spans = spans_by_world(await reader.spans(worlds), worlds)
+    stored = await reader.spans(worlds)
+    spans = spans_by_world(stored, worlds)
     coverage = {world: WorldCoverage(found) for world, found in spans.items()}
     records = await reader.records_until()
     states = {world: state_of(coverage[world].end, records, now) for world in worlds}
     instants = instants_of(coverage, states)
     alerts = await reader.alerts(now - LONGEST_ALERT, now + 1, worlds)
-    day = await population(reader, PopulationQuery(start=start, end=now + 1, step=STEP, worlds=tuple(worlds)))
+    query = PopulationQuery(start=start, end=now + 1, step=STEP, worlds=tuple(worlds))
+    day = await population(reader, query, stored)
     lines = {world: total([each for each in day.series if each.world_id == world]) for world in worlds}
     online: dict[int, dict[int, int]] = {}
     ago: dict[int, tuple[Ago, ...]] = {}
     for at in sorted(set(instants.values())):
         group = tuple(world for world in worlds if instants.get(world) == at)
-        people, earlier = await _moment(reader, group, at, zone)
+        people, earlier = await _moment(reader, group, at, zone, stored)
         online |= people
         ago |= earlier
     told = tuple(
@@ -166,10 +168,10 @@ def running(alerts: Iterable[Alert], world_id: int, at: Ms | None) -> tuple[Aler
 
 
 async def _moment(
-    reader: StoreReader, worlds: tuple[int, ...], at: Ms, zone: tzinfo
+    reader: StoreReader, worlds: tuple[int, ...], at: Ms, zone: tzinfo, spans: Sequence[Span]
 ) -> tuple[dict[int, dict[int, int]], dict[int, tuple[Ago, ...]]]:
     """The people of these worlds at one instant, and how many there were before."""
-    series = await _at(reader, worlds, at)
+    series = await _at(reader, worlds, at, spans)
     online = {
         world: {each.faction_id: each.online[0] or 0 for each in series if each.world_id == world}
         for world in worlds
@@ -177,16 +179,18 @@ async def _moment(
     ago: dict[int, tuple[Ago, ...]] = dict.fromkeys(worlds, ())
     for days in AGO:
         then = partner(at, days, zone)
-        earlier = () if then is None else await _at(reader, worlds, then)
+        earlier = () if then is None else await _at(reader, worlds, then, spans)
         for world in worlds:
             rows = [each for each in earlier if each.world_id == world]
             ago[world] += (Ago(days, then, total(rows)[0] if rows else None),)
     return online, ago
 
 
-async def _at(reader: StoreReader, worlds: tuple[int, ...], at: Ms) -> tuple[Series, ...]:
+async def _at(
+    reader: StoreReader, worlds: tuple[int, ...], at: Ms, spans: Sequence[Span]
+) -> tuple[Series, ...]:
     query = PopulationQuery(start=at, end=at + 1, step=SECOND, worlds=worlds)
-    return (await population(reader, query)).series
+    return (await population(reader, query, spans)).series
 
 
 def _together(times: tuple[Ms, ...], worlds: tuple[WorldNow, ...]) -> Overview:

@@ -117,8 +117,13 @@ class Population(msgspec.Struct, frozen=True):
     spans: Mapping[int, tuple[Span, ...]]
 
 
-async def population(reader: StoreReader, query: PopulationQuery) -> Population:
+async def population(
+    reader: StoreReader, query: PopulationQuery, spans: Sequence[Span] | None = None
+) -> Population:
     """Answers `query`.
+
+    Args:
+        spans: those of its worlds that end `LONGEST_GUESS` before the window or later, if they were just read; others are not looked at.
 
     Raises:
         UsageError: see `PopulationQuery.check`.
@@ -128,11 +133,13 @@ async def population(reader: StoreReader, query: PopulationQuery) -> Population:
     worlds = sorted(set(query.worlds))
     # Coverage first: what it vouches for was in the store before it, and what comes later does no harm.
     # No end, since a gap is one only if coverage follows, however late: an answer must not depend on where its window ends.
-    spans = await reader.spans(worlds, query.start - LONGEST_GUESS)
+    since = query.start - LONGEST_GUESS
+    if spans is None:
+        spans = await reader.spans(worlds, since)
     counts = await reader.online_at(query.start, worlds)
     changes = await reader.changes(query.start, query.end, query.step, worlds)
     unknown = await reader.unknown_starts(query.start, query.end + LONGEST_GUESS, worlds)
-    by_world = spans_by_world(spans, worlds)
+    by_world = spans_by_world((span for span in spans if span.end >= since), worlds)
     coverage = {world: WorldCoverage(found) for world, found in by_world.items()}
     series = answer(query, cumulated(query, counts, changes, unknown, coverage), coverage)
     times = tuple(range(query.start, query.end, query.step))

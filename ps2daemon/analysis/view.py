@@ -176,16 +176,16 @@ async def world_view(
         else _Terms(lines, shown=query.factions)
     )
     query = msgspec.structs.replace(query, factions=terms.needed)
+    stored = await reader.spans([world_id])  # coverage first, see `population`
     if by is None:
-        current = await population(reader, query)
+        current = await population(reader, query, stored)
         earlier: dict[int, Sequence[Curve]] = {}
     else:
-        laid = await overlay(reader, query, by, back, zone)
+        laid = await overlay(reader, query, by, back, zone, stored)
         current = laid.current
         earlier = {each.back: terms.curves(each.series) for each in laid.earlier}
     now_shown = terms.curves(current.series)
     seen_until = min(query.end, max(query.start + 1, now))
-    stored = await reader.spans([world_id])
     until = max((span.end for span in stored), default=None)
     return View(
         world_id=world_id,
@@ -256,12 +256,13 @@ class Now(msgspec.Struct, frozen=True):
 
 async def latest(reader: StoreReader, world_id: int) -> Now:
     """The latest that is known of a world."""
-    at = max((span.end for span in await reader.spans([world_id]) if span.end > span.start), default=None)
+    stored = await reader.spans([world_id])
+    at = max((span.end for span in stored if span.end > span.start), default=None)
     if at is None:
         return Now(world_id, None, {})
     instant = at - 1
     query = PopulationQuery(start=instant, end=at, step=MINUTE, worlds=(world_id,))
-    answer = await population(reader, query)
+    answer = await population(reader, query, stored)
     return Now(
         world_id,
         instant,

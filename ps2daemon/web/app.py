@@ -11,7 +11,7 @@ Promises:
 from __future__ import annotations
 
 import io
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from importlib.resources import files
 from typing import Any, Final, TypeVar
 
@@ -34,7 +34,7 @@ from ps2daemon.store.base import StoreReader
 from ps2daemon.web import openapi, shell
 from ps2daemon.web.bundle import ChartLibrary
 from ps2daemon.web.endpoints import DRAWINGS, ENDPOINTS, Drawing, Endpoint, recording
-from ps2daemon.web.parameters import FORMAT, MAX_QUERY, Asked
+from ps2daemon.web.parameters import FORMAT, MAX_QUERY, WORLD, Asked, Parameter
 from ps2daemon.web.pictures import MEDIA, Picture, Pictures
 from ps2daemon.web.recording import Probe
 from ps2daemon.web.responses import COMPRESSED, CSV, HEADERS, JSON, Body, error, preferred, respond
@@ -181,7 +181,7 @@ def _media_type(request: Request, endpoint: Endpoint[Any]) -> str:
 async def _answer(
     store: StoreReader, endpoint: Endpoint[Any], request: Request, media_type: str, now: Ms
 ) -> Body:
-    asked = Asked(request.query_params, endpoint.takes, await store.worlds(), now)
+    asked = await _asked(store, endpoint.takes, request, now)
     answer = await endpoint.ask(store, asked)
     headers = {}
     if endpoint.sheet is not None:
@@ -196,7 +196,12 @@ async def _answer(
 
 
 async def _picture(store: StoreReader, drawing: Drawing, request: Request, now: Ms) -> Picture:
-    return await drawing.ask(store, Asked(request.query_params, drawing.takes, await store.worlds(), now))
+    return await drawing.ask(store, await _asked(store, drawing.takes, request, now))
+
+
+async def _asked(store: StoreReader, takes: Iterable[Parameter], request: Request, now: Ms) -> Asked:
+    worlds = () if WORLD.name in request.query_params else await store.worlds()
+    return Asked(request.query_params, takes, worlds, now)
 
 
 def _encode(endpoint: Endpoint[Any], answer: Any, media_type: str) -> bytes:
