@@ -13,6 +13,7 @@ from pathlib import Path
 from random import Random
 from secrets import token_hex
 from typing import Any, Final, NamedTuple
+from urllib.parse import parse_qs
 from zoneinfo import ZoneInfo
 
 import httpx
@@ -336,6 +337,28 @@ async def test_what_fits_into_no_answer_comes_in_several(pair: Pair, monkeypatch
     starts = await sqlite.unknown_starts(start, END, WORLDS)
     assert len(starts) > 3
     assert sorted(await elastic.unknown_starts(start, END, WORLDS), key=repr) == sorted(starts, key=repr)
+
+
+async def test_versions_and_what_is_kept_by_them_are_of_the_same_copy(
+    settings: ElasticsearchSettings, pair: Pair
+) -> None:
+    async with front(settings.urls[0]) as proxy:
+        elastic = await ElasticsearchStore.open(
+            msgspec.structs.replace(settings, urls=(proxy.url,)), read_only=True
+        )
+        try:
+            await elastic.worlds()
+            proxy.asked.clear()
+            days = range(END // DAY - 1, END // DAY)
+            await elastic.day_versions(days, WORLDS)
+            await elastic.ended(days.start * DAY, days.stop * DAY, 10)
+            await elastic.lasting(days, END, 10)
+        finally:
+            await elastic.aclose()
+    copies = {parse_qs(asked.query).get("preference", [""])[0] for asked in proxy.asked}
+    assert len(proxy.asked) == 3
+    assert len(copies) == 1
+    assert copies != {""}
 
 
 async def test_a_window_that_no_answer_has_room_for_is_split(

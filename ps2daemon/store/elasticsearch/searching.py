@@ -7,6 +7,7 @@ and that is no error.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Collection, Sequence
+from os import getpid
 from typing import Any, Final, Generic, TypeVar
 
 import msgspec
@@ -32,6 +33,8 @@ KEEP_ALIVE: Final = "2m"
 """How long the server keeps a moment for whoever reads page by page."""
 COMPLETE: Final = {"allow_partial_search_results": "false"}
 SOME: Final = {"ignore_unavailable": "true", "allow_no_indices": "true"}
+ONE_COPY: Final = {**SOME, "preference": f"ps2daemon-{getpid()}"}
+"""Where one answer is measured by another: each shard's copies show what was written at moments of their own."""
 _HITS: Final = {"filter_path": "hits.hits._id,hits.hits._source,hits.hits.sort,hits.hits.fields"}
 _NO_TEXTS: Final = {"filter_path": "responses.*,-responses.aggregations.**.key_as_string"}
 _GOT: Final = {"filter_path": "docs._id,docs.found,docs._seq_no,docs._primary_term,docs._source,docs.error"}
@@ -240,7 +243,7 @@ async def rows(
         answer = await server.ask("POST", path, body, params=params, type=_Tabled[kind])  # type: ignore[valid-type]
         return _Table() if answer.aggregations is None else answer.aggregations.rows
 
-    table = await ask(f"/{index}/_search", SOME)
+    table = await ask(f"/{index}/_search", ONE_COPY)
     if len(table.buckets) < ROWS:
         yield table.buckets
         return
@@ -256,7 +259,7 @@ async def rows(
 
 
 async def _moment(server: Server, index: str) -> _Moment:
-    params = {**SOME, "keep_alive": KEEP_ALIVE, **COMPLETE}
+    params = {**ONE_COPY, "keep_alive": KEEP_ALIVE, **COMPLETE}
     return await server.ask("POST", f"/{index}/_pit", params=params, type=_Moment)
 
 

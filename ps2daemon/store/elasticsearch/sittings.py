@@ -112,7 +112,7 @@ async def day_versions(server: Server, index: str, days: range, worlds: Collecti
         "POST",
         f"/{index}/_search",
         searching.counting(by_world, query),
-        params={**searching.SOME, **searching.COMPLETE},
+        params={**searching.ONE_COPY, **searching.COMPLETE},
         type=_Answer,
     )
     return {
