@@ -11,7 +11,17 @@ from ps2daemon.analysis.leaving import Answer, EffectQuery
 from ps2daemon.analysis.matching import KINDS, Kind
 from ps2daemon.analysis.telling import GROUPS, KIND_TITLES, count_text
 from ps2daemon.model import tables
-from ps2daemon.web.specs import SCHEMA, THEMES, Spec, Theme, ThemeName, config_of, stacked, window_text
+from ps2daemon.web.specs import (
+    SCHEMA,
+    SIGNED,
+    THEMES,
+    Spec,
+    Theme,
+    ThemeName,
+    config_of,
+    stacked,
+    window_text,
+)
 
 HEIGHT: Final = 200
 ROW: Final = 46
@@ -29,7 +39,7 @@ def curve_chart(curve: Curve, *, theme: ThemeName = "light", width: int | Litera
             CURVE, curve.events, curve.low, curve.high, curve.controls, strict=True
         )
     ]
-    axis = {"title": "minutes after it", "values": list(range(-30, 61, 15)), "format": "+d"}
+    axis = {"title": "minutes after it", "values": list(range(-30, 61, 15)), **SIGNED}
     x = {"field": "minute", "type": "quantitative", "axis": axis}
     y = {"type": "quantitative", "scale": {"zero": False}, "axis": {"title": "people, % of those at it"}}
     layers: list[Spec] = [
@@ -102,7 +112,7 @@ def difference_chart(
     }
     axis = {
         "title": "percentage points more than otherwise",
-        "format": "+.0f",
+        **SIGNED,
         "tickMinStep": 1,
         "tickCount": 8,
     }

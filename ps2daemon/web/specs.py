@@ -16,6 +16,8 @@ Spec: TypeAlias = dict[str, Any]
 ThemeName: TypeAlias = Literal["light", "dark"]
 
 SCHEMA: Final = "https://vega.github.io/schema/vega-lite/v6.json"
+SIGNED: Final[Spec] = {"format": "+,d", "labelExpr": "datum.value ? datum.label : '0'"}
+"""Whole numbers of an axis or a legend with their sign, which nothing has none of."""
 
 
 class Theme(msgspec.Struct, frozen=True):

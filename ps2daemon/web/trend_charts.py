@@ -14,7 +14,17 @@ from ps2daemon.model.notes import Note
 from ps2daemon.model.times import from_ms
 from ps2daemon.web.gaps import gap_mark
 from ps2daemon.web.note_marks import Marked, note_layers
-from ps2daemon.web.specs import SCHEMA, THEMES, Spec, Theme, ThemeName, config_of, stacked, window_text
+from ps2daemon.web.specs import (
+    SCHEMA,
+    SIGNED,
+    THEMES,
+    Spec,
+    Theme,
+    ThemeName,
+    config_of,
+    stacked,
+    window_text,
+)
 
 Width = int | Literal["container"]
 WEEKDAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
@@ -225,7 +235,7 @@ def _cells(
                         "title": title,
                         "orient": "right",
                         "gradientLength": 7 * CELL - 20,
-                        "format": "+,d" if value == "change" else ",d",
+                        **(SIGNED if value == "change" else {"format": ",d"}),
                     },
                 },
             },
