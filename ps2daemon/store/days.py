@@ -27,9 +27,27 @@ class Edges(NamedTuple):
     logouts: NDArray[np.int64]
 
 
+class Pace(NamedTuple):
+    """What is quicker for a store: to count a window, or to tell what changed and read that.
+
+    Attributes:
+        counts: windows of up to so many days it counts in less time.
+        reads: so many days that changed it reads in less time than it counts a longer window.
+    """
+
+    counts: int
+    reads: int
+
+
 @runtime_checkable
 class DaySource(StoreReader, Protocol):
-    """A reader that tells which days changed, so that what was read of the others may be kept (`kept.py`)."""
+    """A reader that tells which days changed, so that what was read of the others may be kept (`kept.py`).
+
+    A version is another one, and never one of before, whenever what it is of has changed, in the same moment for readers.
+    """
+
+    @property
+    def pace(self) -> Pace: ...
 
     async def ended(self, start: Ms, end: Ms, world_id: int) -> Sittings:
         """Sittings whose logout lies in `(start, end]`, by logout."""
@@ -38,18 +56,15 @@ class DaySource(StoreReader, Protocol):
         """Sittings that began before `before` and go on, or ended after the last of these days, which reach to a day after `before`."""
 
     async def day_versions(self, days: range, worlds: Collection[int]) -> Versions:
-        """The version of each of these days.
+        """The version of what `ended` says of each of these days."""
 
-        It is another one, and never one of before, whenever what `ended` says of the day has changed, in the same moment for readers.
-        """
+    async def change_versions(self, days: range, worlds: Collection[int]) -> Versions:
+        """The version of what `changes` says of each of these days."""
 
 
 @runtime_checkable
-class MinuteSource(DaySource, Protocol):
-    """One whose versions also tell what of `edges` changed.
-
-    The store of SQLite does; Elasticsearch counts a window in less time than it would take to look.
-    """
+class EdgeSource(DaySource, Protocol):
+    """One that gives logins and logouts in less time than it counts them minute by minute; the store of SQLite does."""
 
     async def edges(self, start: Ms, end: Ms, world_id: int) -> Edges:
         """Logins and logouts in `(start, end]` of sessions whose login is known."""

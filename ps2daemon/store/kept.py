@@ -7,13 +7,13 @@
 - A day is as the store has it for as long as its version is the same (see `kept_days.py`), and each answer begins with the versions of
   its days. So it holds everything that was committed before it was asked for; a late fact is in the very next one.
 
-Windows of `changes` whose start or step is no whole minute, and all where the store tells no versions of that, go to the store, and so does
-the number online at one moment, which is a look at one day.
+Windows of `changes` whose start or step is no whole minute go to the store, and those that it counts in less time (see `Pace`); and so does the
+number online at one moment, which is a look at one day.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, Final, TypeAlias, TypeVar
@@ -35,7 +35,7 @@ from ps2daemon.store.base import (
     SessionDocument,
     UnknownStart,
 )
-from ps2daemon.store.days import DaySource, Edges, MinuteSource, Versions
+from ps2daemon.store.days import DaySource, EdgeSource, Versions
 from ps2daemon.store.kept_days import KeptDays
 
 MOST_DAYS: Final = 3000
@@ -58,6 +58,8 @@ _MOST: Final = np.iinfo(np.int16).max
 
 Minutes: TypeAlias = NDArray[np.int16]
 """`[i, faction]` is the change in `(i, i + 1]` minutes after the day's start."""
+
+Tell: TypeAlias = Callable[[range, Collection[int]], Awaitable[Versions]]
 
 V = TypeVar("V")
 
@@ -92,10 +94,9 @@ class KeptReader:
     ) -> None:
         self._source = source
         self._most_days = most_days
-        self._minutes: KeptDays[Minutes | None] | None = None
+        read = partial(_read_edges, source) if isinstance(source, EdgeSource) else self._read_changes
+        self._minutes: KeptDays[Minutes | None] = KeptDays(read, most_days, lambda _: 1)
         """A day is None if it can't be told so, and the store is asked."""
-        if isinstance(source, MinuteSource):
-            self._minutes = KeptDays(partial(_read_minutes, source), most_days, lambda _: 1)
         self._ended: KeptDays[_Ended] = KeptDays(self._read_ended, most_sittings, len)
         self._asking = 0
         self._asked_at = -QUIET_SECONDS
@@ -107,9 +108,12 @@ class KeptReader:
         days = range(start // DAY, (start + buckets * step - 1) // DAY + 1)
         found: Differences = {}
         with self._asked():
-            if self._minutes is None or start % MINUTE or step % MINUTE:
+            pace = self._source.pace
+            if start % MINUTE or step % MINUTE or len(days) <= pace.counts:
                 return await self._source.changes(start, end, step, worlds)
-            wanted = await self._source.day_versions(days, worlds)
+            wanted = await self._source.change_versions(days, worlds)
+            if any(self._minutes.missing(world_id, days, wanted) > pace.reads for world_id in worlds):
+                return await self._source.changes(start, end, step, worlds)
             for world_id in sorted(set(worlds)):
                 parts = await self._minutes.get(world_id, days, wanted)
                 if any(part is None for part in parts):
@@ -174,21 +178,24 @@ class KeptReader:
             behind = max(span.end for span in spans) // DAY + 1
             first = max(min(span.start for span in spans) // DAY, behind - self._most_days // len(worlds))
             recent = max(first, behind - RECENT_DAYS)
-            if self._minutes is not None:
-                await self._warm(self._minutes, worlds, recent, behind)
-            await self._warm(self._ended, worlds, recent, behind)
-            if self._minutes is not None:
-                await self._warm(self._minutes, worlds, first, recent)
+            await self._warm_minutes(worlds, recent, behind)
+            await self._warm(self._ended, self._source.day_versions, worlds, recent, behind)
+            await self._warm_minutes(worlds, first, recent)
         except StoreError:
             return
 
-    async def _warm(self, kept: KeptDays[V], worlds: Collection[int], first: int, behind: int) -> None:
+    async def _warm_minutes(self, worlds: Collection[int], first: int, behind: int) -> None:
+        await self._warm(self._minutes, self._source.change_versions, worlds, first, behind)
+
+    async def _warm(
+        self, kept: KeptDays[V], versions: Tell, worlds: Collection[int], first: int, behind: int
+    ) -> None:
         for day in range(behind, first, -WARMED_AT_ONCE):
             for world_id in worlds:
                 while self._asking or trio.current_time() < self._asked_at + QUIET_SECONDS:  # noqa: ASYNC110 - until a time
                     await trio.sleep(QUIET_SECONDS / 2)
                 days = range(max(first, day - WARMED_AT_ONCE), day)
-                await kept.get(world_id, days, await self._source.day_versions(days, (world_id,)))
+                await kept.get(world_id, days, await versions(days, (world_id,)))
 
     @contextmanager
     def _asked(self) -> Iterator[None]:
@@ -198,6 +205,19 @@ class KeptReader:
         finally:
             self._asking -= 1
             self._asked_at = trio.current_time()
+
+    async def _read_changes(self, world_id: int, days: range) -> Mapping[int, Minutes | None]:
+        first, last = days.start * DAY, days.stop * DAY
+        minutes = np.zeros((len(days), MINUTES, FACTIONS), dtype=np.int64)
+        strange = np.zeros(len(days), dtype=np.bool_)
+        found = await self._source.changes(first, last + 1, MINUTE, (world_id,))
+        for (_, faction_id), row in found.items():
+            by_day = row[1:].reshape(len(days), MINUTES)
+            if faction_id < FACTIONS:
+                minutes[:, :, faction_id] = by_day
+            else:
+                strange |= by_day.any(axis=1)
+        return _by_day(days, minutes, strange)
 
     async def _read_ended(self, world_id: int, days: range) -> Mapping[int, _Ended]:
         found = await self._source.ended(days.start * DAY, days.stop * DAY, world_id)
@@ -264,11 +284,8 @@ def _small(values: NDArray[np.int64]) -> NDArray[np.signedinteger[Any]]:
     return values.astype(next(kind for kind in (np.int8, np.int32, np.int64) if most <= np.iinfo(kind).max))
 
 
-async def _read_minutes(source: MinuteSource, world_id: int, days: range) -> Mapping[int, Minutes | None]:
-    return _by_day(await source.edges(days.start * DAY, days.stop * DAY, world_id), days)
-
-
-def _by_day(edges: Edges, days: range) -> dict[int, Minutes | None]:
+async def _read_edges(source: EdgeSource, world_id: int, days: range) -> Mapping[int, Minutes | None]:
+    edges = await source.edges(days.start * DAY, days.stop * DAY, world_id)
     size = len(days) * MINUTES * _PACKED
     both = []
     for values in edges:
@@ -276,11 +293,16 @@ def _by_day(edges: Edges, days: range) -> dict[int, Minutes | None]:
         both.append(np.bincount(minute * _PACKED + values % _PACKED, minlength=size))
     logins, logouts = both
     whole = (logins - logouts).reshape(len(days), MINUTES, _PACKED)
-    strange = (logins + logouts).reshape(len(days), -1, _PACKED)[:, :, FACTIONS:].any(axis=(1, 2))
-    strange |= np.abs(whole).max(axis=(1, 2)) > _MOST
+    others = (logins + logouts).reshape(len(days), -1, _PACKED)[:, :, FACTIONS:]
+    strange = np.asarray(others.any(axis=(1, 2)), dtype=np.bool_)
+    return _by_day(days, whole[:, :, :FACTIONS], strange)
+
+
+def _by_day(days: range, minutes: NDArray[np.int64], strange: NDArray[np.bool_]) -> dict[int, Minutes | None]:
+    """What is kept of each day of (days, minutes, factions), unless something is `strange` in it."""
+    strange = strange | (np.abs(minutes).max(axis=(1, 2)) > _MOST)
     return {
-        day: None if strange[number] else whole[number, :, :FACTIONS].astype(np.int16)
-        for number, day in enumerate(days)
+        day: None if strange[number] else minutes[number].astype(np.int16) for number, day in enumerate(days)
     }
 
 

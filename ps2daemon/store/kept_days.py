@@ -46,6 +46,11 @@ class KeptDays(Generic[V]):
         """Of all that is kept."""
         return self._kept.currsize
 
+    def missing(self, world_id: int, days: Sequence[int], versions: Versions) -> int:
+        """How many days would have to be read, but for those that the store has nothing of."""
+        keys = [(world_id, day) for day in days if (world_id, day) in versions]
+        return sum(key not in self._kept or self._kept[key].version != versions[key] for key in keys)
+
     async def get(self, world_id: int, days: Sequence[int], versions: Versions) -> list[V]:
         """These days, each of its version in `versions` or newer; what somebody else reads already is waited for."""
         found: dict[int, V] = {}

@@ -10,10 +10,10 @@ import pytest
 from ps2daemon.model.records import DAY, HOUR, MINUTE, Ms
 from ps2daemon.model.sittings import Sittings
 from ps2daemon.store.base import Commit, SessionDocument, Store
-from ps2daemon.store.days import DaySource
+from ps2daemon.store.days import DaySource, Pace
 from ps2daemon.store.kept import KeptReader
 from tests.contract.stores import BACKENDS, Backend
-from tests.memory_reader import rows_of, session
+from tests.memory_reader import changed, rows_of, session
 
 pytestmark = pytest.mark.parametrize("backend", BACKENDS)
 
@@ -82,6 +82,28 @@ async def test_they_are_the_stores_and_only_days_that_changed_are_read_again(
             await same(kept, store, start, end)
         assert {world_id for world_id, _ in read} <= {10}
         assert changed <= {day for _, day in read} <= changed | also
+
+
+@pytest.mark.parametrize("what", COMMITS)
+async def test_changes_that_are_kept_are_the_stores(
+    backend: Backend, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    commit, _, _ = COMMITS[what]
+    async with backend() as (store, _):
+        assert isinstance(store, DaySource)
+        monkeypatch.setattr(store, "pace", Pace(counts=0, reads=100))  # whatever is quicker
+        kept = KeptReader(store)
+        for written in (Commit(sessions=FIRST), commit):
+            await store.commit(written)
+            await store.refresh()
+            for start, end, step in (
+                (D, D + 2 * DAY, MINUTE),
+                (D + DAY - HOUR, D + DAY + 2 * HOUR + 1, HOUR),
+                (D - 3 * DAY, D + 5 * DAY, 15 * MINUTE),
+            ):
+                found = changed(await kept.changes(start, end, step, WORLDS))
+                assert found == changed(await store.changes(start, end, step, WORLDS))
+                assert found
 
 
 def read_days(store: Store, monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:

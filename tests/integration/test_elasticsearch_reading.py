@@ -342,23 +342,35 @@ async def test_what_fits_into_no_answer_comes_in_several(pair: Pair, monkeypatch
 async def test_versions_and_what_is_kept_by_them_are_of_the_same_copy(
     settings: ElasticsearchSettings, pair: Pair
 ) -> None:
+    copies: list[str | None] = []
+
+    async def remembered(asked: Asked, upstream: Upstream) -> Answer:
+        if asked.path.endswith("/_msearch"):
+            copies.extend(
+                msgspec.json.decode(head).get("preference") for head in asked.body.splitlines()[::2]
+            )
+        else:
+            copies.append(parse_qs(asked.query).get("preference", [None])[0])
+        return await upstream(asked)
+
     async with front(settings.urls[0]) as proxy:
         elastic = await ElasticsearchStore.open(
             msgspec.structs.replace(settings, urls=(proxy.url,)), read_only=True
         )
         try:
             await elastic.worlds()
-            proxy.asked.clear()
+            proxy.rule = remembered
             days = range(END // DAY - 1, END // DAY)
             await elastic.day_versions(days, WORLDS)
             await elastic.ended(days.start * DAY, days.stop * DAY, 10)
             await elastic.lasting(days, END, 10)
+            await elastic.change_versions(days, WORLDS)
+            await elastic.changes(days.start * DAY, days.stop * DAY, HOUR, WORLDS)
         finally:
             await elastic.aclose()
-    copies = {parse_qs(asked.query).get("preference", [""])[0] for asked in proxy.asked}
-    assert len(proxy.asked) == 3
-    assert len(copies) == 1
-    assert copies != {""}
+    assert len(copies) == 1 + 1 + 1 + 2 + 2
+    assert len(set(copies)) == 1
+    assert copies[0]
 
 
 async def test_a_window_that_no_answer_has_room_for_is_split(

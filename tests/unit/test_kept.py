@@ -22,7 +22,7 @@ from ps2daemon.model.differences import Differences
 from ps2daemon.model.records import DAY, HOUR, MINUTE, SECOND, Ms
 from ps2daemon.model.sittings import Sittings
 from ps2daemon.store.base import Commit, SessionDocument, StoreReader
-from ps2daemon.store.days import Edges
+from ps2daemon.store.days import Edges, Pace
 from ps2daemon.store.kept import ATTEMPTS, KeptReader
 from ps2daemon.store.kept_days import MOST_AT_ONCE
 from ps2daemon.store.sqlite import SqliteStore
@@ -384,6 +384,24 @@ async def test_warming_keeps_within_its_bound_and_leaves_a_store_alone_that_it_c
 
         monkeypatch.setattr(store, "edges", refuses)
         await KeptReader(store).warm()
+
+
+async def test_a_store_that_counts_in_less_time_is_asked_to() -> None:
+    async with watched() as store:
+        store.pace = Pace(counts=3, reads=2)
+        kept = KeptReader(store)
+        times = [D + day * DAY + HOUR for day in range(5)]
+        await store.commit(Commit(sessions=[session("1", at, at + HOUR) for at in times]))
+        for days, windows, loads in ((3, 1, 0), (9, 2, 0), (5, 3, 0)):
+            await told(kept, D, D + days * DAY, worlds=(10,))
+            assert (store.windows, len(store.loads)) == (windows, loads), "too short, or too much is not kept"
+        store.pace = Pace(counts=0, reads=9)
+        await told(kept, D + DAY, D + 3 * DAY, worlds=(10,))
+        store.pace = Pace(counts=3, reads=2)
+        store.loads.clear()
+        found = await told(kept, D, D + 4 * DAY, HOUR, worlds=(10,))
+        assert (store.windows, store.loads) == (3, [(10, 0, 1), (10, 3, 4)])
+        assert found == await told(store, D, D + 4 * DAY, HOUR, worlds=(10,))
 
 
 async def test_long_windows_are_read_in_few_questions() -> None:

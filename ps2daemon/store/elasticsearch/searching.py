@@ -300,7 +300,12 @@ A = TypeVar("A", bound=Answer)
 
 async def many(server: Server, searches: Sequence[tuple[str, Query]], kind: type[A]) -> list[A]:
     """Several searches, of (index, body), at once. Dates come as numbers alone, without their texts, which are half of a long answer."""
-    head = {"ignore_unavailable": True, "allow_no_indices": True, "allow_partial_search_results": False}
+    head = {
+        "ignore_unavailable": True,
+        "allow_no_indices": True,
+        "allow_partial_search_results": False,
+        "preference": ONE_COPY["preference"],
+    }
     lines = [
         msgspec.json.encode(line) + b"\n"
         for index, body in searches

@@ -7,14 +7,14 @@ the same is the same.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from ps2daemon.model.records import DAY, Ms
 from ps2daemon.store.base import UnknownStart
-from ps2daemon.store.days import Versions
+from ps2daemon.store.days import Day, Versions
 from ps2daemon.store.elasticsearch import searching
 from ps2daemon.store.elasticsearch.documents import SessionSource
 from ps2daemon.store.elasticsearch.searching import Query, between, both, but, either, exists, term, terms
@@ -58,7 +58,7 @@ class _Aggregations(msgspec.Struct):
     worlds: _Worlds = msgspec.field(default_factory=_Worlds)
 
 
-class _Answer(msgspec.Struct):
+class _Answer(searching.Answer, kw_only=True):
     aggregations: _Aggregations = msgspec.field(default_factory=_Aggregations)
 
 
@@ -92,34 +92,54 @@ async def lasting(server: Server, index: str, days: range, before: Ms, world_id:
 
 async def day_versions(server: Server, index: str, days: range, worlds: Collection[int]) -> Versions:
     """See `DaySource.day_versions`."""
-    by_day: dict[str, Any] = {
-        "date_histogram": {
-            "field": "logout_ts",
-            "fixed_interval": f"{DAY}ms",
-            "offset": "1ms",  # the server's days are open at their end
-            "min_doc_count": 1,
-        },
-        "aggs": {"written": {"stats": {"field": "_seq_no"}}},
-    }
-    by_world = {
-        "worlds": {
-            "terms": {"field": "world_id", "size": max(1, len(worlds))},
-            "aggs": {"days": by_day},
-        }
-    }
-    query = both(terms("world_id", sorted(set(worlds))), _ended(days.start * DAY, days.stop * DAY))
-    answer = await server.ask(
-        "POST",
-        f"/{index}/_search",
-        searching.counting(by_world, query),
-        params={**searching.ONE_COPY, **searching.COMPLETE},
-        type=_Answer,
+    (ended,) = await _written(server, index, days, worlds, {"logout_ts": term("ended_by", "logout")})
+    return dict(ended)
+
+
+async def change_versions(server: Server, index: str, days: range, worlds: Collection[int]) -> Versions:
+    """See `DaySource.change_versions`."""
+    begun, ended = await _written(
+        server, index, days, worlds, {"login_ts": exists("login_ts"), "logout_ts": exists("login_ts")}
     )
-    return {
-        (int(world.key), day.key // DAY): (day.doc_count, day.written.sum, day.written.max)
-        for world in answer.aggregations.worlds.buckets
-        for day in world.days.buckets
-    }
+    return {day: (begun.get(day), ended.get(day)) for day in begun.keys() | ended.keys()}
+
+
+async def _written(
+    server: Server, index: str, days: range, worlds: Collection[int], fields: Mapping[str, Query]
+) -> list[dict[Day, tuple[int, float, float | None]]]:
+    """For each of these times of a session: what the sessions that it lies on a day of were written with, if they are such.
+
+    Args:
+        fields: each with what else has to hold.
+    """
+    wanted = sorted(set(worlds))
+    searches = []
+    for field, such in fields.items():
+        by_day: dict[str, Any] = {
+            "date_histogram": {
+                "field": field,
+                "fixed_interval": f"{DAY}ms",
+                "offset": "1ms",  # the server's days are open at their end
+                "min_doc_count": 1,
+            },
+            "aggs": {"written": {"stats": {"field": "_seq_no"}}},
+        }
+        by_world = {
+            "worlds": {
+                "terms": {"field": "world_id", "size": max(1, len(wanted))},
+                "aggs": {"days": by_day},
+            }
+        }
+        there = between(field, gt=days.start * DAY, lte=days.stop * DAY)
+        searches.append((index, searching.counting(by_world, both(terms("world_id", wanted), such, there))))
+    return [
+        {
+            (int(world.key), day.key // DAY): (day.doc_count, day.written.sum, day.written.max)
+            for world in answer.aggregations.worlds.buckets
+            for day in world.days.buckets
+        }
+        for answer in await searching.many(server, searches, _Answer)
+    ]
 
 
 async def unknown_starts(

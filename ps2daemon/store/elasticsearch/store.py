@@ -27,21 +27,13 @@ from ps2daemon.store.base import (
     UnknownStart,
     Unsettled,
 )
-from ps2daemon.store.days import Versions
+from ps2daemon.store.days import Pace, Versions
 from ps2daemon.store.elasticsearch import documents, keeping, notes, searching, series, sittings
 from ps2daemon.store.elasticsearch.documents import AlertSource, CharacterSource, SessionSource, SpanSource
 from ps2daemon.store.elasticsearch.edges import known_edges
 from ps2daemon.store.elasticsearch.marks import COPYING, PRUNED, RECORDS, Mark, read_mark
 from ps2daemon.store.elasticsearch.schema import Names, Schema
-from ps2daemon.store.elasticsearch.searching import (
-    between,
-    both,
-    but,
-    either,
-    exists,
-    term,
-    terms,
-)
+from ps2daemon.store.elasticsearch.searching import between, both, but, either, exists, term, terms
 from ps2daemon.store.elasticsearch.server import Server
 from ps2daemon.store.elasticsearch.writing import Writing
 
@@ -61,6 +53,7 @@ class ElasticsearchStore:
     """
 
     remote = True
+    pace = Pace(counts=28, reads=4)
 
     def __init__(self, settings: ElasticsearchSettings, *, read_only: bool) -> None:
         self._names = Names(settings.index_prefix)
@@ -263,6 +256,10 @@ class ElasticsearchStore:
     async def day_versions(self, days: range, worlds: Collection[int]) -> Versions:
         await self._whole()
         return await sittings.day_versions(self._server, self._names.sessions, days, worlds)
+
+    async def change_versions(self, days: range, worlds: Collection[int]) -> Versions:
+        await self._whole()
+        return await sittings.change_versions(self._server, self._names.sessions, days, worlds)
 
     async def unknown_starts(self, start: Ms, end: Ms, worlds: Collection[int]) -> list[UnknownStart]:
         await self._whole()

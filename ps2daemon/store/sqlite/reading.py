@@ -200,7 +200,7 @@ def changes(connection: sqlite3.Connection, start: Ms, end: Ms, step: Ms, world_
 
 
 def edges(connection: sqlite3.Connection, start: Ms, end: Ms, world_id: int) -> Edges:
-    """See `DaySource.edges`."""
+    """See `EdgeSource.edges`."""
     import numpy as np  # most commands do without
 
     parameters = {"world": world_id, "start": start, "end": end}
