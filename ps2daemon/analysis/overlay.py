@@ -19,14 +19,17 @@ from typing import Final, Literal, NamedTuple, Protocol, TypeAlias
 import msgspec
 
 from ps2daemon.analysis.population import (
+    EMPIRES,
     LONGEST_GUESS,
     MAX_BUCKETS,
+    MAX_VALUES,
     Population,
     PopulationQuery,
     Series,
     population,
 )
 from ps2daemon.errors import UsageError
+from ps2daemon.model import tables
 from ps2daemon.model.coverage import Span
 from ps2daemon.model.records import DAY, Ms
 from ps2daemon.model.times import from_ms, to_ms
@@ -36,6 +39,7 @@ Period: TypeAlias = Literal["day", "week"]
 DAYS: Final = {"day": 1, "week": 7}
 MAX_BACK: Final = 52
 """A year of weeks."""
+_EVERYBODY: Final = (*EMPIRES, tables.UNKNOWN_FACTION)
 
 
 class Earlier(msgspec.Struct, frozen=True):
@@ -116,6 +120,13 @@ class _Run(NamedTuple):
     behind: int
     start: Ms
 
+    def window(self, query: PopulationQuery) -> PopulationQuery:
+        """The window of the partners, and of every empire that the window of `query` may have."""
+        last = self.start + (self.behind - self.first - 1) * query.step
+        return msgspec.structs.replace(
+            query, start=self.start, end=last + 1, factions=query.factions or _EVERYBODY
+        )
+
 
 async def overlay(
     reader: StoreReader,
@@ -144,34 +155,24 @@ async def overlay(
             "at once; ask for a shorter window, a longer step or fewer of them"
         )
     if spans is None:
-        first = (
-            query.start - (back * DAYS[by] + 1) * DAY
-        )  # one more, for what a clock was put forward or back
-        spans = await reader.spans(query.worlds, first - LONGEST_GUESS)
-    current = await population(reader, query, spans)
+        days = back * DAYS[by] + 1  # one more, for what a clock was put forward or back
+        spans = await reader.spans(query.worlds, query.start - days * DAY - LONGEST_GUESS)
+    instants = range(query.start, query.end, query.step)
+    times = {number: partners(instants, number * DAYS[by], zone) for number in range(1, back + 1)}
+    runs = {number: _runs(then, query.step) for number, then in times.items()}
+    windows = [run.window(query) for each in runs.values() for run in each]
+    current, *others = await _populations(reader, [query, *windows], spans)
     keys = tuple((series.world_id, series.faction_id) for series in current.series)
+    parts = iter(others)
     earlier = []
-    for number in range(1, back + 1):
-        times = partners(current.times, number * DAYS[by], zone)
-        rows: dict[tuple[int, int], list[int | None]] = {key: [None] * len(times) for key in keys}
-        for run in _runs(times, query.step):
-            size = run.behind - run.first
-            part = await population(
-                reader,
-                PopulationQuery(
-                    start=run.start,
-                    end=run.start + (size - 1) * query.step + 1,
-                    step=query.step,
-                    worlds=query.worlds,
-                    factions=tuple(dict.fromkeys(faction for _, faction in keys)),
-                ),
-                spans,
-            )
-            for series in part.series:
+    for number, then in times.items():
+        rows: dict[tuple[int, int], list[int | None]] = {key: [None] * len(then) for key in keys}
+        for run in runs[number]:
+            for series in next(parts).series:
                 row = rows.get((series.world_id, series.faction_id))
                 if row is not None:
                     row[run.first : run.behind] = series.online
-        earlier.append(Earlier(number, times, tuple(Series(*key, tuple(row)) for key, row in rows.items())))
+        earlier.append(Earlier(number, then, tuple(Series(*key, tuple(row)) for key, row in rows.items())))
     return Overlay(
         by,
         str(zone),
@@ -182,6 +183,25 @@ async def overlay(
         ),
         trends(current.series, [each.series for each in earlier]),
     )
+
+
+async def _populations(
+    reader: StoreReader, windows: Sequence[PopulationQuery], spans: Sequence[Span]
+) -> list[Population]:
+    """Answers several windows of one step; with one question where little lies between them and their instants fit together."""
+    first, step = min(window.start for window in windows), windows[0].step
+    whole = msgspec.structs.replace(
+        windows[0],
+        start=first,
+        end=max(window.end for window in windows),
+        factions=windows[0].factions or _EVERYBODY,
+    )
+    wanted = sum(window.buckets for window in windows)
+    fits = whole.buckets <= MAX_BUCKETS and whole.values <= MAX_VALUES
+    if not fits or whole.buckets > 2 * wanted or any((window.start - first) % step for window in windows):
+        return [await population(reader, window, spans) for window in windows]
+    answer = await population(reader, whole, spans)
+    return [answer.part(window) for window in windows]
 
 
 def partners(times: Iterable[Ms], days: int, zone: tzinfo) -> tuple[Ms | None, ...]:

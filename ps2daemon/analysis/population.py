@@ -61,6 +61,11 @@ class PopulationQuery(msgspec.Struct, frozen=True, kw_only=True):
         """How many instants are asked for."""
         return -((self.start - self.end) // self.step)
 
+    @property
+    def values(self) -> int:
+        """How many numbers that are, of all worlds and empires."""
+        return self.buckets * len(self.worlds) * (len(self.factions) or len(FACTIONS))
+
     def check(self) -> None:
         """Refuses what can't be answered.
 
@@ -82,10 +87,9 @@ class PopulationQuery(msgspec.Struct, frozen=True, kw_only=True):
                 f"the window is too long: {self.buckets:,} steps, and at most {MAX_BUCKETS:,} are answered at once; "
                 "ask for a shorter window or a longer step"
             )
-        values = self.buckets * len(self.worlds) * (len(self.factions) or len(FACTIONS))
-        if values > MAX_VALUES:
+        if self.values > MAX_VALUES:
             raise UsageError(
-                f"that is {values:,} values, and at most {MAX_VALUES:,} are answered at once; "
+                f"that is {self.values:,} values, and at most {MAX_VALUES:,} are answered at once; "
                 "ask for fewer worlds, a shorter window or a longer step"
             )
         for faction in self.factions:
@@ -115,6 +119,31 @@ class Population(msgspec.Struct, frozen=True):
     series: tuple[Series, ...]
     coverage: Mapping[int, WorldCoverage]
     spans: Mapping[int, tuple[Span, ...]]
+
+    def part(self, query: PopulationQuery) -> Population:
+        """What `population` answers to `query`, of which this is a longer window.
+
+        Args:
+            query: begins at one of these instants; a faction that it names is here.
+        """
+        first = (query.start - self.times[0]) // self.step
+        there = slice(first, first + query.buckets)
+        cut = [Series(each.world_id, each.faction_id, each.online[there]) for each in self.series]
+        since = query.start - LONGEST_GUESS
+        spans = {
+            world: tuple(span for span in found if span.end >= since) for world, found in self.spans.items()
+        }
+        return Population(
+            self.step,
+            self.times[there],
+            tuple(
+                each
+                for each in cut
+                if query.factions or each.faction_id != tables.UNKNOWN_FACTION or any(each.online)
+            ),
+            {world: WorldCoverage(found) for world, found in spans.items()},
+            spans,
+        )
 
 
 async def population(

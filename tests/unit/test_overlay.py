@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
+from random import Random
 from zoneinfo import ZoneInfo
 
 import pytest
 
+from ps2daemon.analysis import overlay as overlay_module
 from ps2daemon.analysis.overlay import (
+    Period,
     compare,
     differences,
     overlay,
@@ -18,7 +22,8 @@ from ps2daemon.analysis.overlay import (
 from ps2daemon.analysis.population import PopulationQuery, Series
 from ps2daemon.errors import UsageError
 from ps2daemon.model.coverage import Span
-from ps2daemon.model.records import DAY, HOUR, MINUTE
+from ps2daemon.model.differences import Differences
+from ps2daemon.model.records import DAY, HOUR, MINUTE, Ms
 from ps2daemon.model.times import parse_iso, to_ms
 from tests.memory_reader import MemoryReader, session
 
@@ -109,6 +114,80 @@ async def test_uncovered_earlier_time_is_none() -> None:
     query = PopulationQuery(start=start, end=start + 4 * HOUR, step=HOUR, worlds=(10,), factions=(2,))
     answer = await overlay(reader, query, "day", 1, BERLIN)
     assert answer.earlier[0].series[0].online == (None, None, 0, 0)
+
+
+class Counting(MemoryReader):
+    """Counts how often it was asked for a window."""
+
+    windows = 0
+
+    async def changes(self, start: Ms, end: Ms, step: Ms, worlds: Collection[int]) -> Differences:
+        self.windows += 1
+        return await super().changes(start, end, step, worlds)
+
+
+def crowd(start: Ms, days: int, seed: int) -> Counting:
+    """People of several weeks on two worlds, some of whose logins were not seen, with gaps; those without an empire on one day alone."""
+    rng = Random(seed)
+    sessions = []
+    for number in range(40 * days):
+        login = start + rng.randrange(days * DAY)
+        known = None if rng.random() < 0.1 else login
+        logout = None if known is not None and rng.random() < 0.05 else login + rng.randrange(14 * HOUR)
+        faction_id = 0 if start + 8 * DAY < login < start + 9 * DAY else rng.randint(1, 4)
+        sessions.append(
+            session(str(number), known, logout, world_id=rng.choice((1, 10)), faction_id=faction_id)
+        )
+    edges = sorted(start + rng.randrange(days * DAY) for _ in range(12))
+    spans = [
+        Span(world_id, first, last, "start")
+        for world_id in (1, 10)
+        for first, last in zip(edges[world_id // 10 :: 2], edges[world_id // 10 + 1 :: 2], strict=False)
+    ]
+    return Counting(sessions, spans)
+
+
+@pytest.mark.parametrize("factions", [(), (2,), (0, 3)])
+@pytest.mark.parametrize(
+    ("zone", "day", "by", "back", "days", "step", "questions"),
+    [
+        pytest.param(BERLIN, "2026-04-03T00:00", "week", 4, 7, 30 * MINUTE, 1, id="weeks"),
+        pytest.param(BERLIN, "2026-10-25T00:00", "day", 7, 1, HOUR, 1, id="days"),
+        pytest.param(BERLIN, "2026-04-02T00:00", "day", 5, 2, 15 * MINUTE, 1, id="longer than their period"),
+        pytest.param(BERLIN, "2026-04-03T12:00", "week", 2, 1, HOUR, 3, id="far apart"),
+        pytest.param(
+            ZoneInfo("Australia/Lord_Howe"), "2026-04-07T00:00", "day", 3, 1, HOUR, 5, id="half an hour off"
+        ),
+    ],
+)
+async def test_one_question_is_answered_as_several(
+    monkeypatch: pytest.MonkeyPatch,
+    zone: ZoneInfo,
+    day: str,
+    by: Period,
+    back: int,
+    days: int,
+    step: Ms,
+    questions: int,
+    factions: tuple[int, ...],
+) -> None:
+    start = to_ms(datetime.fromisoformat(day).replace(tzinfo=zone))
+    for seed in range(5):
+        reader = crowd(start - 30 * DAY, 35, seed)
+        query = PopulationQuery(
+            start=start, end=start + days * DAY, step=step, worlds=(10, 1), factions=factions
+        )
+        answer = await overlay(reader, query, by, back, zone)
+        assert reader.windows == questions
+        with monkeypatch.context() as patch:
+            patch.setattr(overlay_module, "MAX_VALUES", 0)
+            wanted = await overlay(reader, query, by, back, zone)
+        assert reader.windows > questions + back
+        assert answer.current.times == wanted.current.times
+        assert answer.current.series == wanted.current.series
+        assert answer.current.spans == wanted.current.spans
+        assert answer.earlier == wanted.earlier
+        assert any(any(series.online) for each in answer.earlier for series in each.series)
 
 
 @pytest.mark.parametrize("back", [0, 53])
