@@ -13,7 +13,7 @@ from ps2daemon.analysis.documents import Document
 from ps2daemon.analysis.sheets import Sheet
 from ps2daemon.store.base import StoreReader
 from ps2daemon.web import api, parameters
-from ps2daemon.web.now import overview_of
+from ps2daemon.web.now import overview_of, overview_sheet
 from ps2daemon.web.parameters import WINDOW, Asked, Parameter
 from ps2daemon.web.pictures import Picture, chart_picture, coverage_picture, effect_picture_of, trends_picture
 from ps2daemon.web.recording import Probe, recording_of
@@ -85,7 +85,7 @@ ENDPOINTS: Final[tuple[Endpoint[Any], ...]] = (
     # The page's own
     Endpoint("effect/charts", api.effect_charts_of, (*_EFFECT, parameters.THEME)),
     Endpoint("trends/charts", api.trend_charts_of, (parameters.WORLD, *_TRENDS, parameters.THEME)),
-    Endpoint("overview", overview_of, (parameters.WORLD, parameters.TZ)),
+    Endpoint("overview", overview_of, (parameters.WORLD, parameters.TZ), overview_sheet),
     Endpoint("chart", api.chart_of, _CHART),
 )
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Final
 
 from ps2daemon.analysis.documents import Document
 from ps2daemon.analysis.overview import STEP, Ago, Overview, WorldNow, overview
+from ps2daemon.analysis.population import EMPIRES
+from ps2daemon.analysis.sheets import Sheet
 from ps2daemon.analysis.view import faction_label
 from ps2daemon.model import tables
 from ps2daemon.model.alerts import Alert
@@ -14,6 +17,8 @@ from ps2daemon.model.records import SECOND, Ms
 from ps2daemon.model.times import iso
 from ps2daemon.store.base import StoreReader
 from ps2daemon.web.parameters import Asked
+
+_AGO: Final = {1: "a_day_ago", 7: "a_week_ago"}
 
 
 async def overview_of(store: StoreReader, asked: Asked) -> Document:
@@ -40,6 +45,21 @@ def overview_document(found: Overview, now: Ms) -> Document:
             "unrecorded": _gaps(found.gaps),
         },
     }
+
+
+def overview_sheet(answer: Document) -> Sheet:
+    """One row a world, numbers empty where nobody knows; the last is of those that are recorded, together, and names no world."""
+    rows = [
+        {
+            **world,
+            **{each["label"]: each["people"] for each in world["online"]},
+            **{_AGO[each["days"]]: each["people"] for each in world["ago"]},
+        }
+        for world in (*answer["worlds"], answer["together"])
+        if world is not None
+    ]
+    empires = [faction_label(faction) for faction in (*EMPIRES, tables.UNKNOWN_FACTION)]
+    return Sheet(("world_id", "name", "at", "people", *empires, *_AGO.values()), rows)
 
 
 def _world(world: WorldNow) -> Document:

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
+import httpx
 import msgspec
 import pytest
 import trio
@@ -267,6 +268,31 @@ async def test_nothing_is_wider_than_a_phone_and_the_keyboard_gets_everywhere(
     )
     assert await tab.value("document.activeElement.innerText") == "Skip to the content"
     assert await tab.value("document.activeElement.getBoundingClientRect().left") >= 0
+
+
+@pytest.mark.parametrize(
+    ("view", "pictures"),
+    [
+        ("", ()),
+        ("history", ()),
+        ("trends", ("png", "svg")),
+        ("events", ("png", "svg")),
+        ("recording", ("png", "svg")),
+    ],
+)
+async def test_what_is_shown_is_there_to_take_along(
+    serving: Serving, tab: Tab, view: str, pictures: tuple[str, ...]
+) -> None:
+    await tab.open(f"{await serving(WHOLE)}/{view}")
+    await tab.until("document.body.dataset.shown")
+    types = {"json": "application/json", "csv": "text/csv", "png": "image/png", "svg": "image/svg+xml"}
+    async with httpx.AsyncClient(trust_env=False, timeout=30) as client:
+        for kind in ("json", "csv", *pictures):
+            assert not await tab.value(f"document.getElementById({kind!r}).hidden")
+            answer = await client.get(await tab.value(f"document.getElementById({kind!r}).href"))
+            assert answer.status_code == 200
+            assert answer.headers["content-type"].startswith(types[kind])
+            assert len(answer.content) > 100
 
 
 async def test_dark(serving: Serving, tab: Tab) -> None:

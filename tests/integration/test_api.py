@@ -254,6 +254,23 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
+async def test_csv_of_the_view_of_now_is_what_it_shows(client: httpx.AsyncClient) -> None:
+    shown = (await client.get("/api/v1/overview")).json()
+    text = (await client.get("/api/v1/overview?format=csv")).text
+    assert text.splitlines()[0] == "world_id,name,at,people,VS,NC,TR,NSO,unknown,a_day_ago,a_week_ago"
+    *worlds, together = csv.DictReader(io.StringIO(text))
+    assert [row["world_id"] for row in worlds] == [str(world["world_id"]) for world in shown["worlds"]]
+    for row, world in zip([*worlds, together], [*shown["worlds"], shown["together"]], strict=True):
+        assert row["people"] == ("" if world["people"] is None else str(world["people"]))
+        assert sum(int(row[name] or 0) for name in ("VS", "NC", "TR", "NSO", "unknown")) == (
+            world["people"] or 0
+        )
+        day_ago = [each["people"] for each in world["ago"] if each["days"] == 1]
+        assert row["a_day_ago"] == ("" if day_ago in ([], [None]) else str(day_ago[0]))
+    assert together["world_id"] == ""
+    assert int(together["people"]) > 0
+
+
 async def test_csv_of_worlds_and_now(client: httpx.AsyncClient) -> None:
     worlds = list(csv.DictReader(io.StringIO((await client.get("/api/v1/worlds?format=csv")).text)))
     assert [row["name"] for row in worlds] == ["Osprey", "Wainwright"]

@@ -111,7 +111,7 @@ async function show() {
   const zone = form.elements.tz.value;
   const address = new URLSearchParams({ tz: zone });
   history.replaceState(null, "", `?${address}`);
-  offer("overview", address, { table: false });
+  offer("overview", address);
   try {
     const answer = await ask("overview", address);
     if (mine !== round) return;

@@ -175,13 +175,13 @@ export function keepFresh(show, wanted = () => true) {
 }
 
 // Links to what is shown, as files: the numbers of an address of the API, also as CSV where they are a table, and its pictures.
-export function offer(name, params, { table = true, pictures = null } = {}) {
+export function offer(name, params, { table = name, pictures = null } = {}) {
   const link = (id, address) => {
     const found = document.getElementById(id);
     found.hidden = address === null;
     if (address !== null) found.href = `/api/v1/${address}`;
   };
   link("json", `${name}?${params}`);
-  link("csv", table ? `${name}?${params}&format=csv` : null);
+  link("csv", `${table}?${params}&format=csv`);
   for (const kind of ["png", "svg"]) link(kind, pictures ? `${pictures}.${kind}?${params}` : null);
 }
