@@ -8,9 +8,9 @@ from typing import Final
 import numpy as np
 
 from ps2daemon.analysis.sittings import Times
-from ps2daemon.model.records import HOUR, SECOND, Ms
+from ps2daemon.model.records import DAY, SECOND, Ms
 
-LOOK: Final = 6 * HOUR
+LOOK: Final = DAY
 """Between two looks at a clock; in less than that, none is put forward and back again."""
 
 

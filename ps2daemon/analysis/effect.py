@@ -37,6 +37,7 @@ from ps2daemon.model.records import DAY, MINUTE
 FEWEST: Final = 10
 """Events, on at least half as many days, below which nothing is said."""
 RESAMPLES: Final = 2_000
+
 Group: TypeAlias = Literal["all", "winner", "loser", "nso"]
 GROUPS: Final[tuple[Group, ...]] = ("all", "winner", "loser", "nso")
 Verdict: TypeAlias = Literal["more", "fewer", "no difference found", "too few events"]

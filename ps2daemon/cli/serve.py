@@ -82,7 +82,7 @@ async def _serve(settings: Settings, host: str, port: int, keys: tuple[str, str]
         store: StoreReader = reader
         if isinstance(reader, DaySource):
             store = kept = KeptReader(reader)
-            nursery.start_soon(kept.warm)
+            nursery.start_soon(kept.keep_warm)
 
         async def run(task_status: trio.TaskStatus[int]) -> None:
             app = page_app(store, SystemClock(), library, Daemon(settings).facts)

@@ -13,7 +13,7 @@ number online at one moment, which is a look at one day.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, Final, TypeAlias, TypeVar
@@ -28,7 +28,7 @@ from ps2daemon.model.coverage import Span
 from ps2daemon.model.differences import Differences
 from ps2daemon.model.notes import Note
 from ps2daemon.model.records import DAY, MINUTE, Ms
-from ps2daemon.model.sittings import Sittings, joined
+from ps2daemon.model.sittings import Sittings, joined, sittings_of
 from ps2daemon.store.base import (
     CharacterDocument,
     Count,
@@ -42,8 +42,10 @@ MOST_DAYS: Final = 3000
 """Two years of four worlds, which is the longest view that the page offers; at 14 KB a day, 43 MB."""
 MOST_SITTINGS: Final = 8_000_000
 """A year of four worlds; at 9 bytes, 72 MB."""
+WARM_SECONDS: Final = 300.0
+"""Between two rounds of reading what is not kept, of which asking for it is three questions."""
 WARMED_AT_ONCE: Final = 4
-"""Days read with one question while nobody asks, so that who comes then waits for little."""
+"""Days read together while nobody asks, so that who comes then waits for little."""
 RECENT_DAYS: Final = 113
 """Those that the page's views begin with: eight weeks against the eight before, and what four weeks of events are compared with."""
 QUIET_SECONDS: Final = 0.25
@@ -59,7 +61,7 @@ _MOST: Final = np.iinfo(np.int16).max
 Minutes: TypeAlias = NDArray[np.int16]
 """`[i, faction]` is the change in `(i, i + 1]` minutes after the day's start."""
 
-Tell: TypeAlias = Callable[[range, Collection[int]], Awaitable[Versions]]
+_NO_MINUTES: Final[Minutes] = np.zeros((MINUTES, FACTIONS), dtype=np.int16)
 
 V = TypeVar("V")
 
@@ -95,9 +97,14 @@ class KeptReader:
         self._source = source
         self._most_days = most_days
         read = partial(_read_edges, source) if isinstance(source, EdgeSource) else self._read_changes
-        self._minutes: KeptDays[Minutes | None] = KeptDays(read, most_days, lambda _: 1)
+        self._minutes: KeptDays[Minutes | None] = KeptDays(
+            read, source.change_versions, _NO_MINUTES, most_days, lambda _: 1
+        )
         """A day is None if it can't be told so, and the store is asked."""
-        self._ended: KeptDays[_Ended] = KeptDays(self._read_ended, most_sittings, len)
+        nobody = _Ended(sittings_of(()), 0)
+        self._ended: KeptDays[_Ended] = KeptDays(
+            self._read_ended, source.day_versions, nobody, most_sittings, len
+        )
         self._asking = 0
         self._asked_at = -QUIET_SECONDS
 
@@ -112,7 +119,7 @@ class KeptReader:
             if start % MINUTE or step % MINUTE or len(days) <= pace.counts:
                 return await self._source.changes(start, end, step, worlds)
             wanted = await self._source.change_versions(days, worlds)
-            if any(self._minutes.missing(world_id, days, wanted) > pace.reads for world_id in worlds):
+            if sum(self._minutes.missing(world_id, days, wanted) for world_id in set(worlds)) > pace.reads:
                 return await self._source.changes(start, end, step, worlds)
             for world_id in sorted(set(worlds)):
                 parts = await self._minutes.get(world_id, days, wanted)
@@ -165,8 +172,14 @@ class KeptReader:
             raise failed
         return found
 
+    async def keep_warm(self) -> None:
+        """Warms it, and again every few minutes: days end, change, and could not be read."""
+        while True:
+            await self.warm()
+            await trio.sleep(WARM_SECONDS)
+
     async def warm(self) -> None:
-        """Reads what the page will ask for, the latest days first, and waits while somebody asks.
+        """Reads what the page will ask for and is not kept, the latest days first, and waits while somebody asks.
 
         A store that can't be read is left alone: whoever asks is told.
         """
@@ -178,24 +191,22 @@ class KeptReader:
             behind = max(span.end for span in spans) // DAY + 1
             first = max(min(span.start for span in spans) // DAY, behind - self._most_days // len(worlds))
             recent = max(first, behind - RECENT_DAYS)
-            await self._warm_minutes(worlds, recent, behind)
-            await self._warm(self._ended, self._source.day_versions, worlds, recent, behind)
-            await self._warm_minutes(worlds, first, recent)
+            await self._warm(self._minutes, worlds, recent, behind)
+            await self._warm(self._ended, worlds, recent, behind)
+            await self._warm(self._minutes, worlds, first, recent)
         except StoreError:
             return
 
-    async def _warm_minutes(self, worlds: Collection[int], first: int, behind: int) -> None:
-        await self._warm(self._minutes, self._source.change_versions, worlds, first, behind)
-
-    async def _warm(
-        self, kept: KeptDays[V], versions: Tell, worlds: Collection[int], first: int, behind: int
-    ) -> None:
+    async def _warm(self, kept: KeptDays[V], worlds: Collection[int], first: int, behind: int) -> None:
+        versions = await kept.versions(range(first, behind), worlds)
         for day in range(behind, first, -WARMED_AT_ONCE):
+            days = range(max(first, day - WARMED_AT_ONCE), day)
             for world_id in worlds:
+                if not kept.missing(world_id, days, versions):
+                    continue
                 while self._asking or trio.current_time() < self._asked_at + QUIET_SECONDS:  # noqa: ASYNC110 - until a time
                     await trio.sleep(QUIET_SECONDS / 2)
-                days = range(max(first, day - WARMED_AT_ONCE), day)
-                await kept.get(world_id, days, await versions(days, (world_id,)))
+                await kept.get(world_id, days, await kept.versions(days, (world_id,)))
 
     @contextmanager
     def _asked(self) -> Iterator[None]:
@@ -239,7 +250,7 @@ class KeptReader:
     async def spans(
         self, worlds: Collection[int] | None = None, start: Ms | None = None, end: Ms | None = None
     ) -> list[Span]:
-        with self._asked():  # with this or with `worlds` every answer begins
+        with self._asked():  # most answers begin with this
             return await self._source.spans(worlds, start, end)
 
     async def alerts(self, start: Ms, end: Ms, worlds: Collection[int] | None) -> list[Alert]:

@@ -49,16 +49,17 @@ def overview_document(found: Overview, now: Ms) -> Document:
 
 def overview_sheet(answer: Document) -> Sheet:
     """One row a world, numbers empty where nobody knows; the last is of those that are recorded, together, and names no world."""
+    empires = [faction_label(faction) for faction in (*EMPIRES, tables.UNKNOWN_FACTION)]
     rows = [
         {
             **world,
+            **({} if world["at"] is None else dict.fromkeys(empires, 0)),
             **{each["label"]: each["people"] for each in world["online"]},
             **{_AGO[each["days"]]: each["people"] for each in world["ago"]},
         }
         for world in (*answer["worlds"], answer["together"])
         if world is not None
     ]
-    empires = [faction_label(faction) for faction in (*EMPIRES, tables.UNKNOWN_FACTION)]
     return Sheet(("world_id", "name", "at", "people", *empires, *_AGO.values()), rows)
 
 

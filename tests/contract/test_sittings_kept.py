@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import msgspec
 import pytest
 
+from ps2daemon.model.differences import Differences
 from ps2daemon.model.records import DAY, HOUR, MINUTE, Ms
 from ps2daemon.model.sittings import Sittings
 from ps2daemon.store.base import Commit, SessionDocument, Store
@@ -40,18 +41,18 @@ ELSEWHERE = stay(6, 2, world_id=1)
 TWIN = msgspec.structs.replace(stay(8, 2), session_id="twin", character_id="88")
 FIRST = (MIDNIGHT, LONG, OPEN, GUESS, UNSEEN, ELSEWHERE, stay(7, 1), stay(8, 2), TWIN)
 
-# What is committed, days of which the sittings change by it, and days that may count as changed.
+# What is committed, days whose sittings are others by it, and days that may be read again: of those that have none any more a store may know.
 COMMITS: dict[str, tuple[Commit, set[int], set[int]]] = {
     "one more": (Commit(sessions=[stay(9, 1)]), {1}, set()),
     "one that is open": (Commit(sessions=[session("9", D + DAY + HOUR, None)]), set(), {1}),
     "who logs out": (Commit(sessions=[over(OPEN, D + 2 * DAY + 3 * HOUR)]), {2}, set()),
     "an estimate that was right": (Commit(sessions=[msgspec.structs.replace(stay(4, 1))]), {1}, set()),
     "another empire": (Commit(sessions=[msgspec.structs.replace(LONG, faction_id=3)]), {2}, {0}),
-    "another end": (Commit(sessions=[over(MIDNIGHT, D + DAY + 1)]), {0, 1}, set()),
+    "another end": (Commit(sessions=[over(MIDNIGHT, D + DAY + 1)]), {1}, {0}),
     "an end that was none": (
         Commit(sessions=[msgspec.structs.replace(MIDNIGHT, logout_ts=None, ended_by=None)]),
-        {0},
         set(),
+        {0},
     ),
     "one gone": (Commit(gone_sessions=[stay(7, 1).session_id]), {1}, set()),
     "one gone and another there": (
@@ -92,7 +93,7 @@ async def test_changes_that_are_kept_are_the_stores(
     async with backend() as (store, _):
         assert isinstance(store, DaySource)
         monkeypatch.setattr(store, "pace", Pace(counts=0, reads=100))  # whatever is quicker
-        kept = KeptReader(store)
+        kept, steps = KeptReader(store), counted_steps(store, monkeypatch)
         for written in (Commit(sessions=FIRST), commit):
             await store.commit(written)
             await store.refresh()
@@ -101,9 +102,27 @@ async def test_changes_that_are_kept_are_the_stores(
                 (D + DAY - HOUR, D + DAY + 2 * HOUR + 1, HOUR),
                 (D - 3 * DAY, D + 5 * DAY, 15 * MINUTE),
             ):
+                steps.clear()
                 found = changed(await kept.changes(start, end, step, WORLDS))
-                assert found == changed(await store.changes(start, end, step, WORLDS))
+                assert set(steps) <= {MINUTE}, "days are read, and no window"
+                steps.clear()
+                again = changed(await kept.changes(start, end, step, WORLDS))
+                assert not steps, "what did not change is not read again"
+                assert found == again == changed(await store.changes(start, end, step, WORLDS))
                 assert found
+
+
+def counted_steps(store: Store, monkeypatch: pytest.MonkeyPatch) -> list[Ms]:
+    """The steps of all windows that the store counts from now on."""
+    found: list[Ms] = []
+    changes = store.changes
+
+    async def changes_and_told(start: Ms, end: Ms, step: Ms, worlds: Collection[int]) -> Differences:
+        found.append(step)
+        return await changes(start, end, step, worlds)
+
+    monkeypatch.setattr(store, "changes", changes_and_told)
+    return found
 
 
 def read_days(store: Store, monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:

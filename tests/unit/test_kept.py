@@ -21,8 +21,9 @@ from ps2daemon.model.coverage import Span
 from ps2daemon.model.differences import Differences
 from ps2daemon.model.records import DAY, HOUR, MINUTE, SECOND, Ms
 from ps2daemon.model.sittings import Sittings
+from ps2daemon.store import kept as kept_module
 from ps2daemon.store.base import Commit, SessionDocument, StoreReader
-from ps2daemon.store.days import Edges, Pace
+from ps2daemon.store.days import Edges, Pace, Versions
 from ps2daemon.store.kept import ATTEMPTS, KeptReader
 from ps2daemon.store.kept_days import MOST_AT_ONCE
 from ps2daemon.store.sqlite import SqliteStore
@@ -402,6 +403,65 @@ async def test_a_store_that_counts_in_less_time_is_asked_to() -> None:
         found = await told(kept, D, D + 4 * DAY, HOUR, worlds=(10,))
         assert (store.windows, store.loads) == (3, [(10, 0, 1), (10, 3, 4)])
         assert found == await told(store, D, D + 4 * DAY, HOUR, worlds=(10,))
+
+
+async def test_what_is_kept_heals_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever changed, and though the store was away at first."""
+    monkeypatch.setattr(kept_module, "WARM_SECONDS", 0.05)
+    async with watched() as store, trio.open_nursery() as nursery:
+        store.pace = Pace(counts=3, reads=2)
+        times = [D + day * DAY + HOUR for day in range(9)]
+        await store.commit(
+            Commit(
+                sessions=[session("1", at, at + HOUR) for at in times],
+                spans=[Span(10, D, D + 9 * DAY - 1, "start")],
+            )
+        )
+        kept = KeptReader(store)
+
+        async def without_the_store() -> list[tuple[int, int, int, int]]:
+            while True:
+                windows = store.windows
+                found = await told(kept, D, D + 9 * DAY, HOUR, worlds=(10,))
+                if store.windows == windows:
+                    return found
+                await trio.sleep(2 * kept_module.QUIET_SECONDS)
+
+        async def refuses(*args: object) -> Edges:
+            raise StoreUnavailable("gone")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(store, "edges", refuses)
+            await kept.warm()
+        nursery.start_soon(kept.keep_warm)
+        with trio.fail_after(30):
+            for hours in (2, 3):
+                found = await without_the_store()
+                assert found == await told(store, D, D + 9 * DAY, HOUR, worlds=(10,))
+                await store.commit(Commit(sessions=[session("1", at, at + hours * HOUR) for at in times[:6]]))
+                assert await told(kept, D, D + 9 * DAY, HOUR, worlds=(10,)) != found
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_day_that_changed_while_it_was_read_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with watched() as store:
+        await store.commit(Commit(sessions=[session("1", D + HOUR, D + 2 * HOUR)]))
+        kept, true = KeptReader(store), await store.change_versions(range(D // DAY, D // DAY + 1), (10,))
+
+        async def lags(days: range, worlds: Collection[int]) -> Versions:
+            return dict.fromkeys(true, "of another copy")
+
+        first = await told(kept, D, D + DAY, worlds=(10,))
+        with monkeypatch.context() as patch:
+            patch.setattr(kept._minutes, "versions", lags)
+            await store.commit(Commit(sessions=[session("1", D + HOUR, D + 3 * HOUR)]))
+            assert await told(kept, D, D + DAY, worlds=(10,)) != first
+            store.loads.clear()
+            await told(kept, D, D + DAY, worlds=(10,))
+            assert store.loads == [(10, 0, 1)], "once more, until its versions agree"
+        await told(kept, D, D + DAY, worlds=(10,))
+        await told(kept, D, D + DAY, worlds=(10,))
+        assert store.loads == [(10, 0, 1), (10, 0, 1)]
 
 
 async def test_long_windows_are_read_in_few_questions() -> None:

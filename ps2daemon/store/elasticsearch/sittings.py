@@ -14,7 +14,7 @@ import msgspec
 
 from ps2daemon.model.records import DAY, Ms
 from ps2daemon.store.base import UnknownStart
-from ps2daemon.store.days import Day, Versions
+from ps2daemon.store.days import NOTHING, Day, Versions
 from ps2daemon.store.elasticsearch import searching
 from ps2daemon.store.elasticsearch.documents import SessionSource
 from ps2daemon.store.elasticsearch.searching import Query, between, both, but, either, exists, term, terms
@@ -93,7 +93,7 @@ async def lasting(server: Server, index: str, days: range, before: Ms, world_id:
 async def day_versions(server: Server, index: str, days: range, worlds: Collection[int]) -> Versions:
     """See `DaySource.day_versions`."""
     (ended,) = await _written(server, index, days, worlds, {"logout_ts": term("ended_by", "logout")})
-    return dict(ended)
+    return _nothing(days, worlds) | ended
 
 
 async def change_versions(server: Server, index: str, days: range, worlds: Collection[int]) -> Versions:
@@ -101,7 +101,12 @@ async def change_versions(server: Server, index: str, days: range, worlds: Colle
     begun, ended = await _written(
         server, index, days, worlds, {"login_ts": exists("login_ts"), "logout_ts": exists("login_ts")}
     )
-    return {day: (begun.get(day), ended.get(day)) for day in begun.keys() | ended.keys()}
+    both_of = {day: (begun.get(day), ended.get(day)) for day in begun.keys() | ended.keys()}
+    return _nothing(days, worlds) | both_of
+
+
+def _nothing(days: range, worlds: Collection[int]) -> Versions:
+    return {(world_id, day): NOTHING for world_id in worlds for day in days}
 
 
 async def _written(
@@ -164,7 +169,7 @@ def _ended(after: Ms, until: Ms | None = None) -> Query:
 
 
 async def _read(server: Server, index: str, world_id: int, query: Query) -> Sittings:
-    """Those of one world that a query finds, by logout."""
+    """Those of one world that a query finds, by logout; first those without."""
     from ps2daemon.model.sittings import joined, sittings_of  # numpy, without which most commands do
 
     found = searching.rows(
