@@ -17,7 +17,7 @@ from ps2daemon.model.records import Ms
 from ps2daemon.model.sittings import Sittings
 
 Times: TypeAlias = NDArray[np.int64]
-"""Milliseconds, one dimension."""
+"""Milliseconds."""
 Counts: TypeAlias = NDArray[np.int64]
 
 FACTIONS: Final = (tables.UNKNOWN_FACTION, tables.VS, tables.NC, tables.TR, tables.NSO)

@@ -174,7 +174,7 @@ export function keepFresh(show, wanted = () => true) {
   });
 }
 
-// Links to what is shown, as files: the numbers of an address of the API, also as CSV where they are a table, and its pictures.
+// Links to what is shown, as files: the numbers of an address of the API, as CSV those of `table`, and its pictures.
 export function offer(name, params, { table = name, pictures = null } = {}) {
   const link = (id, address) => {
     const found = document.getElementById(id);
