@@ -20,7 +20,7 @@ from ps2daemon.analysis.effect import Effect, Found, measure
 from ps2daemon.analysis.matching import Event, match
 from ps2daemon.model.coverage import Span, WorldCoverage
 from ps2daemon.model.records import DAY, HOUR, MINUTE, SECOND, Ms
-from ps2daemon.model.sittings import sittings_of
+from ps2daemon.model.sittings import Part, sittings_of
 from ps2daemon.simulator.population import LONGEST_SECONDS, WorldPopulation
 from ps2daemon.simulator.schedule import Schedule
 from ps2daemon.simulator.settings import LEAVE_MEAN_SECONDS, PopulationSettings
@@ -112,4 +112,4 @@ def history(seed: int, share: float, days: int = DAYS) -> Found:
     coverage = {WORLD: WorldCoverage([Span(WORLD, START, end, "start")])}
     zone = ZoneInfo("UTC")
     matched = match(events, {WORLD: disturbances}, coverage, zone)
-    return measure(matched, count(matched, {WORLD: columns}), zone)
+    return measure(matched, count(matched, {WORLD: [Part(columns)]}), zone)

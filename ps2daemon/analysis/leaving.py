@@ -29,9 +29,9 @@ from ps2daemon.model import tables
 from ps2daemon.model.alerts import Alert, Lock
 from ps2daemon.model.coverage import WorldCoverage
 from ps2daemon.model.records import DAY, Ms
-from ps2daemon.model.sittings import Sittings, joined, sittings_of
+from ps2daemon.model.sittings import Part, sittings_of
 from ps2daemon.model.times import iso
-from ps2daemon.store.base import StoreReader
+from ps2daemon.store.base import PartReader, StoreReader
 
 By: TypeAlias = Literal["world", "alert", "length", "ended"]
 """What events may be told apart by: `length` is how long their alert was to last, `ended` whether it ended before that."""
@@ -92,7 +92,7 @@ class Facts(msgspec.Struct, frozen=True):
 
     alerts: list[Alert]
     locks: list[Lock]
-    sittings: dict[int, Sittings]
+    parts: dict[int, list[Part]]
     coverage: dict[int, WorldCoverage]
 
 
@@ -111,21 +111,25 @@ async def gather(reader: StoreReader, query: EffectQuery) -> Facts:
     coverage = {world: WorldCoverage(found) for world, found in spans.items()}
     alerts = await reader.alerts(start, end, worlds)
     locks = await reader.locks(start, end, worlds)
-    sittings = await reader.sittings(start, end, worlds)
+    if isinstance(reader, PartReader):
+        parts = await reader.parts(start, end, worlds)
+    else:
+        sittings = await reader.sittings(start, end, worlds)
+        parts = {world_id: [Part(columns)] for world_id, columns in sittings.items()}
     unseen: dict[int, list[tuple[int, Ms, Ms]]] = {}
     for each in await reader.unknown_starts(start, end + DAY, worlds):
         login = estimated_start(each, coverage[each.world_id])
         unseen.setdefault(each.world_id, []).append((each.faction_id, login, each.logout_ts))
     for world_id, rows in unseen.items():
-        sittings[world_id] = joined([sittings[world_id], sittings_of(rows)])
-    return Facts(alerts, locks, sittings, coverage)
+        parts[world_id].append(Part(sittings_of(rows)))
+    return Facts(alerts, locks, parts, coverage)
 
 
 def effect(query: EffectQuery, facts: Facts) -> Answer:
     """Answers `query`."""
     events = events_of(facts.alerts, facts.locks, query.start, query.end)
     matched = match(events, disturbances_of(facts.alerts, facts.locks), facts.coverage, query.zone)
-    counted = count(matched, facts.sittings)
+    counted = count(matched, facts.parts)
     parts: dict[str, list[int]] = {}
     if query.by is not None:
         for place, each in enumerate(matched):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Final, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +38,42 @@ class Sittings(NamedTuple):
     def at(self, places: slice | NDArray[np.bool_] | NDArray[np.intp]) -> Sittings:
         """Those at these places."""
         return Sittings(*(column[places] for column in self))
+
+
+class Part:
+    """Sittings that stay as they are, in as few bytes as hold them.
+
+    Args:
+        since: no logout is before it.
+
+    Attributes:
+        reach: the first login and the last logout.
+        counted: what somebody counted of them, for who counts again.
+    """
+
+    __slots__ = ("_ends", "_factions", "_lengths", "_since", "counted", "reach")
+
+    def __init__(self, sittings: Sittings, since: Ms = 0) -> None:
+        self._since = since
+        self._factions = _small(sittings.faction_ids)
+        self._ends = _small(sittings.logouts - since)
+        self._lengths = _small(sittings.logouts - sittings.logins)
+        self.reach = int(sittings.logins.min(initial=NEVER)), int(sittings.logouts.max(initial=0))
+        self.counted: object = None
+
+    def __len__(self) -> int:
+        return len(self._ends)
+
+    def sittings(self) -> Sittings:
+        """The columns, in the order in which they were given."""
+        logouts = self._ends + np.int64(self._since)
+        return Sittings(self._factions.astype(np.int64), logouts - self._lengths, logouts)
+
+
+def _small(values: Numbers) -> NDArray[np.signedinteger[Any]]:
+    """The same numbers, of 0 and more, in the fewest bytes."""
+    most = int(values.max(initial=0))
+    return values.astype(next(kind for kind in (np.int8, np.int32, np.int64) if most <= np.iinfo(kind).max))
 
 
 def sittings_of(rows: Iterable[tuple[int, Ms, Ms | None]]) -> Sittings:

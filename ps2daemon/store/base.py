@@ -18,7 +18,7 @@ Promises:
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
 import msgspec
 
@@ -30,7 +30,7 @@ from ps2daemon.model.sessions import Character, EndedBy, Session, StartedBy
 
 if TYPE_CHECKING:
     from ps2daemon.model.differences import Differences
-    from ps2daemon.model.sittings import Sittings
+    from ps2daemon.model.sittings import Part, Sittings
 
 
 class SessionDocument(msgspec.Struct, frozen=True, gc=False):
@@ -255,6 +255,14 @@ class StoreReader(Protocol):
 
     async def aclose(self) -> None:
         """Releases files and connections."""
+
+
+@runtime_checkable
+class PartReader(StoreReader, Protocol):
+    """A reader that keeps sittings in parts, and gives the same again of what did not change: whatever was counted of them is still so."""
+
+    async def parts(self, start: Ms, end: Ms, worlds: Collection[int]) -> dict[int, list[Part]]:
+        """Of each world what `sittings` says, and maybe more of what was before and after; nobody is in two parts."""
 
 
 class StoreSource(StoreReader, Protocol):

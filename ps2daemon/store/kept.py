@@ -13,10 +13,10 @@ number online at one moment, which is a look at one day.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import Final, TypeAlias, TypeVar
 
 import numpy as np
 import trio
@@ -28,7 +28,7 @@ from ps2daemon.model.coverage import Span
 from ps2daemon.model.differences import Differences
 from ps2daemon.model.notes import Note
 from ps2daemon.model.records import DAY, MINUTE, Ms
-from ps2daemon.model.sittings import Sittings, joined, sittings_of
+from ps2daemon.model.sittings import Part, Sittings, joined, sittings_of
 from ps2daemon.store.base import (
     CharacterDocument,
     Count,
@@ -66,23 +66,6 @@ _NO_MINUTES: Final[Minutes] = np.zeros((MINUTES, FACTIONS), dtype=np.int16)
 V = TypeVar("V")
 
 
-class _Ended:
-    """The sittings that ended on one day, by logout, in as few bytes as hold them."""
-
-    def __init__(self, sittings: Sittings, day: int) -> None:
-        self._start = day * DAY
-        self._factions = _small(sittings.faction_ids)
-        self._ends = _small(sittings.logouts - self._start)
-        self._lengths = _small(sittings.logouts - sittings.logins)
-
-    def __len__(self) -> int:
-        return len(self._ends)
-
-    def sittings(self) -> Sittings:
-        logouts = self._ends + np.int64(self._start)
-        return Sittings(self._factions.astype(np.int64), logouts - self._lengths, logouts)
-
-
 class KeptReader:
     """A `StoreReader` that answers as the one it is made of, and faster.
 
@@ -101,8 +84,8 @@ class KeptReader:
             read, source.change_versions, _NO_MINUTES, most_days, lambda _: 1
         )
         """A day is None if it can't be told so, and the store is asked."""
-        nobody = _Ended(sittings_of(()), 0)
-        self._ended: KeptDays[_Ended] = KeptDays(
+        nobody = Part(sittings_of(()))
+        self._ended: KeptDays[Part] = KeptDays(
             self._read_ended, source.day_versions, nobody, most_sittings, len
         )
         self._asking = 0
@@ -132,38 +115,44 @@ class KeptReader:
         return found
 
     async def sittings(self, start: Ms, end: Ms, worlds: Collection[int]) -> dict[int, Sittings]:
+        return {
+            world_id: joined([part.sittings().within(start, end) for part in parts])
+            for world_id, parts in (await self.parts(start, end, worlds)).items()
+        }
+
+    async def parts(self, start: Ms, end: Ms, worlds: Collection[int]) -> dict[int, list[Part]]:
+        """See `PartReader`."""
         # Who is online in the window and logs out later than a day after it is among those that last.
         days = range(start // DAY, -(-(end + DAY) // DAY))
-        found: dict[int, Sittings] = {}
+        found: dict[int, list[Part]] = {}
         left = set(worlds)
         with self._asked():
             versions = await self._source.day_versions(days, left)
             for _ in range(ATTEMPTS):
-                read = await self._read_sittings(start, end, days, versions, left)
+                read = await self._read_parts(end, days, versions, left)
                 then, versions = versions, await self._source.day_versions(days, left)
                 changed = {world_id for (world_id, _), _ in then.items() ^ versions.items()}
                 found |= {world_id: read[world_id] for world_id in left - changed}
                 left &= changed
                 if not left:
                     return found
-            return found | await self._source.sittings(start, end, left)
+            others = await self._source.sittings(start, end, left)
+            return found | {world_id: [Part(columns)] for world_id, columns in others.items()}
 
-    async def _read_sittings(
-        self, start: Ms, end: Ms, days: range, versions: Versions, worlds: Collection[int]
-    ) -> dict[int, Sittings]:
-        found: dict[int, Sittings] = {}
+    async def _read_parts(
+        self, before: Ms, days: range, versions: Versions, worlds: Collection[int]
+    ) -> dict[int, list[Part]]:
+        found: dict[int, list[Part]] = {}
         failed: StoreError | None = None
 
         async def of_world(world_id: int) -> None:
             nonlocal failed
             try:
-                lasting = await self._source.lasting(days, end, world_id)
-                ended = await self._ended.get(world_id, days, versions)
+                lasting = await self._source.lasting(days, before, world_id)
+                found[world_id] = [*await self._ended.get(world_id, days, versions), Part(lasting)]
             except StoreError as error:
                 failed = error
                 nursery.cancel_scope.cancel()
-            else:
-                found[world_id] = await trio.to_thread.run_sync(_within, start, end, ended, lasting)
 
         async with trio.open_nursery() as nursery:
             for world_id in worlds:
@@ -230,12 +219,12 @@ class KeptReader:
                 strange |= by_day.any(axis=1)
         return _by_day(days, minutes, strange)
 
-    async def _read_ended(self, world_id: int, days: range) -> Mapping[int, _Ended]:
+    async def _read_ended(self, world_id: int, days: range) -> Mapping[int, Part]:
         found = await self._source.ended(days.start * DAY, days.stop * DAY, world_id)
         starts = np.arange(days.start, days.stop + 1, dtype=np.int64) * DAY
         edges = np.searchsorted(found.logouts, starts, side="right")
         return {
-            day: _Ended(found.at(slice(edges[number], edges[number + 1])), day)
+            day: Part(found.at(slice(edges[number], edges[number + 1])), day * DAY)
             for number, day in enumerate(days)
         }
 
@@ -282,17 +271,6 @@ class KeptReader:
 
     async def aclose(self) -> None:
         await self._source.aclose()
-
-
-def _within(start: Ms, end: Ms, ended: Sequence[_Ended], lasting: Sittings) -> Sittings:
-    """Puts together who was online in `[start, end)`: a year of one world takes 100 ms."""
-    return joined([each.within(start, end) for each in (*(day.sittings() for day in ended), lasting)])
-
-
-def _small(values: NDArray[np.int64]) -> NDArray[np.signedinteger[Any]]:
-    """The same numbers, of 0 and more, in the fewest bytes."""
-    most = int(values.max(initial=0))
-    return values.astype(next(kind for kind in (np.int8, np.int32, np.int64) if most <= np.iinfo(kind).max))
 
 
 async def _read_edges(source: EdgeSource, world_id: int, days: range) -> Mapping[int, Minutes | None]:

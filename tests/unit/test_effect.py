@@ -14,6 +14,7 @@ from ps2daemon.analysis.leaving import EffectQuery, gather
 from ps2daemon.analysis.matching import Event, Matched
 from ps2daemon.errors import UsageError
 from ps2daemon.model.records import DAY, HOUR, MINUTE, Ms
+from ps2daemon.model.sittings import Part
 from tests.memory_reader import MemoryReader, Sitting, columns_of
 from tests.records import T0
 
@@ -39,8 +40,16 @@ def row(found: Found, minutes: int, group: str = "all") -> Effect:
     return only
 
 
+def parts_of(people: list[Sitting]) -> dict[int, list[Part]]:
+    """Everybody in two parts, as different as can be."""
+    return {
+        world_id: [Part(columns.at(slice(first, None, 2))) for first in (0, 1)]
+        for world_id, columns in columns_of(people).items()
+    }
+
+
 def found_in(matched: list[Matched], people: list[Sitting]) -> Found:
-    return measure(matched, count(matched, columns_of(people)), UTC)
+    return measure(matched, count(matched, parts_of(people)), UTC)
 
 
 def test_the_shares_are_of_all_people_and_controls_weigh_as_their_event() -> None:
