@@ -2,7 +2,7 @@
 
 - What is kept of a world's day for `changes` are logins minus logouts by minute and empire. That depends on the sessions that began or ended on that
   day and on no others, however long they lasted: a session adds one at its login, takes one away at its logout, and does nothing between.
-- For `sittings` it is the sittings that ended on that day. Those that go on are read each time, again if a day has another version after
+- For `sittings` and `parts` it is the sittings that ended on that day. Those that go on are read each time, again if a day has another version after
   that than before: nobody is left out, and nobody counted twice, who logs out meanwhile.
 - A day is as the store has it for as long as its version is the same (see `kept_days.py`), and each answer begins with the versions of
   its days. So it holds everything that was committed before it was asked for; a late fact is in the very next one.
@@ -41,7 +41,7 @@ from ps2daemon.store.kept_days import KeptDays
 MOST_DAYS: Final = 3000
 """Two years of four worlds, which is the longest view that the page offers; at 14 KB a day, 43 MB."""
 MOST_SITTINGS: Final = 8_000_000
-"""A year of four worlds; at 9 bytes, 72 MB."""
+"""A year of four worlds; at 9 bytes, 72 MB, and as much again with what was counted of them (`analysis/counting.py`)."""
 WARM_SECONDS: Final = 300.0
 """Between two rounds of reading what is not kept, of which asking for it is three questions."""
 WARMED_AT_ONCE: Final = 4
