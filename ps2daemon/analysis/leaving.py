@@ -1,6 +1,6 @@
 """The question whether people log off, from the store to the answer: `gather` reads what it takes, `effect` answers (see `effect` for what is meant).
 
-Reading waits for the store and answering takes the processor, half a second for a month of three worlds; they are two so that a server can do
+Reading waits for the store and answering takes the processor, a fifth of a second for a month of four worlds; they are two so that a server can do
 the second in a thread.
 """
 
