@@ -19,7 +19,7 @@ from typing import Final, Literal, NamedTuple, Protocol, TypeAlias
 import msgspec
 
 from ps2daemon.analysis.population import (
-    EMPIRES,
+    FACTIONS,
     LONGEST_GUESS,
     MAX_BUCKETS,
     MAX_VALUES,
@@ -29,7 +29,6 @@ from ps2daemon.analysis.population import (
     population,
 )
 from ps2daemon.errors import UsageError
-from ps2daemon.model import tables
 from ps2daemon.model.coverage import Span
 from ps2daemon.model.records import DAY, Ms
 from ps2daemon.model.times import from_ms, to_ms
@@ -39,7 +38,6 @@ Period: TypeAlias = Literal["day", "week"]
 DAYS: Final = {"day": 1, "week": 7}
 MAX_BACK: Final = 52
 """A year of weeks."""
-_EVERYBODY: Final = (*EMPIRES, tables.UNKNOWN_FACTION)
 
 
 class Earlier(msgspec.Struct, frozen=True):
@@ -124,7 +122,7 @@ class _Run(NamedTuple):
         """The window of the partners, and of every empire that the window of `query` may have."""
         last = self.start + (self.behind - self.first - 1) * query.step
         return msgspec.structs.replace(
-            query, start=self.start, end=last + 1, factions=query.factions or _EVERYBODY
+            query, start=self.start, end=last + 1, factions=query.factions or FACTIONS
         )
 
 
@@ -194,7 +192,7 @@ async def _populations(
         windows[0],
         start=first,
         end=max(window.end for window in windows),
-        factions=windows[0].factions or _EVERYBODY,
+        factions=windows[0].factions or FACTIONS,
     )
     wanted = sum(window.buckets for window in windows)
     fits = whole.buckets <= MAX_BUCKETS and whole.values <= MAX_VALUES

@@ -36,7 +36,8 @@ MAX_BUCKETS: Final = 100_000
 MAX_VALUES: Final = 2_000_000
 """Buckets times worlds times empires of one request; about 100 MB while it is answered."""
 EMPIRES: Final = (tables.VS, tables.NC, tables.TR, tables.NSO)
-FACTIONS: Final = (tables.UNKNOWN_FACTION, *EMPIRES)
+FACTIONS: Final = (*EMPIRES, tables.UNKNOWN_FACTION)
+"""All that an answer may have, in its order."""
 
 Online = Mapping[tuple[int, int], Sequence[int]]
 """People by bucket, for each world and faction."""
@@ -238,7 +239,7 @@ def answer(
         else:
             unnamed = online.get((world, tables.UNKNOWN_FACTION), ())
             seen = any(any(unnamed[first:behind]) for first, behind in covered)
-            factions = (*EMPIRES, tables.UNKNOWN_FACTION) if seen else EMPIRES
+            factions = FACTIONS if seen else EMPIRES
         nobody = [0] * size
         for faction in factions:
             people = online.get((world, faction), nobody)

@@ -15,10 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ps2daemon.analysis.clock import WallClock
-from ps2daemon.analysis.population import EMPIRES, Population, PopulationQuery, bucket_of, population
+from ps2daemon.analysis.population import FACTIONS, Population, PopulationQuery, bucket_of, population
 from ps2daemon.analysis.trend import MAX_WEEKS, STEP, Trend, TrendQuery, trends_of, week_edges
 from ps2daemon.errors import UsageError
-from ps2daemon.model import tables
 from ps2daemon.model.records import DAY, HOUR, Ms
 from ps2daemon.store.base import StoreReader
 
@@ -77,18 +76,13 @@ async def glance(reader: StoreReader, query: TrendQuery) -> tuple[list[Trend], R
         end=edges[-1],
         step=STEP,
         worlds=(world_id,),
-        factions=(*EMPIRES, tables.UNKNOWN_FACTION),
+        factions=FACTIONS,
     )
     answer = await population(reader, asked)
     weeks = edges[query.weeks :]
     first = bucket_of(asked, weeks[0])
-    shown = [
-        each
-        for each in answer.series
-        if each.faction_id != tables.UNKNOWN_FACTION or any(each.online[first:])
-    ]
-    trends = trends_of(msgspec.structs.replace(answer, series=tuple(shown)), world_id, weeks)
-    return trends, rhythm(answer, query, weeks[0])
+    recent = answer.part(msgspec.structs.replace(asked, start=answer.times[first], factions=()))
+    return trends_of(recent, world_id, weeks), rhythm(answer, query, weeks[0])
 
 
 def rhythm(answer: Population, query: TrendQuery, since: Ms) -> Rhythm:

@@ -7,7 +7,7 @@ from typing import Final
 
 from ps2daemon.analysis.documents import Document
 from ps2daemon.analysis.overview import STEP, Ago, Overview, WorldNow, overview
-from ps2daemon.analysis.population import EMPIRES
+from ps2daemon.analysis.population import FACTIONS
 from ps2daemon.analysis.sheets import Sheet
 from ps2daemon.analysis.view import faction_label
 from ps2daemon.model import tables
@@ -49,7 +49,7 @@ def overview_document(found: Overview, now: Ms) -> Document:
 
 def overview_sheet(answer: Document) -> Sheet:
     """One row a world, numbers empty where nobody knows; the last is of those that are recorded, together, and names no world."""
-    empires = [faction_label(faction) for faction in (*EMPIRES, tables.UNKNOWN_FACTION)]
+    empires = [faction_label(faction) for faction in FACTIONS]
     rows = [
         {
             **world,
