@@ -23,13 +23,13 @@ from ps2daemon.analysis.matching import (
     events_of,
     match,
 )
-from ps2daemon.analysis.population import estimated_start, spans_by_world
+from ps2daemon.analysis.population import spans_by_world, unseen
 from ps2daemon.errors import UsageError
 from ps2daemon.model import tables
 from ps2daemon.model.alerts import Alert, Lock
 from ps2daemon.model.coverage import WorldCoverage
 from ps2daemon.model.records import DAY, Ms
-from ps2daemon.model.sittings import Part, sittings_of
+from ps2daemon.model.sittings import Part
 from ps2daemon.model.times import iso
 from ps2daemon.store.base import PartReader, StoreReader
 
@@ -116,12 +116,9 @@ async def gather(reader: StoreReader, query: EffectQuery) -> Facts:
     else:
         sittings = await reader.sittings(start, end, worlds)
         parts = {world_id: [Part(columns)] for world_id, columns in sittings.items()}
-    unseen: dict[int, list[tuple[int, Ms, Ms]]] = {}
-    for each in await reader.unknown_starts(start, end + DAY, worlds):
-        login = estimated_start(each, coverage[each.world_id])
-        unseen.setdefault(each.world_id, []).append((each.faction_id, login, each.logout_ts))
-    for world_id, rows in unseen.items():
-        parts[world_id].append(Part(sittings_of(rows)))
+    unknown = await reader.unknown_starts(start, end + DAY, worlds)
+    for world_id, columns in unseen(unknown, coverage).items():
+        parts[world_id].append(Part(columns))
     return Facts(alerts, locks, parts, coverage)
 
 

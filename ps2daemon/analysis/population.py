@@ -19,13 +19,16 @@ from typing import Final, cast
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
+from ps2daemon.analysis.sittings import Times
 from ps2daemon.errors import UsageError
 from ps2daemon.model import tables
 from ps2daemon.model.coverage import Span, WorldCoverage
 from ps2daemon.model.differences import Differences, differences_of
 from ps2daemon.model.records import HOUR, SECOND, Ms
 from ps2daemon.model.sessions import MEAN_SESSION
+from ps2daemon.model.sittings import Sittings
 from ps2daemon.model.times import iso
 from ps2daemon.store.base import Count, StoreReader, UnknownStart
 
@@ -185,16 +188,35 @@ def spans_by_world(spans: Iterable[Span], worlds: Iterable[int]) -> dict[int, tu
     return {world: tuple(found) for world, found in by_world.items()}
 
 
-def estimated_start(session: UnknownStart, coverage: WorldCoverage) -> Ms:
-    """When a session began of which only the logout was seen (see the module's rules)."""
-    covered_from = coverage.covered_from(session.logout_ts)
-    start = session.logout_ts - MEAN_SESSION
-    if covered_from is None:  # it reaches back into no covered time: there it would have been seen
-        gaps = coverage.gaps(session.logout_ts - 1, session.logout_ts)
-        start = max([start, *(gap.start for gap in gaps)])
-    elif session.logout_ts - covered_from <= LONGEST_GUESS:
-        start = covered_from
-    return start if session.not_before is None else max(start, session.not_before)
+def unseen(sessions: Iterable[UnknownStart], coverage: Mapping[int, WorldCoverage]) -> dict[int, Sittings]:
+    """Sessions of which only the logout was seen, by world, each with the login that is estimated (see the module's rules)."""
+    rows: dict[int, list[tuple[int, Ms, Ms]]] = {}
+    for world_id, faction_id, logout, not_before in sessions:
+        rows.setdefault(world_id, []).append((faction_id, logout, -1 if not_before is None else not_before))
+    found = {}
+    for world_id, of_world in rows.items():
+        faction_ids, logouts, not_before = np.array(of_world, dtype=np.int64).T
+        logins = np.maximum(_estimated_logins(logouts, coverage[world_id]), not_before)
+        found[world_id] = Sittings(faction_ids, logins, logouts)
+    return found
+
+
+def _estimated_logins(logouts: Times, coverage: WorldCoverage) -> Times:
+    spans = coverage.spans
+    logins = logouts - MEAN_SESSION
+    if not spans:
+        return logins
+    starts, ends = np.array(spans, dtype=np.int64).T
+    since = np.array([coverage.covered_from(span.end) for span in spans], dtype=np.int64)
+    place = np.searchsorted(starts, logouts, side="left") - 1
+    before = place < 0  # of all coverage
+    place[before] = 0
+    covered = ~before & (logouts <= ends[place])
+    complete = covered & (logouts - since[place] <= LONGEST_GUESS)
+    # It reaches back into no covered time: there it would have been seen.
+    in_gap = ~before & ~covered & (place + 1 < len(spans))
+    logins = np.where(complete, since[place], logins)
+    return np.where(in_gap, np.maximum(logins, ends[place]), logins)
 
 
 def cumulated(
@@ -206,15 +228,20 @@ def cumulated(
 ) -> dict[tuple[int, int], list[int]]:
     """People by bucket, whether covered or not, for each world and faction that has any."""
     size = query.buckets
-    single = [(count.world_id, count.faction_id, 0, count.online) for count in counts]
-    for session in unknown:
-        key = session.world_id, session.faction_id
-        first = bucket_of(query, estimated_start(session, coverage[session.world_id]))
-        behind = bucket_of(query, session.logout_ts)
-        if first < min(behind, size):
-            single += [(*key, first, 1), (*key, min(behind, size), -1)]
-    people = differences_of(size + 1, single)  # one more, for what lies behind the window
+    # One more, for what lies behind the window.
+    people = differences_of(size + 1, ((each.world_id, each.faction_id, 0, each.online) for each in counts))
     nothing = np.zeros(size + 1, dtype=np.int64)
+    for world_id, sittings in unseen(unknown, coverage).items():
+        first, behind = (
+            np.clip(-((query.start - at) // query.step), 0, size)
+            for at in (sittings.logins, sittings.logouts)
+        )
+        for faction_id in np.unique(sittings.faction_ids).tolist():
+            own = (sittings.faction_ids == faction_id) & (first < behind)
+            changed = np.bincount(first[own], minlength=size + 1) - np.bincount(
+                behind[own], minlength=size + 1
+            )
+            people[world_id, faction_id] = people.get((world_id, faction_id), nothing) + changed
     return {
         key: np.cumsum(people.get(key, nothing)[:size] + changes.get(key, nothing[:size])).tolist()
         for key in people.keys() | changes.keys()
@@ -257,6 +284,11 @@ def _covered(query: PopulationQuery, coverage: WorldCoverage) -> list[tuple[int,
         for start, end in coverage.spans
         if end > query.start and start < query.end
     ]
+
+
+def numbers_of(series: Series) -> NDArray[np.float64]:
+    """Its people as numbers, NaN where it is not covered."""
+    return np.array(series.online, dtype=np.float64)
 
 
 def total(series: Sequence[Series]) -> tuple[int | None, ...]:

@@ -162,12 +162,20 @@ async def test_empires_are_the_default_and_the_unknown_only_where_there_are_some
         ([(-4, 2)], -5 * HOUR, -4 * HOUR),
     ],
 )
-def test_estimated_start(spans: list[tuple[float, float]], not_before: int | None, expected: int) -> None:
+def test_an_estimated_login(spans: list[tuple[float, float]], not_before: int | None, expected: int) -> None:
     coverage = WorldCoverage(
         Span(10, T + int(start * HOUR), T + int(end * HOUR), "start") for start, end in spans
     )
     limit = None if not_before is None else T + not_before
-    assert module.estimated_start(UnknownStart(10, 1, T, limit), coverage) == T + expected
+    elsewhere = UnknownStart(1, 2, T + HOUR, None)
+    others = [elsewhere, UnknownStart(10, 3, T - 99 * HOUR, None), elsewhere]
+    found = module.unseen([UnknownStart(10, 1, T, limit), *others], {10: coverage, 1: WorldCoverage()})
+    assert [column.tolist() for column in found[10]] == [
+        [1, 3],
+        [T + expected, T - 100 * HOUR],
+        [T, T - 99 * HOUR],
+    ]
+    assert [column.tolist() for column in found[1]] == [[2, 2], [T, T], [T + HOUR, T + HOUR]]
 
 
 async def test_the_answer_for_an_instant_does_not_depend_on_where_the_window_ends() -> None:
