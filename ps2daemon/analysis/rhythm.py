@@ -15,7 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ps2daemon.analysis.clock import WallClock
-from ps2daemon.analysis.population import FACTIONS, Population, PopulationQuery, bucket_of, population
+from ps2daemon.analysis.population import (
+    FACTIONS,
+    Population,
+    PopulationQuery,
+    bucket_of,
+    numbers_of,
+    population,
+)
 from ps2daemon.analysis.trend import MAX_WEEKS, STEP, Trend, TrendQuery, trends_of, week_edges
 from ps2daemon.errors import UsageError
 from ps2daemon.model.records import DAY, HOUR, Ms
@@ -91,7 +98,7 @@ def rhythm(answer: Population, query: TrendQuery, since: Ms) -> Rhythm:
     Args:
         answer: of that world alone.
     """
-    people = np.array([each.online for each in answer.series], dtype=np.float64).sum(axis=0)  # NaN for None
+    people: _People = np.sum([numbers_of(each) for each in answer.series], axis=0)
     times = np.array(answer.times, dtype=np.int64)
     local = WallClock(query.zone, answer.times[0], answer.times[-1]).shown(times)
     is_now = times >= since

@@ -17,8 +17,10 @@ from itertools import combinations, pairwise
 from typing import Final, Literal, TypeAlias
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
-from ps2daemon.analysis.population import Population, PopulationQuery, average, population, total
+from ps2daemon.analysis.population import Population, PopulationQuery, numbers_of, population
 from ps2daemon.analysis.view import ALL
 from ps2daemon.errors import UsageError
 from ps2daemon.model.notes import Note
@@ -36,6 +38,7 @@ WEEKS: Final = 8
 _Z: Final = 1.959963984540054
 """Of the normal distribution, for 95 %."""
 
+_People: TypeAlias = NDArray[np.float64]
 Verdict: TypeAlias = Literal["rising", "falling", "no trend found", "too few weeks"]
 
 
@@ -128,20 +131,23 @@ def trends_of(answer: Population, world_id: int, edges: Sequence[Ms]) -> list[Tr
     Args:
         answer: of that world alone, and of all weeks at least.
     """
-    rows = [(series.faction_id, series.online) for series in answer.series]
+    rows: list[tuple[int, _People]] = [(series.faction_id, numbers_of(series)) for series in answer.series]
     if len(rows) > 1:
-        rows.append((ALL, total(answer.series)))
+        rows.append((ALL, np.sum([people for _, people in rows], axis=0)))
     found = []
-    for faction_id, online in rows:
-        weeks = tuple(_week(answer, online, start, end) for start, end in pairwise(edges))
+    for faction_id, people in rows:
+        weeks = tuple(_week(answer, people, start, end) for start, end in pairwise(edges))
         found.append(_trend(world_id, faction_id, weeks))
     return found
 
 
-def _week(answer: Population, online: Sequence[int | None], start: Ms, end: Ms) -> Week:
+def _week(answer: Population, people: _People, start: Ms, end: Ms) -> Week:
     first, behind = (math.ceil((edge - answer.times[0]) / answer.step) for edge in (start, end))
-    known = [people for people in online[first:behind] if people is not None]
-    return Week(start, end, average(known), max(known, default=None), len(known) / (behind - first))
+    known = people[first:behind]
+    known = known[~np.isnan(known)]
+    if not len(known):
+        return Week(start, end, None, None, 0.0)
+    return Week(start, end, float(known.mean()), int(known.max()), len(known) / (behind - first))
 
 
 def _trend(world_id: int, faction_id: int, weeks: tuple[Week, ...]) -> Trend:
