@@ -30,6 +30,9 @@ AT_ONCE: Final = 2
 MOST_KNOWN: Final = 500
 """Instants that counts are kept of with each part, 220 bytes each; of a day those of a year's events are less than 200."""
 
+WIDTH: Final = len(FACTIONS) * (1 + len(HORIZONS)) + len(CURVE)
+"""Numbers of one instant."""
+
 Small: TypeAlias = NDArray[np.signedinteger[Any]]
 
 _SPANS: Final = tuple(minutes * MINUTE for minutes in HORIZONS)
@@ -70,8 +73,9 @@ def count(matched: Sequence[Matched], parts: Mapping[int, Sequence[Part]]) -> Co
 
     def count_world(world_id: int) -> None:
         own = places[world_id]
-        counted = _count_world([matched[place] for place in own], parts[world_id])
-        for column, counts in zip(found, counted, strict=True):
+        for column, counts in zip(
+            found, _count_world([matched[place] for place in own], parts[world_id]), strict=True
+        ):
             column[..., own] = counts
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
@@ -80,44 +84,45 @@ def count(matched: Sequence[Matched], parts: Mapping[int, Sequence[Part]]) -> Co
 
 
 def _nobody(events: int) -> Counted:
-    return Counted(*_empty(events), *_empty(events))
+    return Counted(*_columns(np.zeros((2 * events, WIDTH), dtype=np.int64), events))
 
 
-def _empty(instants: int) -> tuple[Counts, Counts, Counts]:
-    shapes = ((len(FACTIONS),), (len(FACTIONS), len(HORIZONS)), (len(CURVE),))
-    online, left, around = (np.zeros((*shape, instants), dtype=np.int64) for shape in shapes)
-    return online, left, around
+def _columns(rows: Counts, events: int) -> list[Counts]:
+    """The columns of `Counted` from the counts of so many events and, behind them, of their controls."""
+    left = rows[:, len(FACTIONS) : -len(CURVE)].reshape(len(rows), len(FACTIONS), len(HORIZONS))
+    every = rows[:, : len(FACTIONS)].T, np.moveaxis(left, 0, -1), rows[:, -len(CURVE) :].T
+    return [column[..., part] for part in (slice(events), slice(events, None)) for column in every]
 
 
-def _count_world(matched: Sequence[Matched], parts: Sequence[Part]) -> Counted:
+def _count_world(matched: Sequence[Matched], parts: Sequence[Part]) -> list[Counts]:
     """Counts those of one world; each event has a control."""
     events = len(matched)
     every = np.fromiter(
         chain((each.event.at for each in matched), *(each.controls for each in matched)), dtype=np.int64
     )
     at, place = np.unique(every, return_inverse=True)
-    totals = _empty(len(at))
+    total = np.zeros((len(at), WIDTH), dtype=np.int32)
     for part in parts:
         if len(part):
             first, behind = np.searchsorted(at, _reach(part))
-            for total, counts in zip(totals, _tally(part, at[first:behind]), strict=True):
-                total[..., first:behind] += counts
-    first_of = np.cumsum([events, *(len(each.controls) for each in matched[:-1])])
-    counted = [total[..., place] for total in totals]
-    return Counted(
-        *(each[..., :events] for each in counted),
-        *(np.add.reduceat(each, first_of, axis=-1) for each in counted),
-    )
+            total[first:behind] += _tally(part, at[first:behind])
+    first_of = np.cumsum([0, *(len(each.controls) for each in matched[:-1])])
+    controls = np.add.reduceat(total[place[events:]], first_of, axis=0)
+    return _columns(np.concatenate([total[place[:events]], controls]), events)
 
 
 class _Known(NamedTuple):
-    """What was counted of a part: at these instants, in order, who was online, who left, and how many there were around."""
+    """What was counted of a part: at these instants, in order, a row for each.
+
+    Attributes:
+        rows: who was online by faction, who left by faction and horizon, and how many there were around.
+    """
 
     at: Times
-    counts: tuple[Small, ...]
+    rows: Small
 
 
-_NOTHING: Final = _Known(np.empty(0, dtype=np.int64), tuple(counts.astype(np.int16) for counts in _empty(0)))
+_NOTHING: Final = _Known(np.empty(0, dtype=np.int64), np.empty((0, WIDTH), dtype=np.int16))
 
 
 def _reach(part: Part) -> tuple[Ms, Ms]:
@@ -126,27 +131,34 @@ def _reach(part: Part) -> tuple[Ms, Ms]:
     return since - HOUR, min(until, NEVER - HOUR) + HOUR
 
 
-def _tally(part: Part, at: Times) -> tuple[Small, ...]:
+def _tally(part: Part, at: Times) -> Small:
     """Counts the people of one part at these instants, which are in order; not again where it was done before."""
     known = part.counted if isinstance(part.counted, _Known) else _NOTHING
-    new = np.setdiff1d(at, known.at, assume_unique=True)
+    new = at[~_among(at, known.at)]
     if len(new):
         if len(known.at) + len(new) > MOST_KNOWN:
             known, new = _NOTHING, at
         instants = np.concatenate([known.at, new])
         order = np.argsort(instants)
-        both = zip(known.counts, _counts(part, new), strict=True)
-        counts = tuple(np.concatenate(each, axis=-1)[..., order] for each in both)
-        part.counted = known = _Known(instants[order], counts)
-    places = np.searchsorted(known.at, at)
-    return tuple(counts[..., places] for counts in known.counts)
+        rows = np.concatenate([known.rows, _counts(part, new)])[order]
+        part.counted = known = _Known(instants[order], rows)
+    if len(at) == len(known.at):
+        return known.rows
+    return known.rows[np.searchsorted(known.at, at)]
 
 
-def _counts(part: Part, at: Times) -> tuple[Small, ...]:
+def _among(at: Times, known: Times) -> NDArray[np.bool_]:
+    """Which of these instants are among the known ones; both are in order."""
+    if not len(known):
+        return np.zeros(len(at), dtype=np.bool_)
+    places = np.searchsorted(known, at)
+    return np.asarray(known.take(places, mode="clip") == at, dtype=np.bool_)
+
+
+def _counts(part: Part, at: Times) -> Small:
     crowds = Crowds(part.sittings())
-    around = crowds.together.online(at[:, None] + AROUND).T
-    found = crowds.online(at), crowds.leavers(at, _SPANS), around
-    return tuple(
-        counts.astype(np.int16 if counts.max(initial=0) <= np.iinfo(np.int16).max else np.int64)
-        for counts in found
+    left = np.moveaxis(crowds.leavers(at, _SPANS), -1, 0).reshape(len(at), -1)
+    rows = np.concatenate(
+        [crowds.online(at).T, left, crowds.together.online(at[:, None] + AROUND)], axis=1, dtype=np.int64
     )
+    return rows.astype(np.int16 if rows.max(initial=0) <= np.iinfo(np.int16).max else np.int32)

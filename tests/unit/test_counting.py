@@ -106,7 +106,7 @@ def test_what_did_not_change_is_not_counted_again(monkeypatch: pytest.MonkeyPatc
     counted: list[Part] = []
     counts = counting._counts
 
-    def told(part: Part, at: Times) -> tuple[counting.Small, ...]:
+    def told(part: Part, at: Times) -> counting.Small:
         counted.append(part)
         return counts(part, at)
 
