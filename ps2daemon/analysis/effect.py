@@ -21,6 +21,7 @@ import math
 from collections.abc import Sequence
 from datetime import tzinfo
 from functools import lru_cache
+from itertools import chain
 from typing import Final, Literal, NamedTuple, TypeAlias
 
 import msgspec
@@ -166,14 +167,14 @@ def _days(used: Sequence[Matched], zone: tzinfo) -> Counts:
 def _pairs(used: Sequence[Matched], days: Counts) -> Counts:
     """Pairs of events of different days with controls, on one world, less than the longest span apart: people may leave within both."""
     found = [np.empty((2, 0), dtype=np.int64)]
-    for world_id in sorted({each.event.world_id for each in used}):
-        controls = sorted(
-            (at, place)
-            for place, each in enumerate(used)
-            if each.event.world_id == world_id
-            for at in each.controls
-        )
-        at, whose = np.array(controls, dtype=np.int64).T
+    numbers = [len(each.controls) for each in used]
+    worlds = np.repeat(np.array([each.event.world_id for each in used], dtype=np.int64), numbers)
+    places = np.repeat(np.arange(len(used)), numbers)
+    instants = np.fromiter(chain.from_iterable(each.controls for each in used), dtype=np.int64)
+    order = np.argsort(instants, kind="stable")
+    for world_id in np.unique(worlds):
+        of_world = order[worlds[order] == world_id]
+        at, whose = instants[of_world], places[of_world]
         near = np.searchsorted(at, at + max(HORIZONS) * MINUTE, side="left") - np.arange(len(at)) - 1
         first = np.repeat(np.arange(len(at)), near)
         second = first + 1 + np.arange(len(first)) - np.repeat(np.cumsum(near) - near, near)
@@ -259,8 +260,9 @@ def _bands(
 
 def _drawn(values: _Numbers | Counts, people: Counts, days: Counts) -> _Numbers:
     """What a row of values comes to for each of the people, with other days drawn: (rows, resamples)."""
-    weights = _weights(len(np.unique(days)))
-    return _by_day(values, days) @ weights.T / (_by_day(people, days) @ weights.T)
+    weights = _weights(len(np.unique(days))).astype(np.float64)
+    sums = _by_day(np.vstack([values, people]).astype(np.float64), days) @ weights.T
+    return np.asarray(sums[:-1] / sums[-1])
 
 
 def _wider(deviations: _Numbers, shared: _Shared) -> float:
@@ -271,20 +273,20 @@ def _wider(deviations: _Numbers, shared: _Shared) -> float:
     return math.sqrt(1 + common / alone) if common > 0 < alone else 1.0
 
 
-def _by_day(values: _Numbers | Counts, days: Counts) -> _Numbers:
+def _by_day(values: _Numbers, days: Counts) -> _Numbers:
     """The sums of each day, along the last axis."""
     order = np.argsort(days, kind="stable")
     _, first = np.unique(days[order], return_index=True)
-    return np.add.reduceat(values[..., order].astype(np.float64), first, axis=-1)
+    return np.add.reduceat(values[..., order], first, axis=-1)
 
 
-@lru_cache(maxsize=4)
-def _weights(days: int) -> _Numbers:
-    """How often each day is drawn, (resamples, days); 6 MB of a year of one world, the same for every row of as many days."""
+@lru_cache(maxsize=16)
+def _weights(days: int) -> NDArray[np.uint8]:
+    """How often each day is drawn, (resamples, days); 3 MB of a year of four worlds, the same for every row of as many days."""
     drawn = np.random.default_rng(0).integers(days, size=(RESAMPLES, days))
     drawn += np.arange(RESAMPLES)[:, None] * days
     counts = np.bincount(drawn.ravel(), minlength=RESAMPLES * days)
-    weights = counts.reshape(RESAMPLES, days).astype(np.float64)
+    weights = counts.reshape(RESAMPLES, days).astype(np.uint8)
     weights.setflags(write=False)
     return weights
 
