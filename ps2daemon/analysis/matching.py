@@ -157,17 +157,20 @@ def match(
     coverage: Mapping[int, WorldCoverage],
     zone: tzinfo,
 ) -> list[Matched]:
-    """Each event with its controls.
+    """Each event with its controls, in the same order.
 
     Args:
         disturbances: all from `REACH` before the first event to `REACH` after the last one, those of the events among them.
         zone: whose clock and weekdays count.
     """
-    matched: list[Matched] = []
-    for world_id in sorted({event.world_id for event in events}):
+    places: dict[int, list[int]] = {}
+    for place, event in enumerate(events):
+        places.setdefault(event.world_id, []).append(place)
+    matched: dict[int, Matched] = {}
+    for world_id, own in places.items():
         calm = Calm(disturbances.get(world_id, ()), coverage.get(world_id) or WorldCoverage())
-        matched += _match_world([event for event in events if event.world_id == world_id], calm, zone)
-    return sorted(matched, key=lambda each: (each.event.at, each.event.world_id))
+        matched.update(zip(own, _match_world([events[place] for place in own], calm, zone), strict=True))
+    return [matched[place] for place in range(len(events))]
 
 
 def _match_world(events: Sequence[Event], calm: Calm, zone: tzinfo) -> list[Matched]:

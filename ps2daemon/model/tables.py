@@ -74,9 +74,8 @@ class MetagameEvent(msgspec.Struct, frozen=True):
 
     def duration(self, start: Ms) -> Ms:
         """How long one that began at `start` nominally lasts."""
-        day = from_ms(start).date()
         for until, minutes in self.minutes_until:
-            if day < until:
+            if from_ms(start).date() < until:
                 return minutes * MINUTE
         return DEFAULT_ALERT if self.minutes is None else self.minutes * MINUTE
 
