@@ -33,7 +33,7 @@ ENDS: Final = (ENDED, CANCELED)
 AlertEnd: TypeAlias = Literal["event", "duration", "lock"]
 
 
-class Territory(msgspec.Struct, frozen=True):
+class Territory(msgspec.Struct, frozen=True, gc=False):
     """Shares in percent, or None where the event did not say."""
 
     vs: float | None
@@ -53,7 +53,7 @@ class Territory(msgspec.Struct, frozen=True):
         return ahead[0] if len(ahead) == 1 else 0
 
 
-class Alert(msgspec.Struct, frozen=True):
+class Alert(msgspec.Struct, frozen=True, gc=False):
     """One alert.
 
     Attributes:
@@ -84,7 +84,7 @@ class Alert(msgspec.Struct, frozen=True):
     changes: tuple[Metagame, ...]
 
 
-class Lock(msgspec.Struct, frozen=True):
+class Lock(msgspec.Struct, frozen=True, gc=False):
     """One continent lock; `alert_id` is the alert that ended with it. Populations are in percent."""
 
     lock_id: str

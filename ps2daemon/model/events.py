@@ -47,7 +47,7 @@ class Logout(msgspec.Struct, frozen=True, gc=False):
     at: Ms
 
 
-class Metagame(msgspec.Struct, frozen=True, array_like=True):
+class Metagame(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One change of state of an alert. Territory is in percent, or None where the event did not say."""
 
     world_id: int
