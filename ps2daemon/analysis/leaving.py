@@ -7,6 +7,7 @@ the second in a thread.
 from __future__ import annotations
 
 from datetime import tzinfo
+from functools import lru_cache
 from typing import Final, Literal, TypeAlias
 
 import msgspec
@@ -29,7 +30,7 @@ from ps2daemon.model import tables
 from ps2daemon.model.alerts import Alert, Lock
 from ps2daemon.model.coverage import WorldCoverage
 from ps2daemon.model.records import DAY, Ms
-from ps2daemon.model.sittings import Part
+from ps2daemon.model.sittings import Part, Sittings
 from ps2daemon.model.times import iso
 from ps2daemon.store.base import PartReader, StoreReader
 
@@ -38,6 +39,8 @@ By: TypeAlias = Literal["world", "alert", "length", "ended"]
 BYS: Final[tuple[By, ...]] = ("world", "alert", "length", "ended")
 EFFECT_START: Final = "-28d"
 """Where a window begins of which that is not said."""
+MOST_PARTS: Final = 3000
+"""Two years of four worlds."""
 MAX_DAYS: Final = 400
 """The longest window that is answered at once."""
 
@@ -118,8 +121,23 @@ async def gather(reader: StoreReader, query: EffectQuery) -> Facts:
         parts = {world_id: [Part(columns)] for world_id, columns in sittings.items()}
     unknown = await reader.unknown_starts(start, end + DAY, worlds)
     for world_id, columns in unseen(unknown, coverage).items():
-        parts[world_id].append(Part(columns))
+        parts[world_id] += _by_day(columns)
     return Facts(alerts, locks, parts, coverage)
+
+
+def _by_day(sittings: Sittings) -> list[Part]:
+    """One part for each day on which some ended; the same sittings are the same part again, with what was counted of it."""
+    sittings = sittings.at(np.lexsort((sittings.faction_ids, sittings.logins, sittings.logouts)))
+    _, first = np.unique(sittings.logouts // DAY, return_index=True)
+    return [
+        _same_part(*(column.tobytes() for column in day))
+        for day in zip(*(np.split(column, first[1:]) for column in sittings), strict=True)
+    ]
+
+
+@lru_cache(MOST_PARTS)
+def _same_part(*columns: bytes) -> Part:
+    return Part(Sittings(*(np.frombuffer(column, dtype=np.int64) for column in columns)))
 
 
 def effect(query: EffectQuery, facts: Facts) -> Answer:

@@ -15,7 +15,7 @@ from ps2daemon.analysis.matching import Event, Matched
 from ps2daemon.errors import UsageError
 from ps2daemon.model.records import DAY, HOUR, MINUTE, Ms
 from ps2daemon.model.sittings import Part
-from tests.memory_reader import MemoryReader, Sitting, columns_of
+from tests.memory_reader import MemoryReader, Sitting, columns_of, session
 from tests.records import T0
 
 UTC = ZoneInfo("UTC")
@@ -216,3 +216,17 @@ async def test_a_window_that_can_not_be_answered_is_refused() -> None:
     ):
         with pytest.raises(UsageError, match=words):
             await gather(MemoryReader([]), msgspec.structs.replace(query, **changed))
+
+
+async def test_people_whose_login_was_not_seen_are_counted_once_for_all_questions() -> None:
+    logouts = [T0, T0 + HOUR, T0 + 3 * DAY]
+    unseen = [session(str(number), None, at) for number, at in enumerate(logouts)]
+    query = EffectQuery(start=T0 - DAY, end=T0 + DAY, worlds=(10,), zone=UTC)
+    first, again = [
+        (await gather(MemoryReader(people), query)).parts[10][1:] for people in (unseen, unseen[::-1])
+    ]
+    assert [part.sittings().logouts.tolist() for part in first] == [logouts[:2], logouts[2:]]
+    assert [*map(id, first)] == [*map(id, again)]
+    (other,) = (await gather(MemoryReader(unseen[1:2]), query)).parts[10][1:]
+    assert other not in first
+    assert other.sittings().logouts.tolist() == logouts[1:2]
