@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Hashable
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
+from ps2daemon.model.alerts import Alert, Lock
 from ps2daemon.model.records import Ms
-from ps2daemon.store.base import StoreReader
+from ps2daemon.store.base import StoreReader, UnknownStart
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,6 +28,19 @@ class Edges(NamedTuple):
 
     logins: NDArray[np.int64]
     logouts: NDArray[np.int64]
+
+
+class Endings(NamedTuple):
+    """What ended on one world: alerts, locks, and sessions without a login."""
+
+    alerts: tuple[Alert, ...] = ()
+    locks: tuple[Lock, ...] = ()
+    unknown_starts: tuple[UnknownStart, ...] = ()
+
+    @property
+    def number(self) -> int:
+        """How many of all."""
+        return sum(map(len, self))
 
 
 class Pace(NamedTuple):
@@ -62,6 +76,15 @@ class DaySource(StoreReader, Protocol):
 
     async def change_versions(self, days: range, worlds: Collection[int]) -> Versions:
         """The version of what `changes` says of each of these days."""
+
+    async def endings(self, start: Ms, end: Ms, world_id: int) -> Endings:
+        """What ended in `(start, end]`."""
+
+    async def endless(self, before: Ms, worlds: Collection[int]) -> list[Alert]:
+        """Alerts that began before `before` and have no end."""
+
+    async def ending_versions(self, days: range, worlds: Collection[int]) -> Versions:
+        """The version of what `endings` says of each of these days."""
 
 
 @runtime_checkable

@@ -4,6 +4,7 @@
   day and on no others, however long they lasted: a session adds one at its login, takes one away at its logout, and does nothing between.
 - For `sittings` and `parts` it is the sittings that ended on that day. Those that go on are read each time, again if a day has another version after
   that than before: nobody is left out, and nobody counted twice, who logs out meanwhile.
+- Alerts, locks and unknown starts: see `kept_endings.py`.
 - A day is as the store has it for as long as its version is the same (see `kept_days.py`), and each answer begins with the versions of
   its days. So it holds everything that was committed before it was asked for; a late fact is in the very next one.
 
@@ -36,7 +37,8 @@ from ps2daemon.store.base import (
     UnknownStart,
 )
 from ps2daemon.store.days import DaySource, EdgeSource, Versions
-from ps2daemon.store.kept_days import KeptDays
+from ps2daemon.store.kept_days import KeptDays, settled
+from ps2daemon.store.kept_endings import KeptEndings
 
 MOST_DAYS: Final = 3000
 """Two years of four worlds, which is the longest view that the page offers; at 14 KB a day, 43 MB."""
@@ -50,8 +52,6 @@ RECENT_DAYS: Final = 113
 """Those that the page's views begin with: eight weeks against the eight before, and what four weeks of events are compared with."""
 QUIET_SECONDS: Final = 0.25
 """An answer takes several questions, and time between; so long after the last one, nobody seems to wait."""
-ATTEMPTS: Final = 5
-"""How often sittings are read again because something was written meanwhile, before they are asked of the store in one piece."""
 FACTIONS: Final = 5
 """Four empires, and 0 where none is known yet."""
 MINUTES: Final = DAY // MINUTE
@@ -88,6 +88,7 @@ class KeptReader:
         self._ended: KeptDays[Part] = KeptDays(
             self._read_ended, source.day_versions, nobody, most_sittings, len
         )
+        self._endings = KeptEndings(source)
         self._asking = 0
         self._asked_at = -QUIET_SECONDS
 
@@ -124,19 +125,11 @@ class KeptReader:
         """See `PartReader`."""
         # Who is online in the window and logs out later than a day after it is among those that last.
         days = range(start // DAY, -(-(end + DAY) // DAY))
-        found: dict[int, list[Part]] = {}
-        left = set(worlds)
         with self._asked():
-            versions = await self._source.day_versions(days, left)
-            for _ in range(ATTEMPTS):
-                read = await self._read_parts(end, days, versions, left)
-                then, versions = versions, await self._source.day_versions(days, left)
-                changed = {world_id for (world_id, _), _ in then.items() ^ versions.items()}
-                found |= {world_id: read[world_id] for world_id in left - changed}
-                left &= changed
-                if not left:
-                    return found
-            others = await self._source.sittings(start, end, left)
+            found, restless = await settled(
+                partial(self._source.day_versions, days), partial(self._read_parts, end, days), worlds
+            )
+            others = await self._source.sittings(start, end, restless) if restless else {}
             return found | {world_id: [Part(columns)] for world_id, columns in others.items()}
 
     async def _read_parts(
@@ -182,6 +175,7 @@ class KeptReader:
             recent = max(first, behind - RECENT_DAYS)
             await self._warm(self._minutes, worlds, recent, behind)
             await self._warm(self._ended, worlds, recent, behind)
+            await self._warm(self._endings.days, worlds, first, behind)
             await self._warm(self._minutes, worlds, first, recent)
         except StoreError:
             return
@@ -234,7 +228,8 @@ class KeptReader:
         return await self._source.online_at(at, worlds)
 
     async def unknown_starts(self, start: Ms, end: Ms, worlds: Collection[int]) -> list[UnknownStart]:
-        return await self._source.unknown_starts(start, end, worlds)
+        with self._asked():
+            return await self._endings.unknown_starts(start, end, worlds)
 
     async def spans(
         self, worlds: Collection[int] | None = None, start: Ms | None = None, end: Ms | None = None
@@ -243,10 +238,12 @@ class KeptReader:
             return await self._source.spans(worlds, start, end)
 
     async def alerts(self, start: Ms, end: Ms, worlds: Collection[int] | None) -> list[Alert]:
-        return await self._source.alerts(start, end, worlds)
+        with self._asked():
+            return await self._endings.alerts(start, end, worlds)
 
     async def locks(self, start: Ms, end: Ms, worlds: Collection[int] | None) -> list[Lock]:
-        return await self._source.locks(start, end, worlds)
+        with self._asked():
+            return await self._endings.locks(start, end, worlds)
 
     async def notes(self, start: Ms | None, end: Ms | None, worlds: Collection[int] | None) -> list[Note]:
         return await self._source.notes(start, end, worlds)

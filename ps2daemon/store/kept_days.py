@@ -14,6 +14,8 @@ from cachetools import LRUCache
 
 from ps2daemon.store.days import NOTHING, Day, Versions
 
+ATTEMPTS: Final = 5
+"""How often what lies on several days is read again because one of them changed meanwhile."""
 MOST_AT_ONCE: Final = 28
 """Days read together: about 50 ms with SQLite."""
 
@@ -106,6 +108,34 @@ class KeptDays(Generic[V]):
                 del self._loading[key]
             done.set()
         return loaded
+
+
+async def settled(
+    tell: Callable[[Collection[int]], Awaitable[Versions]],
+    read: Callable[[Versions, Collection[int]], Awaitable[Mapping[int, V]]],
+    worlds: Collection[int],
+) -> tuple[dict[int, V], set[int]]:
+    """What is read of each world while none of its days changed, so that what moves from day to day is there once; tried again where one did.
+
+    Args:
+        tell: tells the versions of the days of some worlds.
+        read: reads these worlds, each day of its version or newer.
+
+    Returns:
+        By world; and the worlds that changed each time.
+    """
+    found: dict[int, V] = {}
+    left = set(worlds)
+    versions = await tell(left)
+    for _ in range(ATTEMPTS):
+        now = await read(versions, left)
+        then, versions = versions, await tell(left)
+        changed = {world_id for (world_id, _), _ in then.items() ^ versions.items()}
+        found |= {world_id: now[world_id] for world_id in left - changed}
+        left &= changed
+        if not left:
+            break
+    return found, left
 
 
 def _first_run(days: Sequence[int]) -> range:

@@ -319,6 +319,10 @@ def test_an_older_file_is_brought_up_to_date(embedded: Place) -> None:
         connection.execute("DELETE FROM notes")
     before = everything(embedded)
     with closing(sqlite3.connect(embedded.settings.path)) as connection, connection:
+        later = "SELECT name FROM sqlite_schema WHERE type = 'trigger' AND sql LIKE '%ending_days%'"
+        for (name,) in connection.execute(later).fetchall():
+            connection.execute(f"DROP TRIGGER {name}")
+        connection.execute("DROP TABLE ending_days")
         connection.execute("DROP TABLE notes")
         connection.execute("PRAGMA user_version = 5")
     result = call(embedded, "check")

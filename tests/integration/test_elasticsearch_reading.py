@@ -365,10 +365,13 @@ async def test_versions_and_what_is_kept_by_them_are_of_the_same_copy(
             await elastic.ended(days.start * DAY, days.stop * DAY, 10)
             await elastic.lasting(days, END, 10)
             await elastic.change_versions(days, WORLDS)
+            await elastic.ending_versions(days, WORLDS)
+            await elastic.endings(days.start * DAY, days.stop * DAY, 10)
+            await elastic.endless(END, WORLDS)
             await elastic.changes(days.start * DAY, days.stop * DAY, HOUR, WORLDS)
         finally:
             await elastic.aclose()
-    assert len(copies) == 1 + 1 + 1 + 2 + 2
+    assert len(copies) == 1 + 1 + 1 + 2 + 3 + 3 + 1 + 2
     assert len(set(copies)) == 1
     assert copies[0]
 

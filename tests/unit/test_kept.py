@@ -24,8 +24,8 @@ from ps2daemon.model.sittings import Sittings
 from ps2daemon.store import kept as kept_module
 from ps2daemon.store.base import Commit, SessionDocument, StoreReader
 from ps2daemon.store.days import Edges, Pace, Versions
-from ps2daemon.store.kept import ATTEMPTS, KeptReader
-from ps2daemon.store.kept_days import MOST_AT_ONCE
+from ps2daemon.store.kept import KeptReader
+from ps2daemon.store.kept_days import ATTEMPTS, MOST_AT_ONCE
 from ps2daemon.store.sqlite import SqliteStore
 from tests.memory_reader import changed, rows_of, session
 

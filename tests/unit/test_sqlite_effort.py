@@ -42,6 +42,9 @@ COVERED = {
 """They read no row, only indexes."""
 ABOUT_OTHERS = {
     "DAY_VERSIONS",
+    "ENDING_VERSIONS",
+    "ENDED_ALERTS",
+    "ENDLESS",
     "ALERTS",
     "LOCKS",
     "ALERT_WORLDS",

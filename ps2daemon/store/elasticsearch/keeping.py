@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import AsyncGenerator, Collection
+from contextlib import aclosing
 from typing import Any, Final
 
 import msgspec
@@ -10,10 +12,11 @@ import msgspec
 from ps2daemon.config import ElasticsearchSettings
 from ps2daemon.model.records import Ms
 from ps2daemon.model.sessions import MAX_SESSION
-from ps2daemon.store.base import Month, StoreDescription
+from ps2daemon.store.base import CharacterDocument, Month, SessionDocument, StoreDescription
 from ps2daemon.store.elasticsearch import searching
+from ps2daemon.store.elasticsearch.documents import CharacterSource, SessionSource, character_of, session_of
 from ps2daemon.store.elasticsearch.schema import VERSION, Names, Schema
-from ps2daemon.store.elasticsearch.searching import between, both, is_open
+from ps2daemon.store.elasticsearch.searching import between, both, is_open, of_worlds
 from ps2daemon.store.elasticsearch.server import Server
 
 _BLOCKS: Final = {
@@ -149,6 +152,39 @@ async def latest_end(server: Server, names: Names, before: Ms) -> Ms | None:
     if begun is not None:
         ends.append(int(begun) + MAX_SESSION)
     return max(ends, default=None)
+
+
+async def all_sessions(
+    server: Server, names: Names, start: Ms | None, end: Ms | None, worlds: Collection[int] | None
+) -> AsyncGenerator[SessionDocument, None]:
+    """See `StoreReader.all_sessions`."""
+    query = both(between("first_ts", gte=start, lt=end), *of_worlds(worlds))
+    # "login" comes before "unknown".
+    sort = ("first_ts", "character_id", "started_by")
+    found = searching.pages(server, names.sessions, SessionSource, query=query, sort=sort)
+    async with aclosing(found) as pages:
+        async for hits in pages:
+            for hit in hits:
+                yield session_of(hit.id, hit.source)
+
+
+async def all_characters(server: Server, names: Names) -> AsyncGenerator[CharacterDocument, None]:
+    """See `StoreReader.all_characters`."""
+    after = ""
+    while True:
+        page = await searching.search_page(
+            server,
+            names.characters,
+            CharacterSource,
+            query=between("character_id", gt=after),
+            sort=["character_id"],
+            size=searching.CHARACTERS_PAGE,
+        )
+        for hit in page:
+            yield character_of(hit.source)
+        if len(page) < searching.CHARACTERS_PAGE:
+            return
+        after = page[-1].source.character_id
 
 
 async def remove_store(settings: ElasticsearchSettings) -> None:

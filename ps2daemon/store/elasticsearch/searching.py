@@ -174,7 +174,7 @@ async def search_page(
     body: dict[str, Any] = {"query": query, "sort": list(sort), "size": size, "track_total_hits": False}
     if after is not None:
         body["search_after"] = after
-    params = {**SOME, **COMPLETE, **_HITS}
+    params = {**ONE_COPY, **COMPLETE, **_HITS}
     answer = await server.ask(
         "POST",
         f"/{index}/_search",
@@ -361,9 +361,19 @@ def between(field: str, **bounds: object) -> Query:
     return {"range": {field: given}} if given else {"match_all": {}}
 
 
+def of_worlds(worlds: Collection[int] | None) -> list[Query]:
+    """Documents of one of the worlds, or of any if it is None; as what to combine with others."""
+    return [] if worlds is None else [terms("world_id", worlds)]
+
+
 def online(at: Ms) -> Query:
     """Sessions that count at `at`."""
     return {"range": {"online": {"gte": at, "lte": at, "relation": "contains"}}}
+
+
+def without_login() -> Query:
+    """Sessions whose login was not seen, found by a term first."""
+    return both(term("started_by", "unknown"), but(exists("login_ts")))
 
 
 def is_open() -> Query:

@@ -1,23 +1,17 @@
-"""Who was online from when to when: a million sessions for four weeks of four worlds, of which a server tells 200,000 in a second.
-
-So that those of a day are kept (`kept.py`), this tells what they were written with: `_seq_no` grows with every document that is written into a
-shard, whether new or changed, and so does their sum; with one that is deleted their number falls. A day of which number, sum and largest are
-the same is the same.
-"""
+"""Who was online from when to when: a million sessions for four weeks of four worlds, of which a server tells 200,000 in a second."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Collection
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from ps2daemon.model.records import DAY, Ms
 from ps2daemon.store.base import UnknownStart
-from ps2daemon.store.days import NOTHING, Day, Versions
 from ps2daemon.store.elasticsearch import searching
 from ps2daemon.store.elasticsearch.documents import SessionSource
-from ps2daemon.store.elasticsearch.searching import Query, between, both, but, either, exists, term, terms
+from ps2daemon.store.elasticsearch.searching import Query, between, both, either, exists, term, terms
 from ps2daemon.store.elasticsearch.server import Server
 
 if TYPE_CHECKING:
@@ -28,38 +22,6 @@ class _Sitting(msgspec.Struct, gc=False):
     faction_id: str
     login_ts: Ms
     logout_ts: Ms | None
-
-
-class _Numbers(msgspec.Struct, gc=False):
-    sum: float
-    max: float | None
-
-
-class _Day(msgspec.Struct, gc=False):
-    key: int
-    doc_count: int
-    written: _Numbers
-
-
-class _Days(msgspec.Struct):
-    buckets: list[_Day] = []
-
-
-class _World(msgspec.Struct):
-    key: str
-    days: _Days
-
-
-class _Worlds(msgspec.Struct):
-    buckets: list[_World] = []
-
-
-class _Aggregations(msgspec.Struct):
-    worlds: _Worlds = msgspec.field(default_factory=_Worlds)
-
-
-class _Answer(searching.Answer, kw_only=True):
-    aggregations: _Aggregations = msgspec.field(default_factory=_Aggregations)
 
 
 async def sittings(
@@ -90,70 +52,12 @@ async def lasting(server: Server, index: str, days: range, before: Ms, world_id:
     return (await sittings(server, index, days.stop * DAY, before, (world_id,)))[world_id]
 
 
-async def day_versions(server: Server, index: str, days: range, worlds: Collection[int]) -> Versions:
-    """See `DaySource.day_versions`."""
-    (ended,) = await _written(server, index, days, worlds, {"logout_ts": term("ended_by", "logout")})
-    return _nothing(days, worlds) | ended
-
-
-async def change_versions(server: Server, index: str, days: range, worlds: Collection[int]) -> Versions:
-    """See `DaySource.change_versions`."""
-    begun, ended = await _written(
-        server, index, days, worlds, {"login_ts": exists("login_ts"), "logout_ts": exists("login_ts")}
-    )
-    both_of = {day: (begun.get(day), ended.get(day)) for day in begun.keys() | ended.keys()}
-    return _nothing(days, worlds) | both_of
-
-
-def _nothing(days: range, worlds: Collection[int]) -> Versions:
-    return {(world_id, day): NOTHING for world_id in worlds for day in days}
-
-
-async def _written(
-    server: Server, index: str, days: range, worlds: Collection[int], fields: Mapping[str, Query]
-) -> list[dict[Day, tuple[int, float, float | None]]]:
-    """For each of these times of a session: what the sessions that it lies on a day of were written with, if they are such.
-
-    Args:
-        fields: each with what else has to hold.
-    """
-    wanted = sorted(set(worlds))
-    searches = []
-    for field, such in fields.items():
-        by_day: dict[str, Any] = {
-            "date_histogram": {
-                "field": field,
-                "fixed_interval": f"{DAY}ms",
-                "offset": "1ms",  # the server's days are open at their end
-                "min_doc_count": 1,
-            },
-            "aggs": {"written": {"stats": {"field": "_seq_no"}}},
-        }
-        by_world = {
-            "worlds": {
-                "terms": {"field": "world_id", "size": max(1, len(wanted))},
-                "aggs": {"days": by_day},
-            }
-        }
-        there = between(field, gt=days.start * DAY, lte=days.stop * DAY)
-        searches.append((index, searching.counting(by_world, both(terms("world_id", wanted), such, there))))
-    return [
-        {
-            (int(world.key), day.key // DAY): (day.doc_count, day.written.sum, day.written.max)
-            for world in answer.aggregations.worlds.buckets
-            for day in world.days.buckets
-        }
-        for answer in await searching.many(server, searches, _Answer)
-    ]
-
-
 async def unknown_starts(
     server: Server, index: str, start: Ms, end: Ms, worlds: Collection[int]
 ) -> list[UnknownStart]:
     """See `StoreReader.unknown_starts`."""
     query = both(
-        term("started_by", "unknown"),
-        but(exists("login_ts")),
+        searching.without_login(),
         terms("world_id", worlds),
         between("logout_ts", gt=start, lte=end),
     )

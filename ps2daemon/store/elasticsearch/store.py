@@ -27,13 +27,22 @@ from ps2daemon.store.base import (
     UnknownStart,
     Unsettled,
 )
-from ps2daemon.store.days import Pace, Versions
-from ps2daemon.store.elasticsearch import documents, keeping, notes, searching, series, sittings
-from ps2daemon.store.elasticsearch.documents import AlertSource, CharacterSource, SessionSource, SpanSource
+from ps2daemon.store.days import Endings, Pace, Versions
+from ps2daemon.store.elasticsearch import (
+    alerts,
+    documents,
+    keeping,
+    notes,
+    searching,
+    series,
+    sittings,
+    versions,
+)
+from ps2daemon.store.elasticsearch.documents import SessionSource, SpanSource
 from ps2daemon.store.elasticsearch.edges import known_edges
 from ps2daemon.store.elasticsearch.marks import COPYING, PRUNED, RECORDS, Mark, read_mark
 from ps2daemon.store.elasticsearch.schema import Names, Schema
-from ps2daemon.store.elasticsearch.searching import between, both, but, either, exists, term, terms
+from ps2daemon.store.elasticsearch.searching import between, both, of_worlds, term, terms
 from ps2daemon.store.elasticsearch.server import Server
 from ps2daemon.store.elasticsearch.writing import Writing
 
@@ -177,10 +186,8 @@ class ElasticsearchStore:
 
     async def running_alerts(self) -> list[tuple[int, Ms]]:
         await self._visible()
-        found = await self._search(
-            self._names.alerts, AlertSource, but(exists("end")), "world_id", "first_change", "alert_id"
-        )
-        return sorted((alert.world_id, alert.first_change) for alert in found)
+        found = await alerts.endless(self._server, self._names, None, None)
+        return sorted((alert.world_id, alert.changes[0].at) for alert in found)
 
     async def unnamed(self, after: str, limit: int) -> list[str]:
         writing = await self._whole()
@@ -255,11 +262,26 @@ class ElasticsearchStore:
 
     async def day_versions(self, days: range, worlds: Collection[int]) -> Versions:
         await self._whole()
-        return await sittings.day_versions(self._server, self._names.sessions, days, worlds)
+        return await versions.day_versions(self._server, self._names, days, worlds)
 
     async def change_versions(self, days: range, worlds: Collection[int]) -> Versions:
         await self._whole()
-        return await sittings.change_versions(self._server, self._names.sessions, days, worlds)
+        return await versions.change_versions(self._server, self._names, days, worlds)
+
+    async def ending_versions(self, days: range, worlds: Collection[int]) -> Versions:
+        await self._whole()
+        return await versions.ending_versions(self._server, self._names, days, worlds)
+
+    async def endings(self, start: Ms, end: Ms, world_id: int) -> Endings:
+        await self._visible()
+        ended = await alerts.ended(self._server, self._names, start, end, world_id)
+        locked = await alerts.locks(self._server, self._names, start + 1, end + 1, (world_id,))
+        unknown = await self.unknown_starts(start, end, (world_id,))
+        return Endings(tuple(ended), tuple(locked), tuple(unknown))
+
+    async def endless(self, before: Ms, worlds: Collection[int]) -> list[Alert]:
+        await self._visible()
+        return await alerts.endless(self._server, self._names, before, worlds)
 
     async def unknown_starts(self, start: Ms, end: Ms, worlds: Collection[int]) -> list[UnknownStart]:
         await self._whole()
@@ -275,7 +297,7 @@ class ElasticsearchStore:
         self, worlds: Collection[int] | None = None, start: Ms | None = None, end: Ms | None = None
     ) -> list[Span]:
         await self.refresh()
-        query = both(between("to", gte=start), between("from", lte=end), *_of_worlds(worlds))
+        query = both(between("to", gte=start), between("from", lte=end), *of_worlds(worlds))
         found = await self._search(self._names.coverage, SpanSource, query, "from", "world_id")
         return sorted(
             (documents.span_of(source) for source in found), key=lambda span: (span.world_id, span.start)
@@ -283,18 +305,11 @@ class ElasticsearchStore:
 
     async def alerts(self, start: Ms, end: Ms, worlds: Collection[int] | None) -> list[Alert]:
         await self._visible()
-        query = both(
-            between("first_change", lt=end),
-            either(between("end", gt=start), but(exists("end"))),
-            *_of_worlds(worlds),
-        )
-        found = await self._search(self._names.alerts, AlertSource, query, "first_change", "alert_id")
-        return [documents.alert_of(source) for source in found]
+        return await alerts.alerts(self._server, self._names, start, end, worlds)
 
     async def locks(self, start: Ms, end: Ms, worlds: Collection[int] | None) -> list[Lock]:
         await self._visible()
-        query = both(between("at", gte=start, lt=end), *_of_worlds(worlds))
-        return await self._search(self._names.locks, Lock, query, "at", "lock_id")
+        return await alerts.locks(self._server, self._names, start, end, worlds)
 
     async def notes(self, start: Ms | None, end: Ms | None, worlds: Collection[int] | None) -> list[Note]:
         await self._whole()
@@ -331,32 +346,16 @@ class ElasticsearchStore:
         self, start: Ms | None, end: Ms | None, worlds: Collection[int] | None
     ) -> AsyncIterator[SessionDocument]:
         await self._whole()
-        query = both(between("first_ts", gte=start, lt=end), *_of_worlds(worlds))
-        # "login" comes before "unknown".
-        sort = ("first_ts", "character_id", "started_by")
-        found = searching.pages(self._server, self._names.sessions, SessionSource, query=query, sort=sort)
-        async with aclosing(found) as pages:
-            async for hits in pages:
-                for hit in hits:
-                    yield documents.session_of(hit.id, hit.source)
+        every = keeping.all_sessions(self._server, self._names, start, end, worlds)
+        async with aclosing(every) as found:
+            async for document in found:
+                yield document
 
     async def all_characters(self) -> AsyncIterator[CharacterDocument]:
         await self._whole()
-        after = ""
-        while True:
-            page = await searching.search_page(
-                self._server,
-                self._names.characters,
-                CharacterSource,
-                query=between("character_id", gt=after),
-                sort=["character_id"],
-                size=searching.CHARACTERS_PAGE,
-            )
-            for hit in page:
-                yield documents.character_of(hit.source)
-            if len(page) < searching.CHARACTERS_PAGE:
-                return
-            after = page[-1].source.character_id
+        async with aclosing(keeping.all_characters(self._server, self._names)) as found:
+            async for document in found:
+                yield document
 
     # How it is asked
 
@@ -389,7 +388,3 @@ class ElasticsearchStore:
     async def _search(self, index: str, kind: type[T], query: searching.Query, *sort: str) -> list[T]:
         found = await searching.search(self._server, index, kind, query=query, sort=sort)
         return [hit.source for hit in found]
-
-
-def _of_worlds(worlds: Collection[int] | None) -> list[searching.Query]:
-    return [] if worlds is None else [terms("world_id", worlds)]

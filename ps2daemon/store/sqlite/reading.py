@@ -23,7 +23,7 @@ from ps2daemon.store.base import (
     UnknownStart,
     Unsettled,
 )
-from ps2daemon.store.days import Day, Edges
+from ps2daemon.store.days import Day, Edges, Endings
 from ps2daemon.store.sqlite import rows
 
 if TYPE_CHECKING:
@@ -80,6 +80,7 @@ SELECT group_concat(text) FROM (
 )
 """
 DAY_VERSIONS: Final = "SELECT day, version FROM session_days WHERE world_id = ? AND day >= ? AND day < ?"
+ENDING_VERSIONS: Final = "SELECT day, version FROM ending_days WHERE world_id = ? AND day >= ? AND day < ?"
 UNKNOWN_STARTS: Final = """
 SELECT world_id, faction_id, logout_ts, not_before FROM sessions INDEXED BY sessions_by_login
 WHERE world_id = ? AND login_ts IS NULL AND logout_ts > ? AND logout_ts <= ?
@@ -92,6 +93,9 @@ SELECT {rows.ALERT_COLUMNS} FROM alerts WHERE rowid IN (
     SELECT rowid FROM alerts WHERE world_id = :world AND "end" IS NULL AND first_change < :end
 )
 """
+_ALERTS: Final = f"SELECT {rows.ALERT_COLUMNS} FROM alerts WHERE world_id = ?"
+ENDED_ALERTS: Final = f'{_ALERTS} AND "end" > ? AND "end" <= ?'
+ENDLESS: Final = f'{_ALERTS} AND "end" IS NULL AND first_change < ?'
 LOCKS: Final = f"SELECT {rows.LOCK_COLUMNS} FROM locks WHERE world_id = ? AND at >= ? AND at < ?"
 ALERT_WORLDS: Final = "SELECT DISTINCT world_id FROM alerts"
 LOCK_WORLDS: Final = "SELECT DISTINCT world_id FROM locks"
@@ -211,10 +215,27 @@ def edges(connection: sqlite3.Connection, start: Ms, end: Ms, world_id: int) -> 
     return Edges(logins, logouts)
 
 
-def day_versions(connection: sqlite3.Connection, days: range, world_id: int) -> list[tuple[Day, int]]:
-    """One world's part of `DaySource.day_versions`."""
-    found = connection.execute(DAY_VERSIONS, (world_id, days.start, days.stop))
+def versions(
+    connection: sqlite3.Connection, statement: str, days: range, world_id: int
+) -> list[tuple[Day, int]]:
+    """One world's part of `DaySource.day_versions` or `ending_versions`, by `DAY_VERSIONS` or `ENDING_VERSIONS`."""
+    found = connection.execute(statement, (world_id, days.start, days.stop))
     return [((world_id, day), version) for day, version in found]
+
+
+def endings(connection: sqlite3.Connection, start: Ms, end: Ms, world_id: int) -> Endings:
+    """See `DaySource.endings`."""
+    ended = connection.execute(ENDED_ALERTS, (world_id, start, end))
+    return Endings(
+        tuple(rows.alert_of(row) for row in ended),
+        tuple(locks(connection, start + 1, end + 1, world_id)),
+        tuple(unknown_starts(connection, start, end, world_id)),
+    )
+
+
+def endless(connection: sqlite3.Connection, before: Ms, world_id: int) -> list[Alert]:
+    """One world's part of `DaySource.endless`."""
+    return [rows.alert_of(row) for row in connection.execute(ENDLESS, (world_id, before))]
 
 
 def ended(connection: sqlite3.Connection, start: Ms, end: Ms, world_id: int) -> Sittings:

@@ -209,6 +209,39 @@ BEGIN {_touch("OLD", "logout_ts")} {_touch("NEW", "logout_ts")} END;
 """
 
 
+def _touch_ending(row: str, column: str) -> str:
+    """Raises the version of the day on which `row`, `NEW` or `OLD`, ended or was."""
+    return f"""
+INSERT INTO ending_days (world_id, day, version)
+SELECT {row}.world_id, ({row}."{column}" - 1) / {DAY}, 1 WHERE {row}."{column}" IS NOT NULL
+ON CONFLICT (world_id, day) DO UPDATE SET version = version + 1;
+"""
+
+
+# An update touches the day where it was and the day where it is. Of alerts, locks, and logouts without a login there are a hundred a day and world.
+_VERSION_8: Final = f"""
+CREATE TABLE ending_days (
+    world_id INTEGER NOT NULL,
+    day INTEGER NOT NULL,
+    version INTEGER NOT NULL,
+    PRIMARY KEY (world_id, day)
+) WITHOUT ROWID;
+CREATE TRIGGER ended_alert_added AFTER INSERT ON alerts BEGIN {_touch_ending("NEW", "end")} END;
+CREATE TRIGGER ended_alert_changed AFTER UPDATE ON alerts
+BEGIN {_touch_ending("OLD", "end")} {_touch_ending("NEW", "end")} END;
+CREATE TRIGGER ended_alert_removed AFTER DELETE ON alerts BEGIN {_touch_ending("OLD", "end")} END;
+CREATE TRIGGER lock_added AFTER INSERT ON locks BEGIN {_touch_ending("NEW", "at")} END;
+CREATE TRIGGER lock_changed AFTER UPDATE ON locks BEGIN {_touch_ending("OLD", "at")} {_touch_ending("NEW", "at")} END;
+CREATE TRIGGER lock_removed AFTER DELETE ON locks BEGIN {_touch_ending("OLD", "at")} END;
+CREATE TRIGGER unknown_start_added AFTER INSERT ON sessions WHEN NEW.login_ts IS NULL
+BEGIN {_touch_ending("NEW", "logout_ts")} END;
+CREATE TRIGGER unknown_start_changed AFTER UPDATE ON sessions WHEN NEW.login_ts IS NULL OR OLD.login_ts IS NULL
+BEGIN {_touch_ending("OLD", "logout_ts")} {_touch_ending("NEW", "logout_ts")} END;
+CREATE TRIGGER unknown_start_removed AFTER DELETE ON sessions WHEN OLD.login_ts IS NULL
+BEGIN {_touch_ending("OLD", "logout_ts")} END;
+"""
+
+
 def _script(text: str) -> Callable[[sqlite3.Connection], None]:
     def step(connection: sqlite3.Connection) -> None:
         statement = ""
@@ -222,13 +255,17 @@ def _script(text: str) -> Callable[[sqlite3.Connection], None]:
 
 
 STEPS: Final = tuple(
-    map(_script, (_VERSION_1, _VERSION_2, _VERSION_3, _VERSION_4, _VERSION_5, _VERSION_6, _VERSION_7))
+    map(
+        _script,
+        (_VERSION_1, _VERSION_2, _VERSION_3, _VERSION_4, _VERSION_5, _VERSION_6, _VERSION_7, _VERSION_8),
+    )
 )
 """`STEPS[n]` makes a file of version n one of version n + 1."""
 VERSION: Final = len(STEPS)
 """Version 2 knows of each session when the character's previous one ended (`not_before`); version 3 finds those without an empire; version 4 may be
 pruned (`pruned_until` in `meta`), which a program that does not know of it would take for covered, or a copy that is not complete; version 5
-tells which days' sessions changed (`session_days`); version 6 has the operator's notes; version 7 also tells so where only the reason of an end did."""
+tells which days' sessions changed (`session_days`); version 6 has the operator's notes; version 7 also tells so where only the reason of an end did;
+version 8 tells on which days other alerts, locks and unknown starts ended (`ending_days`)."""
 
 
 def open_writer(path: Path) -> sqlite3.Connection:

@@ -28,7 +28,7 @@ from ps2daemon.store.base import (
     UnknownStart,
     Unsettled,
 )
-from ps2daemon.store.days import Edges, Pace, Versions
+from ps2daemon.store.days import Edges, Endings, Pace, Versions
 from ps2daemon.store.sqlite import keeping, notes, reading, rows, schema, writing
 from ps2daemon.store.sqlite.connection import Caller, Readers
 
@@ -209,10 +209,23 @@ class SqliteStore:
         return await self._read(reading.lasting, days.stop * DAY, before, world_id)
 
     async def day_versions(self, days: range, worlds: Collection[int]) -> Versions:
-        return dict(await self._each(worlds, lambda c, world_id: reading.day_versions(c, days, world_id)))
+        return await self._versions(reading.DAY_VERSIONS, days, worlds)
 
     async def change_versions(self, days: range, worlds: Collection[int]) -> Versions:
         return await self.day_versions(days, worlds)  # one number for both
+
+    async def endings(self, start: Ms, end: Ms, world_id: int) -> Endings:
+        return await self._read(reading.endings, start, end, world_id)
+
+    async def endless(self, before: Ms, worlds: Collection[int]) -> list[Alert]:
+        return await self._each(worlds, lambda c, world_id: reading.endless(c, before, world_id))
+
+    async def ending_versions(self, days: range, worlds: Collection[int]) -> Versions:
+        return await self._versions(reading.ENDING_VERSIONS, days, worlds)
+
+    async def _versions(self, statement: str, days: range, worlds: Collection[int]) -> Versions:
+        found = await self._each(worlds, lambda c, world_id: reading.versions(c, statement, days, world_id))
+        return dict(found)
 
     async def sittings(self, start: Ms, end: Ms, worlds: Collection[int]) -> dict[int, Sittings]:
         from ps2daemon.model.sittings import joined  # numpy, without which most commands do

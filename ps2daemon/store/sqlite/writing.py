@@ -19,6 +19,13 @@ from ps2daemon.store.sqlite.connection import transaction
 MOST_ROWS: Final = 512
 """Rows written with one statement: at ten values each well under SQLite's 32,766 parameters."""
 
+
+def _upsert(table: str, key: str, columns: str) -> str:
+    """Replaces rows by updating them, so that triggers know what they were."""
+    changes = ", ".join(f"{column} = excluded.{column}" for column in columns.split(", "))
+    return f"INSERT INTO {table} ({columns}) VALUES {{rows}} ON CONFLICT ({key}) DO UPDATE SET {changes}"
+
+
 # `{rows}` stands for as many rows of parameters as there are, or as one statement takes.
 _SESSIONS: Final = f"""
 INSERT INTO sessions ({rows.SESSION_COLUMNS}) VALUES {{rows}}
@@ -56,9 +63,9 @@ FROM (VALUES {rows}) AS new
 WHERE characters.character_id = new.column1 AND characters.version = new.column9
 """
 _GONE_CHARACTERS: Final = "DELETE FROM characters WHERE (character_id, version) IN (VALUES {rows})"
-_ALERTS: Final = f"INSERT OR REPLACE INTO alerts ({rows.ALERT_COLUMNS}) VALUES {{rows}}"
+_ALERTS: Final = _upsert("alerts", "alert_id", rows.ALERT_COLUMNS)
 _GONE_ALERTS: Final = "DELETE FROM alerts WHERE alert_id IN (VALUES {rows})"
-_LOCKS: Final = f"INSERT OR REPLACE INTO locks ({rows.LOCK_COLUMNS}) VALUES {{rows}}"
+_LOCKS: Final = _upsert("locks", "lock_id", rows.LOCK_COLUMNS)
 _GONE_LOCKS: Final = "DELETE FROM locks WHERE lock_id IN (VALUES {rows})"
 _SPANS: Final = """
 INSERT INTO coverage (world_id, "from", "to", "after") VALUES {rows}

@@ -1,0 +1,124 @@
+"""Which days changed, so that what was read of the others may be kept (`kept.py`).
+
+`_seq_no` grows with every document that is written into a shard, whether new or changed, and so does their sum; with one that is deleted their
+number falls. A day of which number, sum and largest are the same is the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+
+from ps2daemon.model.records import DAY
+from ps2daemon.store.days import NOTHING, Day, Versions
+from ps2daemon.store.elasticsearch import searching
+from ps2daemon.store.elasticsearch.schema import Names
+from ps2daemon.store.elasticsearch.searching import Query, between, both, exists, term, terms
+from ps2daemon.store.elasticsearch.server import Server
+
+
+class _Numbers(msgspec.Struct, gc=False):
+    sum: float
+    max: float | None
+
+
+class _Day(msgspec.Struct, gc=False):
+    key: int
+    doc_count: int
+    written: _Numbers
+
+
+class _Days(msgspec.Struct):
+    buckets: list[_Day] = []
+
+
+class _World(msgspec.Struct):
+    key: str
+    days: _Days
+
+
+class _Worlds(msgspec.Struct):
+    buckets: list[_World] = []
+
+
+class _Aggregations(msgspec.Struct):
+    worlds: _Worlds = msgspec.field(default_factory=_Worlds)
+
+
+class _Answer(searching.Answer, kw_only=True):
+    aggregations: _Aggregations = msgspec.field(default_factory=_Aggregations)
+
+
+class _Times(NamedTuple):
+    """Times of documents that lie on days.
+
+    Attributes:
+        such: what else has to hold of the documents.
+    """
+
+    indices: str
+    field: str
+    such: Query
+
+
+async def day_versions(server: Server, names: Names, days: range, worlds: Collection[int]) -> Versions:
+    """See `DaySource.day_versions`."""
+    ended = _Times(names.sessions, "logout_ts", term("ended_by", "logout"))
+    return await _versions(server, days, worlds, ended)
+
+
+async def change_versions(server: Server, names: Names, days: range, worlds: Collection[int]) -> Versions:
+    """See `DaySource.change_versions`."""
+    begun, ended = (_Times(names.sessions, field, exists("login_ts")) for field in ("login_ts", "logout_ts"))
+    return await _versions(server, days, worlds, begun, ended)
+
+
+async def ending_versions(server: Server, names: Names, days: range, worlds: Collection[int]) -> Versions:
+    """See `DaySource.ending_versions`."""
+    alerts = _Times(names.alerts, "end", exists("end"))
+    locks = _Times(names.locks, "at", exists("at"))
+    unknown_starts = _Times(names.sessions, "logout_ts", searching.without_login())
+    return await _versions(server, days, worlds, alerts, locks, unknown_starts)
+
+
+async def _versions(server: Server, days: range, worlds: Collection[int], *times: _Times) -> Versions:
+    """By day, what all that has one of these times on it was written with."""
+    found = await _written(server, days, worlds, times)
+    nothing: Versions = {(world_id, day): NOTHING for world_id in worlds for day in days}
+    return nothing | {day: tuple(each.get(day) for each in found) for each in found for day in each}
+
+
+async def _written(
+    server: Server, days: range, worlds: Collection[int], times: Sequence[_Times]
+) -> list[dict[Day, tuple[int, float, float | None]]]:
+    """For each of these times, by day, what the documents that have it there were written with."""
+    wanted = sorted(set(worlds))
+    searches = []
+    for indices, field, such in times:
+        by_day: dict[str, Any] = {
+            "date_histogram": {
+                "field": field,
+                "fixed_interval": f"{DAY}ms",
+                "offset": "1ms",  # the server's days are open at their end
+                "min_doc_count": 1,
+            },
+            "aggs": {"written": {"stats": {"field": "_seq_no"}}},
+        }
+        by_world = {
+            "worlds": {
+                "terms": {"field": "world_id", "size": max(1, len(wanted))},
+                "aggs": {"days": by_day},
+            }
+        }
+        there = between(field, gt=days.start * DAY, lte=days.stop * DAY)
+        searches.append((indices, searching.counting(by_world, both(terms("world_id", wanted), such, there))))
+    return [
+        {
+            (int(world.key), day.key // DAY): (day.doc_count, day.written.sum, day.written.max)
+            for world in answer.aggregations.worlds.buckets
+            for day in world.days.buckets
+        }
+        for answer in await searching.many(server, searches, _Answer)
+    ]

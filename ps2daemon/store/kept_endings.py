@@ -1,0 +1,104 @@
+"""Alerts, locks, and logouts without a login, kept by the day on which they ended or were (see `kept.py`): of a year of four worlds there are 40,000.
+
+Alerts that have no end are read each time, again if a day has another version after that than before: none is left out that ends meanwhile, or whose
+end turns out to be on another day. Locks and logouts move to no other day; each is what it is by its time.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import partial
+from itertools import chain
+from typing import Final, TypeVar
+
+from ps2daemon.model.alerts import Alert, Lock
+from ps2daemon.model.records import DAY, Ms
+from ps2daemon.store.base import UnknownStart
+from ps2daemon.store.days import DaySource, Endings, Versions
+from ps2daemon.store.kept_days import KeptDays, settled
+
+FEW_DAYS: Final = 7
+"""What ended on so many days is read in about the time that it takes to tell whether it changed."""
+MOST: Final = 80_000
+"""Two years of four worlds; the two thirds that are alerts and locks have about a kilobyte each."""
+
+T = TypeVar("T")
+
+
+class KeptEndings:
+    """The alerts, locks and unknown starts of a source, as `StoreReader` tells them.
+
+    Args:
+        most: so many are kept, of the days that were asked for last.
+
+    Attributes:
+        days: what is kept.
+    """
+
+    def __init__(self, source: DaySource, most: int = MOST) -> None:
+        self._source = source
+        self.days: KeptDays[Endings] = KeptDays(
+            self._read, source.ending_versions, Endings(), most, lambda endings: endings.number
+        )
+
+    async def alerts(self, start: Ms, end: Ms, worlds: Collection[int] | None) -> list[Alert]:
+        """See `StoreReader.alerts`."""
+        if worlds is None or end - start <= FEW_DAYS * DAY:
+            return await self._source.alerts(start, end, worlds)
+        # One that began in the window ends within a day.
+        days = range(start // DAY, -(-(end + DAY) // DAY))
+
+        async def read(versions: Versions, left: Collection[int]) -> dict[int, list[Alert]]:
+            endless = await self._source.endless(end, left)
+            found = {
+                world_id: [alert for alert in endless if alert.world_id == world_id] for world_id in left
+            }
+            for world_id, alerts in found.items():
+                alerts += [
+                    alert
+                    for day in await self.days.get(world_id, days, versions)
+                    for alert in day.alerts
+                    if alert.changes[0].at < end and alert.end is not None and alert.end > start
+                ]
+            return found
+
+        found, restless = await settled(partial(self._source.ending_versions, days), read, worlds)
+        others = await self._source.alerts(start, end, restless) if restless else []
+        return sorted(chain(others, *found.values()), key=lambda alert: (alert.changes[0].at, alert.alert_id))
+
+    async def locks(self, start: Ms, end: Ms, worlds: Collection[int] | None) -> list[Lock]:
+        """See `StoreReader.locks`."""
+        if worlds is None or end - start <= FEW_DAYS * DAY:
+            return await self._source.locks(start, end, worlds)
+        days = range((start - 1) // DAY, -((1 - end) // DAY))  # a day begins after its midnight
+        found = (lock for day in await self._get(days, worlds) for lock in day.locks)
+        return sorted(
+            (lock for lock in found if start <= lock.at < end), key=lambda lock: (lock.at, lock.lock_id)
+        )
+
+    async def unknown_starts(self, start: Ms, end: Ms, worlds: Collection[int]) -> list[UnknownStart]:
+        """See `StoreReader.unknown_starts`."""
+        if end - start <= FEW_DAYS * DAY:
+            return await self._source.unknown_starts(start, end, worlds)
+        days = range(start // DAY, -(-end // DAY))
+        found = (each for day in await self._get(days, worlds) for each in day.unknown_starts)
+        return [each for each in found if start < each.logout_ts <= end]
+
+    async def _get(self, days: range, worlds: Collection[int]) -> list[Endings]:
+        versions = await self._source.ending_versions(days, worlds)
+        return [day for world_id in set(worlds) for day in await self.days.get(world_id, days, versions)]
+
+    async def _read(self, world_id: int, days: range) -> Mapping[int, Endings]:
+        found = await self._source.endings(days.start * DAY, days.stop * DAY, world_id)
+        alerts = _by_day(found.alerts, lambda alert: alert.end or 0)
+        locks = _by_day(found.locks, lambda lock: lock.at)
+        unknown = _by_day(found.unknown_starts, lambda each: each.logout_ts)
+        return {day: Endings(tuple(alerts[day]), tuple(locks[day]), tuple(unknown[day])) for day in days}
+
+
+def _by_day(values: Iterable[T], at: Callable[[T], Ms]) -> Mapping[int, Sequence[T]]:
+    found: defaultdict[int, list[T]] = defaultdict(list)
+    for value in values:
+        found[(at(value) - 1) // DAY].append(value)
+    return found
