@@ -177,6 +177,7 @@ class KeptReader:
             await self._warm(self._ended, worlds, recent, behind)
             await self._warm(self._endings.days, worlds, first, behind)
             await self._warm(self._minutes, worlds, first, recent)
+            await self._warm(self._ended, worlds, first, recent)
         except StoreError:
             return
 
