@@ -58,10 +58,12 @@ async def test_a_store_says_what_and_where_it_is(backend: Backend) -> None:
         await store.refresh()
         for _ in range(30):  # a server looks every ten seconds
             after = await store.describe()
-            if after.size_bytes > before.size_bytes:
+            if (
+                after.size_bytes > 100_000
+            ):  # not "more than before": a server may just have thrown away what was deleted
                 break
             await trio.sleep(1)
-        assert after.size_bytes > before.size_bytes
+        assert after.size_bytes > 100_000
         assert after.place == before.place
 
 
