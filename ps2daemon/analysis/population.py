@@ -299,12 +299,6 @@ def total(series: Sequence[Series]) -> tuple[int | None, ...]:
     )
 
 
-def average(values: Iterable[int | None]) -> float | None:
-    """The mean of what is covered; None if nothing is."""
-    known = [value for value in values if value is not None]
-    return sum(known) / len(known) if known else None
-
-
 def covered_share(coverage: WorldCoverage, start: Ms, end: Ms) -> float:
     """The share of `[start, end)` that is covered, 0 to 1."""
     covered = sum(max(0, min(span.end, end) - max(span.start, start)) for span in coverage.spans)

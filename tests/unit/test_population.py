@@ -207,11 +207,9 @@ async def test_refuses_what_it_cannot_answer(changed: dict[str, object], message
         await population(MemoryReader(), query)
 
 
-def test_total_average_and_share_leave_out_what_is_not_covered() -> None:
+def test_total_and_share_leave_out_what_is_not_covered() -> None:
     one = module.Series(10, 1, (1, None, 3))
     two = module.Series(10, 2, (10, None, 30))
     assert module.total([one, two]) == (11, None, 33)
-    assert module.average([1, None, 3]) == 2
-    assert module.average([None]) is None
     coverage = WorldCoverage([Span(10, T, T + HOUR, "start"), Span(10, T + 2 * HOUR, T + 9 * HOUR, "start")])
     assert module.covered_share(coverage, T, T + 4 * HOUR) == 0.75
