@@ -294,6 +294,18 @@ async def test_events_are_told_apart(page: Page) -> None:
     assert "by=world" in await tab.value("document.getElementById('csv').href")
 
 
+async def test_what_was_found_is_seen_without_scrolling(page: Page) -> None:
+    await page.tab.open(f"{page.origin}/events?by=world")
+    await page.tab.until("document.body.dataset.shown")
+    for width in (900, 1_200, 1_250, 1_480):
+        await page.tab.size(width, 900)
+        tables = await page.tab.value(
+            "[...document.querySelectorAll('#cards .compare')].map((box) => box.scrollWidth - box.clientWidth)"
+        )
+        assert tables
+        assert set(tables) == {0}
+
+
 async def test_the_events_fit_a_phone(page: Page) -> None:
     await page.tab.size(390, 844)
     await page.tab.open(f"{page.origin}/events")

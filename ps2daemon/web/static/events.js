@@ -85,10 +85,10 @@ async function showKind(kind, mine) {
       element("header", {}, element("h2", {}, kind.title)),
       element("p", { class: "sentence" }),
       element("p", { class: "statement" }),
-      element("div", { class: "pair" },
+      element("div", { class: "pair told" },
         element("div", {}, element("div", { class: "compare" }), element("div", { class: "chart difference", role: "img" })),
         element("div", { class: "chart curve", role: "img" })),
-      element("div", { class: "pair parts" },
+      element("div", { class: "pair told parts" },
         element("div", { class: "compare" }), element("div", { class: "chart parts_difference", role: "img" })));
     cards.append(box);
   }
