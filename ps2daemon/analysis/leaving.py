@@ -13,13 +13,14 @@ from typing import Final, Literal, TypeAlias
 import msgspec
 import numpy as np
 
-from ps2daemon.analysis.counting import count
+from ps2daemon.analysis.counting import Counted, count
 from ps2daemon.analysis.effect import Found, measure
 from ps2daemon.analysis.matching import (
     AFTER,
     BEFORE,
     REACH,
     Event,
+    Matched,
     disturbances_of,
     events_of,
     match,
@@ -142,9 +143,7 @@ def _same_part(*columns: bytes) -> Part:
 
 def effect(query: EffectQuery, facts: Facts) -> Answer:
     """Answers `query`."""
-    events = events_of(facts.alerts, facts.locks, query.start, query.end)
-    matched = match(events, disturbances_of(facts.alerts, facts.locks), facts.coverage, query.zone)
-    counted = count(matched, facts.parts)
+    matched, counted = counts(query, facts)
     parts: dict[str, list[int]] = {}
     if query.by is not None:
         for place, each in enumerate(matched):
@@ -161,6 +160,13 @@ def effect(query: EffectQuery, facts: Facts) -> Answer:
             for name, places in sorted(parts.items())
         },
     )
+
+
+def counts(query: EffectQuery, facts: Facts) -> tuple[list[Matched], Counted]:
+    """The events with their controls, and the people of each; counted ahead, they are there for whoever asks for these days."""
+    events = events_of(facts.alerts, facts.locks, query.start, query.end)
+    matched = match(events, disturbances_of(facts.alerts, facts.locks), facts.coverage, query.zone)
+    return matched, count(matched, facts.parts)
 
 
 def _part(by: By, event: Event) -> str:

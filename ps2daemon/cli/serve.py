@@ -67,6 +67,7 @@ async def _open(settings: StoreSettings) -> StoreSource:
 async def _serve(settings: Settings, host: str, port: int, keys: tuple[str, str]) -> None:
     from ps2daemon.store.days import DaySource
     from ps2daemon.store.kept import KeptReader
+    from ps2daemon.web.ahead import count_ahead
     from ps2daemon.web.app import page_app
     from ps2daemon.web.bundle import ChartLibrary
     from ps2daemon.web.recording import Daemon
@@ -83,6 +84,7 @@ async def _serve(settings: Settings, host: str, port: int, keys: tuple[str, str]
         if isinstance(reader, DaySource):
             store = kept = KeptReader(reader)
             nursery.start_soon(kept.keep_warm)
+            nursery.start_soon(count_ahead, kept)
 
         async def run(task_status: trio.TaskStatus[int]) -> None:
             app = page_app(store, SystemClock(), library, Daemon(settings).facts)

@@ -72,6 +72,9 @@ class KeptReader:
     Args:
         most_days: so many are kept by the minute, those that were asked for last; 14 KB each.
         most_sittings: so many are kept, of the days that were asked for last; 9 bytes each.
+
+    Attributes:
+        warmed: set once it has read ahead for the first time.
     """
 
     def __init__(
@@ -89,6 +92,7 @@ class KeptReader:
             self._read_ended, source.day_versions, nobody, most_sittings, len
         )
         self._endings = KeptEndings(source)
+        self.warmed = trio.Event()
         self._asking = 0
         self._asked_at = -QUIET_SECONDS
 
@@ -158,6 +162,7 @@ class KeptReader:
         """Warms it, and again every few minutes: days end, change, and could not be read."""
         while True:
             await self.warm()
+            self.warmed.set()
             await trio.sleep(WARM_SECONDS)
 
     async def warm(self) -> None:
@@ -188,9 +193,13 @@ class KeptReader:
             for world_id in worlds:
                 if not kept.missing(world_id, days, versions):
                     continue
-                while self._asking or trio.current_time() < self._asked_at + QUIET_SECONDS:  # noqa: ASYNC110 - until a time
-                    await trio.sleep(QUIET_SECONDS / 2)
+                await self.quiet()
                 await kept.get(world_id, days, await kept.versions(days, (world_id,)))
+
+    async def quiet(self) -> None:
+        """Waits until nobody seems to wait for an answer."""
+        while self._asking or trio.current_time() < self._asked_at + QUIET_SECONDS:  # noqa: ASYNC110 - until a time
+            await trio.sleep(QUIET_SECONDS / 2)
 
     @contextmanager
     def _asked(self) -> Iterator[None]:

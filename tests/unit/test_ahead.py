@@ -1,0 +1,87 @@
+"""Events are counted before somebody asks for them."""
+
+from __future__ import annotations
+
+from datetime import UTC
+from pathlib import Path
+
+import pytest
+import trio
+
+from ps2daemon.analysis import counting
+from ps2daemon.analysis.leaving import Answer, EffectQuery, effect, gather
+from ps2daemon.analysis.sittings import Times
+from ps2daemon.errors import StoreUnavailable
+from ps2daemon.model.alerts import Alert
+from ps2daemon.model.coverage import Span
+from ps2daemon.model.records import DAY, HOUR, MINUTE
+from ps2daemon.model.sittings import Part
+from ps2daemon.store.base import Commit, StoreReader
+from ps2daemon.store.kept import KeptReader
+from ps2daemon.store.sqlite import SqliteStore
+from ps2daemon.web.ahead import count_ahead
+from tests.contract.stores import continent_lock
+from tests.memory_reader import session
+
+D = 20_000 * DAY
+DAYS = 50
+LOCKS = [continent_lock(D + day * (DAY + 35 * MINUTE) + HOUR) for day in range(DAYS - 2)]
+"""Each at another time of day, so that every control lies on a day of its own."""
+
+
+async def asked(reader: StoreReader, days: int) -> Answer:
+    end = D + DAYS * DAY
+    query = EffectQuery(start=end - days * DAY, end=end, worlds=(10,), zone=UTC)
+    return effect(query, await gather(reader, query))
+
+
+async def test_what_was_counted_ahead_is_not_counted_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = await SqliteStore.open(tmp_path / "ps2.db")
+    people = [
+        session(f"{number}-{day}", D + day * DAY + number * HOUR, D + day * DAY + (number + 3) * HOUR)
+        for day in range(DAYS)
+        for number in range(21)
+    ]
+    await store.commit(Commit(sessions=people, locks=LOCKS, spans=[Span(10, D, D + DAYS * DAY, "start")]))
+    kept = KeptReader(store)
+    with trio.fail_after(10):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(kept.keep_warm)
+            await count_ahead(kept)
+            nursery.cancel_scope.cancel()
+    counted: list[int] = []
+    counts = counting._counts
+
+    def told(part: Part, at: Times) -> counting.Small:
+        counted.append(len(part))
+        return counts(part, at)
+
+    monkeypatch.setattr(counting, "_counts", told)
+    for days in (DAYS, 14):
+        found = await asked(kept, days)
+        assert sum(row.n for row in found.whole.effects) > 20
+        assert counted == []
+        assert found == await asked(store, days)
+        assert counted != []
+        counted.clear()
+    await store.aclose()
+
+
+async def test_a_store_that_cannot_be_read_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = await SqliteStore.open(tmp_path / "ps2.db")
+    kept = KeptReader(store)
+    kept.warmed.set()
+    await count_ahead(kept)  # nothing recorded
+
+    async def refuses(*args: object) -> list[Alert]:
+        raise StoreUnavailable("gone")
+
+    await store.commit(Commit(spans=[Span(10, D, D + DAYS * DAY, "start")]))
+    monkeypatch.setattr(store, "alerts", refuses)
+    monkeypatch.setattr(store, "endless", refuses)
+    await count_ahead(kept)
+    await store.aclose()
