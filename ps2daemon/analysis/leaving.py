@@ -40,8 +40,8 @@ By: TypeAlias = Literal["world", "alert", "length", "ended"]
 BYS: Final[tuple[By, ...]] = ("world", "alert", "length", "ended")
 EFFECT_START: Final = "-28d"
 """Where a window begins of which that is not said."""
-MOST_PARTS: Final = 3000
-"""Two years of four worlds."""
+MOST_PARTS: Final = 2000
+"""Days of worlds whose estimated logins are kept, a year of four and what it is compared with; with what was counted of them up to 40 KB each."""
 MAX_DAYS: Final = 400
 """The longest window that is answered at once."""
 

@@ -20,8 +20,10 @@ from ps2daemon.store.kept_days import KeptDays, settled
 
 FEW_DAYS: Final = 7
 """What ended on so many days is read in about the time that it takes to tell whether it changed."""
+MANY_DAYS: Final = 3000
+"""Of worlds together, two years of four: who asks for more asks the store, since it would push out what others ask for, and be read anew each time."""
 MOST: Final = 80_000
-"""Two years of four worlds; the two thirds that are alerts and locks have about a kilobyte each."""
+"""What ended in as much; the two thirds that are alerts and locks have about a kilobyte each. A day without any counts as one."""
 
 T = TypeVar("T")
 
@@ -39,12 +41,12 @@ class KeptEndings:
     def __init__(self, source: DaySource, most: int = MOST) -> None:
         self._source = source
         self.days: KeptDays[Endings] = KeptDays(
-            self._read, source.ending_versions, Endings(), most, lambda endings: endings.number
+            self._read, source.ending_versions, Endings(), most, lambda endings: 1 + endings.number
         )
 
     async def alerts(self, start: Ms, end: Ms, worlds: Collection[int] | None) -> list[Alert]:
         """See `StoreReader.alerts`."""
-        if worlds is None or end - start <= FEW_DAYS * DAY:
+        if worlds is None or not _worth_keeping(start, end, worlds):
             return await self._source.alerts(start, end, worlds)
         # One that began in the window ends within a day.
         days = range(start // DAY, -(-(end + DAY) // DAY))
@@ -69,7 +71,7 @@ class KeptEndings:
 
     async def locks(self, start: Ms, end: Ms, worlds: Collection[int] | None) -> list[Lock]:
         """See `StoreReader.locks`."""
-        if worlds is None or end - start <= FEW_DAYS * DAY:
+        if worlds is None or not _worth_keeping(start, end, worlds):
             return await self._source.locks(start, end, worlds)
         days = range((start - 1) // DAY, -((1 - end) // DAY))  # a day begins after its midnight
         found = (lock for day in await self._get(days, worlds) for lock in day.locks)
@@ -79,7 +81,7 @@ class KeptEndings:
 
     async def unknown_starts(self, start: Ms, end: Ms, worlds: Collection[int]) -> list[UnknownStart]:
         """See `StoreReader.unknown_starts`."""
-        if end - start <= FEW_DAYS * DAY:
+        if not _worth_keeping(start, end, worlds):
             return await self._source.unknown_starts(start, end, worlds)
         days = range(start // DAY, -(-end // DAY))
         found = (each for day in await self._get(days, worlds) for each in day.unknown_starts)
@@ -95,6 +97,10 @@ class KeptEndings:
         locks = _by_day(found.locks, lambda lock: lock.at)
         unknown = _by_day(found.unknown_starts, lambda each: each.logout_ts)
         return {day: Endings(tuple(alerts[day]), tuple(locks[day]), tuple(unknown[day])) for day in days}
+
+
+def _worth_keeping(start: Ms, end: Ms, worlds: Collection[int]) -> bool:
+    return FEW_DAYS * DAY < end - start <= MANY_DAYS * DAY // max(1, len(set(worlds)))
 
 
 def _by_day(values: Iterable[T], at: Callable[[T], Ms]) -> Mapping[int, Sequence[T]]:

@@ -14,6 +14,7 @@ from ps2daemon.store.base import Commit, Store
 from ps2daemon.store.days import DaySource, Endings
 from ps2daemon.store.kept import KeptReader
 from ps2daemon.store.kept_days import ATTEMPTS
+from ps2daemon.store.kept_endings import MANY_DAYS
 from tests.contract.stores import BACKENDS, Backend, change, continent_lock
 from tests.memory_reader import session
 
@@ -95,6 +96,18 @@ async def test_they_are_the_stores_and_only_days_that_changed_are_read_again(
         for start, end in reversed(WINDOWS):
             await same(kept, store, start, end)
         assert set(read) == changed
+
+
+async def test_who_asks_for_more_than_is_kept_asks_the_store(
+    backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with backend() as (store, _):
+        assert isinstance(store, DaySource)
+        kept, read = KeptReader(store), read_days(store, monkeypatch)
+        await store.commit(FIRST)
+        await store.refresh()
+        await same(kept, store, D - (MANY_DAYS + 1) * DAY, D + 9 * DAY)
+        assert read == []
 
 
 @pytest.mark.parametrize("ending", [1, 2, 2 * ATTEMPTS])
