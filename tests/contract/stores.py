@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import NamedTuple, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 import httpx
 import pytest
@@ -79,20 +79,24 @@ def servers() -> list[ElasticsearchSettings]:
     return [settings_for(major) for major in (9, 8) if f"{ADDRESS}{major}" in os.environ]
 
 
+HTTP: Final = httpx.Client(timeout=60, trust_env=False)
+"""One for all, since a new one takes longer than what it is for."""
+
+
 def wipe(settings: ElasticsearchSettings) -> None:
     """Empties the indices of a prefix: to make them anew would take ten times as long."""
     indices = f"{settings.urls[0]}/{settings.index_prefix}-*"
-    httpx.post(f"{indices}/_refresh", timeout=60).raise_for_status()
+    HTTP.post(f"{indices}/_refresh").raise_for_status()
     # The number of the last commit stays: the server remembers for a while what it removed, and with which number.
     pending = f"{settings.urls[0]}/{settings.index_prefix}-meta/_doc/{PENDING}"
-    found = httpx.get(pending).json()
+    found = HTTP.get(pending).json()
     if found.get("found"):
         number = found["_source"]["number"] + 1
-        httpx.put(
+        HTTP.put(
             f"{pending}?version={number}&version_type=external", json={"number": number}
         ).raise_for_status()
     everything: dict[str, object] = {"query": {"bool": {"must_not": {"ids": {"values": [PENDING]}}}}}
-    httpx.post(f"{indices}/_delete_by_query?refresh=true", json=everything, timeout=60).raise_for_status()
+    HTTP.post(f"{indices}/_delete_by_query?refresh=true", json=everything).raise_for_status()
 
 
 def elasticsearch(major: int) -> Backend:
