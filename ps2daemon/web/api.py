@@ -32,7 +32,6 @@ from ps2daemon.analysis.overlay import Period, overlay
 from ps2daemon.analysis.population import population, spans_by_world
 from ps2daemon.analysis.rhythm import glance
 from ps2daemon.analysis.telling import KIND_TITLES, count_text
-from ps2daemon.analysis.trend import STEP as TREND_STEP
 from ps2daemon.analysis.trend import TrendQuery, notes_of, trends
 from ps2daemon.analysis.view import Lines, View, faction_label, latest, world_view
 from ps2daemon.errors import UsageError
@@ -49,6 +48,7 @@ from ps2daemon.web.parameters import (
     MAX_WORLD_DAYS,
     Asked,
     check_points,
+    check_weeks,
 )
 from ps2daemon.web.specs import ThemeName
 from ps2daemon.web.trend_charts import calendar_chart, change_chart, hours_chart, weeks_chart
@@ -205,7 +205,7 @@ async def trend_charts_of(store: StoreReader, asked: Asked) -> Document:
 def trend_query(asked: Asked) -> TrendQuery:
     """What is asked of trends, for numbers and pictures."""
     weeks = asked.number("weeks")
-    check_points(weeks * 7 * DAY // TREND_STEP, len(asked.worlds), len(asked.factions))
+    check_weeks(weeks, len(asked.worlds))
     return TrendQuery(
         end=asked.end(), weeks=weeks, worlds=asked.worlds, zone=asked.zone, factions=asked.factions
     )

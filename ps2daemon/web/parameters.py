@@ -27,13 +27,16 @@ MAX_QUERY: Final = 4_096
 MAX_WORLDS: Final = 16
 """Twice those that run."""
 MAX_POINTS: Final = 400_000
-"""Instants times worlds times empires, earlier periods included: two years of trends of a world. At worst, an overlay, it is 6 MB and two seconds of work."""
+"""Instants times worlds times empires, earlier periods included: a year by the hour of nine worlds. At worst, an overlay, it is 6 MB and two seconds of work."""
 MAX_DAYS: Final = 3_660
 """Ten years: the longest window of a series or of coverage."""
 MAX_LISTED_DAYS: Final = 400
 """The longest window of a list of alerts or locks; some ten thousand of four worlds."""
-MAX_WORLD_DAYS: Final = 1_600
-"""Days times worlds whose events are looked at at once: 400 days of four worlds, some ten seconds of work."""
+MAX_WORLD_DAYS: Final = 2_400
+"""Days times worlds whose events are looked at at once: 400 days of the six worlds that run, all of which the page offers; some ten seconds of work."""
+MAX_WORLD_WEEKS: Final = 624
+"""Weeks times worlds of trends: a year, and the year before it, of the six worlds that run, all of which the page offers. They are read one world after the
+other, so that it takes the memory of one, and some three seconds."""
 
 
 class Parameter(msgspec.Struct, frozen=True, kw_only=True):
@@ -251,4 +254,20 @@ def check_points(instants: int, worlds: int, empires: int = 0) -> None:
         raise UsageError(
             f"too much at once: {points:,} points (instants by worlds by empires, earlier periods among them), and at most {MAX_POINTS:,} are "
             "answered; ask for a shorter window, a longer step, or fewer worlds, empires or periods"
+        )
+
+
+def check_weeks(weeks: int, worlds: int) -> None:
+    """Refuses trends that would hold up the others.
+
+    Args:
+        weeks: those that are looked at of each world, with those that they are compared with.
+
+    Raises:
+        UsageError: it has more than `MAX_WORLD_WEEKS`.
+    """
+    if weeks * worlds > MAX_WORLD_WEEKS:
+        raise UsageError(
+            f"too much at once: {weeks:,} weeks of {worlds} worlds, and at most {MAX_WORLD_WEEKS:,} weeks of a world are looked at; "
+            "ask for fewer weeks or worlds"
         )

@@ -13,6 +13,7 @@ import pytest
 import trio
 
 from ps2daemon.analysis.documents import Document
+from ps2daemon.model import tables
 from ps2daemon.model.alerts import Alert
 from ps2daemon.model.records import HOUR, MINUTE, Ms
 from ps2daemon.model.times import iso
@@ -293,6 +294,25 @@ async def test_what_is_shown_is_there_to_take_along(
             assert answer.status_code == 200
             assert answer.headers["content-type"].startswith(types[kind])
             assert len(answer.content) > 100
+
+
+@pytest.mark.parametrize("choice", ["trends?weeks=52", "events?window=365d", "recording?window=365d"])
+async def test_the_longest_choice_of_all_worlds_that_run_can_be_taken_along(
+    serving: Serving, tab: Tab, choice: str
+) -> None:
+    worlds = tuple(world.world_id for world in tables.worlds().values() if world.live)
+    everything = fortnight(END, worlds=worlds, people=20, gaps=())
+    await tab.open(f"{await serving(everything)}/{choice}{''.join(f'&world={world}' for world in worlds)}")
+    links = (
+        "[...document.querySelectorAll('footer a')].filter((link) => !link.hidden).map((link) => link.href)"
+    )
+    offered = await tab.value(links)
+    assert len(offered) >= 4
+    async with httpx.AsyncClient(trust_env=False, timeout=30) as client:
+        for link in offered:
+            assert choice.startswith("recording") or all(f"world={world}&" in link for world in worlds)
+            answer = await client.get(link)
+            assert answer.status_code == 200, (link, answer.text)
 
 
 async def test_dark(serving: Serving, tab: Tab) -> None:

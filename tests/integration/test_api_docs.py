@@ -117,6 +117,7 @@ def test_a_shape_that_is_another_does_not_fit() -> None:
         f"`coverage` | {parameters.MAX_DAYS:,} days |",
         f"`effect` | {parameters.MAX_LISTED_DAYS} days | `alerts` with people: {MAX_BUCKETS // 2 * STEP // DAY} days |",
         f"| days by worlds of `effect` | {parameters.MAX_WORLD_DAYS:,} |",
+        f"| weeks by worlds of `trends` | {parameters.MAX_WORLD_WEEKS:,} |",
         f"| `back`, `weeks` | {MAX_BACK}, {MAX_WEEKS} |",
         f"| time | {app.REQUEST_SECONDS} s |",
         f"| requests at once | {app.READERS} that read, and {app.WAITING} that wait |",
