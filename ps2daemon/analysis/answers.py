@@ -14,6 +14,7 @@ from msgspec import Meta
 from ps2daemon.analysis.effect import Group, Verdict
 from ps2daemon.analysis.matching import Kind
 from ps2daemon.analysis.matching import Reason as LeftOut
+from ps2daemon.analysis.mixing import Nso, Unit
 from ps2daemon.analysis.overlay import Period
 from ps2daemon.analysis.trend import Verdict as TrendVerdict
 from ps2daemon.model.alerts import AlertEnd
@@ -40,6 +41,13 @@ People: TypeAlias = Annotated[int, Meta(description="People online.", ge=0)]
 Counted: TypeAlias = Annotated[
     Sequence[People | None],
     Meta(description="People online at each of the instants; null where that was not recorded."),
+]
+Measured: TypeAlias = Annotated[
+    Sequence[Annotated[float, Meta(ge=0)] | None],
+    Meta(
+        description="People online at each of the instants, or percent of them all with `unit=share`; null where that was not recorded. "
+        "Whole numbers, unless they are percent or NSO are folded."
+    ),
 ]
 Share: TypeAlias = Annotated[float, Meta(description="0 to 1.", ge=0, le=1)]
 Percent: TypeAlias = Annotated[float, Meta(description="0 to 100.", ge=0, le=100)]
@@ -96,17 +104,19 @@ class NowAnswer(TypedDict):
 
 
 class SeriesRow(TypedDict):
-    """The people of one empire on one world, a value for each of `times`."""
+    """The people of one empire on one world, a value for each of `times`. `faction_id` is null for all empires together, with `lines=total`."""
 
     world_id: World
-    faction_id: Faction
-    online: Counted
+    faction_id: Faction | None
+    online: Measured
 
 
 class PopulationAnswer(TypedDict):
-    """People online, one series for each world and empire."""
+    """People online, one series for each world and empire. `unit` and `nso` are there where they are not `people` and `apart`."""
 
     step_s: Annotated[int, Meta(description="Seconds from instant to instant.", ge=1)]
+    unit: NotRequired[Unit]
+    nso: NotRequired[Nso]
     times: Sequence[Time]
     series: Sequence[SeriesRow]
 
@@ -114,7 +124,7 @@ class PopulationAnswer(TypedDict):
 class EarlierSeries(SeriesRow):
     """The people then; difference and ratio are of the window to them, null where either was not recorded."""
 
-    difference: Sequence[int | None]
+    difference: Sequence[float | None]
     ratio: Sequence[float | None]
 
 
@@ -131,7 +141,7 @@ class ComparisonRow(TypedDict):
 
     back: Annotated[int, Meta(ge=1)]
     world_id: World
-    faction_id: Faction
+    faction_id: Faction | None
     buckets: Annotated[int, Meta(ge=0)]
     mean: float | None
     earlier_mean: float | None
@@ -143,7 +153,7 @@ class SlopeRow(TypedDict):
     """How a series moves from period to period, over the instants (`buckets`) that were recorded in all."""
 
     world_id: World
-    faction_id: Faction
+    faction_id: Faction | None
     buckets: Annotated[int, Meta(ge=0)]
     per_period: float | None
 

@@ -13,15 +13,14 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 import msgspec
 
 from ps2daemon.analysis.alerts import AlertView
-from ps2daemon.analysis.overlay import Overlay, differences, ratios
-from ps2daemon.analysis.population import Population, Series, covered_share
+from ps2daemon.analysis.population import covered_share
 from ps2daemon.analysis.trend import Trend
 from ps2daemon.analysis.view import ALL
 from ps2daemon.model import tables
 from ps2daemon.model.alerts import Alert, Lock, Territory
 from ps2daemon.model.coverage import Span, WorldCoverage
 from ps2daemon.model.notes import Note
-from ps2daemon.model.records import SECOND, Ms
+from ps2daemon.model.records import Ms
 from ps2daemon.model.sessions import Session
 from ps2daemon.model.times import iso
 from ps2daemon.store.base import CharacterDocument, SessionDocument
@@ -212,48 +211,6 @@ def coverage_answer(spans: Mapping[int, Sequence[Span]], start: Ms, end: Ms) -> 
 
 def _times(**times: Ms | None) -> Document:
     return {name: iso(at) for name, at in times.items() if at is not None}
-
-
-def population_answer(answer: Population) -> answers.PopulationAnswer:
-    """`{"step_s": 300, "times": […], "series": [{"world_id": 10, "faction_id": 1, "online": [212, 215, null]}]}`."""
-    return {
-        "step_s": answer.step // SECOND,
-        "times": [iso(at) for at in answer.times],
-        "series": [_series(series) for series in answer.series],
-    }
-
-
-def _series(series: Series) -> answers.SeriesRow:
-    return {"world_id": series.world_id, "faction_id": series.faction_id, "online": series.online}
-
-
-def overlay_answer(answer: Overlay) -> answers.OverlayAnswer:
-    """The window like `population_answer`, and each earlier period with its own times, differences and ratios by bucket.
-
-    `comparisons` are over the buckets covered in both, `trends` over those covered in every period.
-    """
-    return {
-        **population_answer(answer.current),
-        "by": answer.by,
-        "time_zone": answer.time_zone,
-        "earlier": [
-            {
-                "back": earlier.back,
-                "times": [None if at is None else iso(at) for at in earlier.times],
-                "series": [
-                    {
-                        **_series(then),
-                        "difference": differences(now.online, then.online),
-                        "ratio": [_rounded(ratio) for ratio in ratios(now.online, then.online)],
-                    }
-                    for now, then in zip(answer.current.series, earlier.series, strict=True)
-                ],
-            }
-            for earlier in answer.earlier
-        ],
-        "comparisons": cast("list[answers.ComparisonRow]", rounded(answer.comparisons)),
-        "trends": cast("list[answers.SlopeRow]", rounded(answer.trends)),
-    }
 
 
 WEEK_FIELDS: Final = ("from", "to", "mean", "peak", "share")

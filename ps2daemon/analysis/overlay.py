@@ -255,14 +255,14 @@ def compare(current: Sequence[Curve], back: int, earlier: Sequence[Curve]) -> li
     return found
 
 
-def differences(now: Sequence[int | None], then: Sequence[int | None]) -> tuple[int | None, ...]:
+def differences(now: Sequence[float | None], then: Sequence[float | None]) -> tuple[float | None, ...]:
     """Bucket by bucket, None where either is."""
     return tuple(
         None if one is None or other is None else one - other for one, other in zip(now, then, strict=True)
     )
 
 
-def ratios(now: Sequence[int | None], then: Sequence[int | None]) -> tuple[float | None, ...]:
+def ratios(now: Sequence[float | None], then: Sequence[float | None]) -> tuple[float | None, ...]:
     """Bucket by bucket, None where either is, and where nobody was there then."""
     return tuple(
         None if one is None or not other else one / other for one, other in zip(now, then, strict=True)

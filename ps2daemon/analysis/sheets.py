@@ -34,6 +34,8 @@ NOW_FIELDS: Final = ("world_id", "name", "at", "faction_id", "online")
 POPULATION_FIELDS: Final = ("time", "world_id", "faction_id", "online")
 OVERLAY_FIELDS: Final = (*POPULATION_FIELDS, "back", "earlier_time", "earlier_online", "difference", "ratio")
 EFFECT_SHEET_FIELDS: Final = ("of", *EFFECT_FIELDS[:4], "people", *EFFECT_FIELDS[4:])
+TERMS: Final = ("unit", "nso")
+"""Columns of the two above, where the answer has them."""
 TREND_FIELDS: Final = ("world_id", "faction_id", *WEEK_FIELDS)
 
 Row: TypeAlias = Mapping[str, Any]
@@ -97,22 +99,29 @@ def now_sheet(answer: answers.NowAnswer) -> Sheet:
 
 
 def population_sheet(answer: answers.PopulationAnswer) -> Sheet:
-    """One row an instant, world and empire; an instant that is not covered has an empty `online`."""
+    """One row an instant, world and empire; an instant that is not covered has an empty `online`. All empires together have no `faction_id`."""
+    terms = _terms(answer)
     rows = (
         {
             "time": at,
             "world_id": series["world_id"],
             "faction_id": series["faction_id"],
             "online": series["online"][index],
+            **terms,
         }
         for index, at in enumerate(answer["times"])
         for series in answer["series"]
     )
-    return Sheet(POPULATION_FIELDS, rows)
+    return Sheet((*POPULATION_FIELDS, *terms), rows)
+
+
+def _terms(answer: answers.PopulationAnswer) -> Row:
+    return {name: answer[name] for name in TERMS if name in answer}
 
 
 def overlay_sheet(answer: answers.OverlayAnswer) -> Sheet:
     """One row for each instant, world, empire and earlier period, with the people then, the difference and the ratio."""
+    terms = _terms(answer)
     rows = (
         {
             "time": at,
@@ -124,12 +133,13 @@ def overlay_sheet(answer: answers.OverlayAnswer) -> Sheet:
             "earlier_online": then["online"][index],
             "difference": then["difference"][index],
             "ratio": then["ratio"][index],
+            **terms,
         }
         for earlier in answer["earlier"]
         for now, then in zip(answer["series"], earlier["series"], strict=True)
         for index, at in enumerate(answer["times"])
     )
-    return Sheet(OVERLAY_FIELDS, rows)
+    return Sheet((*OVERLAY_FIELDS, *terms), rows)
 
 
 def alerts_sheet(answer: answers.AlertsAnswer) -> Sheet:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import tzinfo
+from itertools import groupby
 from typing import Final, Literal, NamedTuple, TypeAlias
 
 import msgspec
 
 from ps2daemon.analysis.mixing import Nso, Unit, mixed
-from ps2daemon.analysis.overlay import Comparison, Curve, Period, Trend, compare, overlay, trends
+from ps2daemon.analysis.overlay import Comparison, Curve, Overlay, Period, Trend, compare, overlay, trends
 from ps2daemon.analysis.population import (
     FACTIONS,
     PopulationQuery,
@@ -116,10 +117,11 @@ def faction_label(faction_id: int) -> str:
     return tables.factions()[faction_id].tag
 
 
-class _Terms(NamedTuple):
-    """How the people of a world become the lines of its chart.
+class Terms(NamedTuple):
+    """How people become the lines of a chart, or the series of an answer.
 
     Attributes:
+        unit, nso: of lines by empire; a line of all together is of people.
         shown: the empires that were asked for; empty for all.
     """
 
@@ -129,23 +131,61 @@ class _Terms(NamedTuple):
     shown: tuple[int, ...] = ()
 
     @property
+    def mixing(self) -> tuple[Unit, Nso]:
+        """What `mixed` is to make of lines by empire, and of one of all: nothing."""
+        return ("people", "apart") if self.lines == "total" else (self.unit, self.nso)
+
+    @property
+    def plain(self) -> bool:
+        """The series are taken as they are."""
+        return self.lines == "empires" and self.mixing == ("people", "apart")
+
+    @property
     def needed(self) -> tuple[int, ...]:
         """The empires to ask the store for: those of which a share is one, and those that are folded, are needed too."""
         if self.lines == "total":
             return self.shown or FACTIONS
-        plain = (self.unit, self.nso) == ("people", "apart")
-        return self.shown if plain or not self.shown else FACTIONS
+        return self.shown if self.plain or not self.shown else FACTIONS
 
-    def curves(self, series: Sequence[Series]) -> Sequence[Curve]:
-        """The lines of the series of the world."""
+    def curves(self, series: Sequence[Series]) -> tuple[Curve, ...]:
+        """The lines of the series of one world or several, world by world.
+
+        Raises:
+            UsageError: no line is left.
+        """
+        if self.plain:
+            return tuple(series)
+        worlds = [tuple(of_world) for _, of_world in groupby(series, lambda each: each.world_id)]
         if self.lines == "total":
-            return (Series(series[0].world_id, ALL, total(series)),)
-        found = mixed(series, self.unit, self.nso, self.shown or FACTIONS)
-        if not found:
+            return tuple(Series(each[0].world_id, ALL, total(each)) for each in worlds)
+        found = tuple(line for each in worlds for line in mixed(each, *self.mixing, self.shown or FACTIONS))
+        if series and not found:
             raise UsageError(
                 "NSO are folded into the other empires, and no other is asked for: choose one of those"
             )
         return found
+
+    def laid(self, answer: Overlay) -> Laid:
+        """The lines of a window and of those before it, and how they compare."""
+        now = self.curves(answer.current.series)
+        if self.plain:
+            earlier = {each.back: tuple[Curve, ...](each.series) for each in answer.earlier}
+            return Laid(now, earlier, answer.comparisons, answer.trends)
+        earlier = {each.back: self.curves(each.series) for each in answer.earlier}
+        compared = tuple(one for back, then in earlier.items() for one in compare(now, back, then))
+        return Laid(now, earlier, compared, trends(now, tuple(earlier.values())))
+
+
+PLAIN: Final = Terms("empires")
+
+
+class Laid(NamedTuple):
+    """An overlay in some terms; `earlier` is by how far back it is."""
+
+    now: tuple[Curve, ...]
+    earlier: dict[int, tuple[Curve, ...]]
+    comparisons: tuple[Comparison, ...]
+    trends: tuple[Trend, ...]
 
 
 async def world_view(
@@ -160,31 +200,23 @@ async def world_view(
     zone: tzinfo,
     now: Ms,
 ) -> View:
-    """Reads the view of the one world that `query` names.
-
-    Args:
-        unit, nso: of lines by empire; a line of all together is of people.
+    """Reads the view of the one world that `query` names, in these `Terms`.
 
     Raises:
         UsageError: see `population` and `overlay`; or no line is left.
         StoreError: the store refuses.
     """
     (world_id,) = query.worlds
-    terms = (
-        _Terms(lines, unit, nso, query.factions)
-        if lines == "empires"
-        else _Terms(lines, shown=query.factions)
-    )
+    terms = Terms(lines, unit, nso, query.factions)
     query = msgspec.structs.replace(query, factions=terms.needed)
     stored = await reader.spans([world_id])  # coverage first, see `population`
     if by is None:
         current = await population(reader, query, stored)
-        earlier: dict[int, Sequence[Curve]] = {}
+        now_shown = terms.curves(current.series)
+        laid = Laid(now_shown, {}, (), trends(now_shown, ()))
     else:
-        laid = await overlay(reader, query, by, back, zone, stored)
-        current = laid.current
-        earlier = {each.back: terms.curves(each.series) for each in laid.earlier}
-    now_shown = terms.curves(current.series)
+        answer = await overlay(reader, query, by, back, zone, stored)
+        current, laid = answer.current, terms.laid(answer)
     seen_until = min(query.end, max(query.start + 1, now))
     until = max((span.end for span in stored), default=None)
     return View(
@@ -198,19 +230,17 @@ async def world_view(
         times=current.times,
         lines=tuple(
             Line(one.faction_id, number, tuple(one.online))
-            for number, group in {0: now_shown, **earlier}.items()
+            for number, group in {0: laid.now, **laid.earlier}.items()
             for one in group
         ),
-        unit=terms.unit,
-        nso=terms.nso,
+        unit=terms.mixing[0],
+        nso=terms.mixing[1],
         unrecorded=unrecorded(stored, query.start, min(query.end, now)),
         alerts=tuple(await reader.alerts(query.start, query.end, [world_id])),
         locks=tuple(await reader.locks(query.start, query.end, [world_id])),
         notes=tuple(await reader.notes(query.start, query.end, [world_id])),
-        comparisons=tuple(
-            one for number, group in earlier.items() for one in compare(now_shown, number, group)
-        ),
-        trends=trends(now_shown, tuple(earlier.values())),
+        comparisons=laid.comparisons,
+        trends=laid.trends,
         recorded_until=until,
         share=covered_share(current.coverage[world_id], query.start, seen_until),
     )

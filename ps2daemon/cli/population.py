@@ -13,11 +13,11 @@ import msgspec
 import trio
 
 from ps2daemon.analysis import asking
-from ps2daemon.analysis.documents import overlay_answer, population_answer
 from ps2daemon.analysis.overlay import Overlay, Period
 from ps2daemon.analysis.overlay import overlay as ask_overlay
 from ps2daemon.analysis.population import Population, PopulationQuery, spans_by_world
 from ps2daemon.analysis.population import population as ask_population
+from ps2daemon.analysis.series_documents import overlay_answer, population_answer
 from ps2daemon.analysis.sheets import overlay_sheet, population_sheet
 from ps2daemon.analysis.view import View, world_view
 from ps2daemon.cli import epilog, settings_of

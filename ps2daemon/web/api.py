@@ -18,8 +18,6 @@ from ps2daemon.analysis.documents import (
     Document,
     coverage_answer,
     effect_document,
-    overlay_answer,
-    population_answer,
     rounded,
     trend_answer,
 )
@@ -29,11 +27,12 @@ from ps2daemon.analysis.listing import alerts_answer, locks_answer, notes_answer
 from ps2daemon.analysis.matching import AFTER, KINDS, REACH
 from ps2daemon.analysis.mixing import Nso, Unit
 from ps2daemon.analysis.overlay import Period, overlay
-from ps2daemon.analysis.population import population, spans_by_world
+from ps2daemon.analysis.population import PopulationQuery, population, spans_by_world
 from ps2daemon.analysis.rhythm import glance
+from ps2daemon.analysis.series_documents import overlay_answer, population_answer
 from ps2daemon.analysis.telling import KIND_TITLES, count_text
 from ps2daemon.analysis.trend import TrendQuery, notes_of, trends
-from ps2daemon.analysis.view import Lines, View, faction_label, latest, world_view
+from ps2daemon.analysis.view import Lines, Terms, View, faction_label, latest, world_view
 from ps2daemon.errors import UsageError
 from ps2daemon.model import tables
 from ps2daemon.model.alerts import runs
@@ -67,14 +66,33 @@ async def now_online(store: StoreReader, asked: Asked) -> answers.NowAnswer:
 
 
 async def population_of(store: StoreReader, asked: Asked) -> answers.PopulationAnswer:
-    """The same as `ps2daemon population --json`."""
-    return population_answer(await population(store, asked.query()))
+    """The same as `ps2daemon population --json`; also all empires together, in percent, or with NSO folded into the others."""
+    query, terms = _asked_in_terms(asked)
+    return await trio.to_thread.run_sync(population_answer, await population(store, query), terms)
 
 
 async def overlay_of(store: StoreReader, asked: Asked) -> answers.OverlayAnswer:
-    """The same as `ps2daemon overlay --json`: the window, and earlier days or weeks laid over it by the clock of `tz`."""
+    """The same as `ps2daemon overlay --json`: the window, and earlier days or weeks laid over it by the clock of `tz`; in the same terms as `population`."""
     by, back = cast(Period, asked.one_of("by")), asked.number("back")
-    return overlay_answer(await overlay(store, asked.query(back=back), by, back, asked.zone))
+    query, terms = _asked_in_terms(asked, back)
+    laid = await overlay(store, query, by, back, asked.zone)
+    return await trio.to_thread.run_sync(overlay_answer, laid, terms)
+
+
+def _asked_in_terms(asked: Asked, back: int = 0) -> tuple[PopulationQuery, Terms]:
+    """What is asked of a series, and in which terms its answer is wanted."""
+    terms = _terms(asked)
+    query = asked.query(back=back)
+    return msgspec.structs.replace(query, factions=terms.needed), terms
+
+
+def _terms(asked: Asked) -> Terms:
+    return Terms(
+        cast(Lines, asked.one_of("lines")),
+        cast(Unit, asked.one_of("unit")),
+        cast(Nso, asked.one_of("nso")),
+        asked.factions,
+    )
 
 
 async def alerts(store: StoreReader, asked: Asked) -> answers.AlertsAnswer:
@@ -225,12 +243,13 @@ async def chart_view(store: StoreReader, asked: Asked) -> tuple[View, ThemeName]
     by = asked.one_of("by")
     theme = cast(ThemeName, asked.one_of("theme"))
     back = asked.number("back")
+    terms = _terms(asked)
     view = await world_view(
         store,
         asked.query(back=0 if by == "none" else back),
-        lines=cast(Lines, asked.one_of("lines")),
-        unit=cast(Unit, asked.one_of("unit")),
-        nso=cast(Nso, asked.one_of("nso")),
+        lines=terms.lines,
+        unit=terms.unit,
+        nso=terms.nso,
         by=None if by == "none" else cast(Period, by),
         back=back,
         zone=asked.zone,

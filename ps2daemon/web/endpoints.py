@@ -55,25 +55,24 @@ _EFFECT: Final = (
 )
 _TRENDS: Final = (parameters.TO, parameters.TZ, parameters.HOW_MANY_WEEKS)
 
+_TERMS: Final = (parameters.LINES, parameters.UNIT, parameters.NSO)
 _CHART: Final = (
     *WINDOW,
     parameters.EMPIRE,
     parameters.LAID_OR_NOT,
     parameters.BACK,
-    parameters.LINES,
-    parameters.UNIT,
-    parameters.NSO,
+    *_TERMS,
     parameters.THEME,
 )
 
 ENDPOINTS: Final[tuple[Endpoint[Any], ...]] = (
     Endpoint("worlds", api.worlds, (), sheets.worlds_sheet),
     Endpoint("now", api.now_online, (parameters.WORLD,), sheets.now_sheet),
-    Endpoint("population", api.population_of, (*WINDOW, parameters.EMPIRE), sheets.population_sheet),
+    Endpoint("population", api.population_of, (*WINDOW, parameters.EMPIRE, *_TERMS), sheets.population_sheet),
     Endpoint(
         "overlay",
         api.overlay_of,
-        (*WINDOW, parameters.EMPIRE, parameters.LAID, parameters.BACK),
+        (*WINDOW, parameters.EMPIRE, parameters.LAID, parameters.BACK, *_TERMS),
         sheets.overlay_sheet,
     ),
     Endpoint("alerts", api.alerts, (*WINDOW, parameters.PEOPLE), sheets.alerts_sheet),

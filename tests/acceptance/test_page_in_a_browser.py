@@ -154,7 +154,10 @@ async def test_shares_and_folded_nso(page: Page) -> None:
     rows = [line.split("\t") for line in (await point_at(tab, END - 3 * DAY)).splitlines() if "%" in line]
     assert [name for name, _ in rows] == ["VS", "NC", "TR"]
     assert sum(float(share.removesuffix(" %")) for _, share in rows) == pytest.approx(100, abs=0.2)
-    assert "unit=share&nso=folded" in await tab.value("document.querySelector('#world-10 a.png').href")
+    for link in ("#world-10 a.png", "#json", "#csv"):
+        assert "unit=share&nso=folded" in await tab.value(f"document.querySelector('{link}').href")
+    told = await tab.value("fetch(document.getElementById('json').href).then((answer) => answer.json())")
+    assert [each["faction_id"] for each in told["series"]] == [1, 2, 3], "the lines that are drawn"
 
 
 async def test_a_note_is_a_line_with_its_text(page: Page) -> None:

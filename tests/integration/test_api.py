@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable, Collection, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl
 
 import httpx
 import msgspec
@@ -39,8 +40,19 @@ DESCRIBED = [endpoint for endpoint in ENDPOINTS if endpoint.answer is not None]
 QUERIES = {
     "worlds": [""],
     "now": ["", "world=10", "world=40"],
-    "population": ["", "world=10&from=2026-03-14&to=2026-03-15&step=1h", "empire=vs,unknown&step=2h"],
-    "overlay": ["by=week&step=6h", "back=3&step=1h&tz=Europe/Berlin"],
+    "population": [
+        "",
+        "world=10&from=2026-03-14&to=2026-03-15&step=1h",
+        "empire=vs,unknown&step=2h",
+        "lines=total&step=2h",
+        "unit=share&nso=folded&step=2h",
+    ],
+    "overlay": [
+        "by=week&step=6h",
+        "back=3&step=1h&tz=Europe/Berlin",
+        "lines=total&by=day&back=2&step=1h",
+        "unit=share&nso=folded&by=week&step=1h",
+    ],
     "alerts": ["from=-3d", "from=-3d&people=yes", "from=2030-01-01&to=2030-01-02"],
     "locks": ["from=-14d"],
     "notes": ["from=-14d", "from=-14d&world=1"],
@@ -140,6 +152,8 @@ async def test_answers_are_as_described(client: httpx.AsyncClient, name: str) ->
                 "people_later",
                 "people_from",
                 "people",
+                "unit",
+                "nso",
             }
             for field in sorted(required)[:3]:
                 broken = copy.deepcopy(body)
@@ -254,6 +268,73 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     trio.run(fill)
     return file
+
+
+@pytest.mark.parametrize("terms", ["lines=total", "unit=share", "nso=folded", "unit=share&nso=folded&empire=vs", "lines=total&unit=share&empire=vs,nc"])  # fmt: skip
+@pytest.mark.parametrize("by", ["none", "day"])
+async def test_series_are_what_the_chart_shows(client: httpx.AsyncClient, terms: str, by: str) -> None:
+    """In whatever terms, of each world and in JSON and CSV."""
+    asked = f"from=-6h&step=1h&{terms}" + ("" if by == "none" else f"&by={by}&back=2")
+    name = "population" if by == "none" else "overlay"
+    body = (await client.get(f"/api/v1/{name}?{asked}")).json()
+    rows = list(csv.DictReader(io.StringIO((await client.get(f"/api/v1/{name}?{asked}&format=csv")).text)))
+    for world in (1, 10):
+        view = (await client.get(f"/api/v1/chart?world={world}&{asked}")).json()["view"]
+        told = {(0, row["faction_id"]): row["online"] for row in body["series"] if row["world_id"] == world}
+        for earlier in body.get("earlier", []):
+            told |= {
+                (earlier["back"], row["faction_id"]): row["online"]
+                for row in earlier["series"]
+                if row["world_id"] == world
+            }
+        shown = {
+            (line["back"], None if line["faction_id"] < 0 else line["faction_id"]): [
+                None if value is None else round(value, 4) for value in line["online"]
+            ]
+            for line in view["lines"]
+        }
+        assert told == shown
+        assert len(shown) == len({faction for _, faction in shown}) * (1 if by == "none" else 3)
+        own = [row for row in rows if row["world_id"] == str(world)]
+        for faction in {faction for _, faction in shown}:
+            values = [
+                row["online"] for row in own if row["faction_id"] == ("" if faction is None else str(faction))
+            ]
+            assert values[:6] == ["" if value is None else str(value) for value in shown[0, faction]]
+        compared = [
+            {
+                key: None if key == "faction_id" and row[key] < 0 else row[key]
+                for key in row
+                if key not in ("label", "period")
+            }
+            for row in view["comparisons"]
+        ]
+        assert [row for row in body.get("comparisons", []) if row["world_id"] == world] == compared
+    expected = (
+        {} if "total" in terms else {name: value for name, value in parse_qsl(terms) if name != "empire"}
+    )
+    assert {name: body[name] for name in ("unit", "nso") if name in body} == expected
+    assert {name: rows[0][name] for name in ("unit", "nso") if name in rows[0]} == expected
+
+
+async def test_all_together_are_the_sum_of_the_empires(client: httpx.AsyncClient) -> None:
+    asked = "/api/v1/population?from=-6h&step=1h"
+    whole = {each["world_id"]: each for each in (await client.get(f"{asked}&lines=total")).json()["series"]}
+    apart = (await client.get(asked)).json()["series"]
+    for world, total in whole.items():
+        rows = [each["online"] for each in apart if each["world_id"] == world]
+        assert total["faction_id"] is None
+        assert total["online"] == [
+            None if None in values else sum(values) for values in zip(*rows, strict=True)
+        ]
+        assert total["online"][0] > 0
+
+
+async def test_nothing_is_left_of_nso_that_are_folded(client: httpx.AsyncClient) -> None:
+    for address in ("population", "overlay"):
+        answer = await client.get(f"/api/v1/{address}?nso=folded&empire=nso&step=1h")
+        assert answer.status_code == 400
+        assert "no other is asked for" in answer.json()["error"]
 
 
 async def test_csv_of_the_view_of_now_is_what_it_shows(client: httpx.AsyncClient) -> None:

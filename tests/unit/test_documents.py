@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from ps2daemon.analysis import documents
+from ps2daemon.analysis import documents, series_documents
 from ps2daemon.analysis.overlay import overlay
 from ps2daemon.analysis.population import PopulationQuery, population
 from ps2daemon.model.alerts import Alert, Lock, Territory
@@ -209,7 +209,7 @@ def test_coverage() -> None:
 async def test_a_population_to_the_letter() -> None:
     reader = MemoryReader([session("a", T, T + 5 * MINUTE)], [Span(10, T, T + 9 * MINUTE, "start")])
     query = PopulationQuery(start=T, end=T + 15 * MINUTE, step=5 * MINUTE, worlds=(10,), factions=(1, 0))
-    answer = documents.population_answer(await population(reader, query))
+    answer = series_documents.population_answer(await population(reader, query))
     assert msgspec.json.encode(answer) == (
         b'{"step_s":300,"times":["2026-03-01T12:00:00Z","2026-03-01T12:05:00Z","2026-03-01T12:10:00Z"],'
         b'"series":[{"world_id":10,"faction_id":1,"online":[1,0,null]},{"world_id":10,"faction_id":0,"online":[0,0,null]}]}'
@@ -220,7 +220,9 @@ async def test_an_overlay() -> None:
     sessions = [session("a", T, T + HOUR), session("b", T, T + HOUR), session("c", T - DAY, T - DAY + HOUR)]
     reader = MemoryReader(sessions, [Span(10, T - 2 * DAY, T + DAY, "start")])
     query = PopulationQuery(start=T, end=T + 2 * HOUR, step=HOUR, worlds=(10,), factions=(1,))
-    answer = documents.overlay_answer(await overlay(reader, query, "day", 1, ZoneInfo("Europe/Berlin")))
+    answer = series_documents.overlay_answer(
+        await overlay(reader, query, "day", 1, ZoneInfo("Europe/Berlin"))
+    )
     assert answer == {
         "step_s": 3600,
         "times": ["2026-03-01T12:00:00Z", "2026-03-01T13:00:00Z"],

@@ -71,7 +71,14 @@ function question(view, world) {
   const params = new URLSearchParams({ world, tz: view.tz });
   params.set("from", view.window === "custom" ? view.from : `-${view.window}`);
   params.set("to", view.window === "custom" ? view.to : "now");
+  if (view.by !== "none") {
+    params.set("by", view.by);
+    params.set("back", view.back);
+  }
   if (view.empires.length < 4) for (const empire of view.empires) params.append("empire", empire);
+  params.set("lines", view.lines === "total" ? "total" : "empires");
+  params.set("unit", view.lines === "share" ? "share" : "people");
+  params.set("nso", view.folded ? "folded" : "apart");
   return params;
 }
 
@@ -195,11 +202,6 @@ async function showWorld(world, view, now, mine) {
   const box = card(world);
   box.classList.add("waiting");
   const params = question(view, world.world_id);
-  params.set("by", view.by);
-  params.set("back", view.back);
-  params.set("lines", view.lines === "total" ? "total" : "empires");
-  params.set("unit", view.lines === "share" ? "share" : "people");
-  params.set("nso", view.folded ? "folded" : "apart");
   // A picture goes to others, and so is light whatever the page is.
   for (const kind of ["png", "svg"]) box.querySelector(`a.${kind}`).href = `/api/v1/chart.${kind}?${params}`;
   params.set("theme", dark.matches ? "dark" : "light");
@@ -232,13 +234,9 @@ async function show() {
   if (view.window === "custom" && !(view.from && view.to)) return;
   history.replaceState(null, "", `?${address(view)}`);
   const picked = worlds.filter((world) => view.worlds.includes(String(world.world_id)));
-  const json = new URLSearchParams(question(view, ""));
+  const json = question(view, "");
   json.delete("world");
   for (const world of picked) json.append("world", world.world_id);
-  if (view.by !== "none") {
-    json.set("by", view.by);
-    json.set("back", view.back);
-  }
   offer(view.by === "none" ? "population" : "overlay", json);
   for (const box of [...cards.children]) if (!picked.some((world) => box.id === `world-${world.world_id}`)) box.remove();
   for (const [place, world] of picked.entries()) { // in the order of the list; a card that is moved loses the focus in it
