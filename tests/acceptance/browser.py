@@ -34,6 +34,8 @@ _WATCH: Final = """
 window.violations = [];
 addEventListener("securitypolicyviolation", (event) => window.violations.push(`${event.violatedDirective} ${event.blockedURI} ${event.sourceFile}`));
 """
+_CODES: Final = {"Tab": 9}
+"""Keys that do something by themselves do so by their number."""
 _NAVIGATING: Final = ("Inspected target navigated or closed", "Execution context was destroyed.")
 """What the browser answers a question that a navigation overtook."""
 
@@ -144,6 +146,18 @@ class Tab:
     async def move(self, x: float, y: float) -> None:
         """Moves the pointer."""
         await self.command("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
+
+    async def press(self, key: str, *, shift: bool = False) -> None:
+        """Presses a key, named as in a KeyboardEvent's `key`, where the focus is."""
+        for kind in ("keyDown", "keyUp"):
+            await self.command(
+                "Input.dispatchKeyEvent",
+                type=kind,
+                key=key,
+                code=key,
+                windowsVirtualKeyCode=_CODES.get(key, 0),
+                modifiers=8 if shift else 0,
+            )
 
     async def picture(self, path: Path, height: int | None = None) -> None:
         """Writes a screenshot of the whole page, or of so many pixels from its top."""

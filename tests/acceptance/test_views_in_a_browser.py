@@ -264,9 +264,7 @@ async def test_nothing_is_wider_than_a_phone_and_the_keyboard_gets_everywhere(
         await tab.value("document.querySelectorAll('main, nav, footer, header.top, [role=status]').length")
         == 5
     )
-    await tab.command(
-        "Input.dispatchKeyEvent", type="keyDown", key="Tab", code="Tab", windowsVirtualKeyCode=9
-    )
+    await tab.press("Tab")
     assert await tab.value("document.activeElement.innerText") == "Skip to the content"
     assert await tab.value("document.activeElement.getBoundingClientRect().left") >= 0
 

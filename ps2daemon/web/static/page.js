@@ -6,6 +6,7 @@ import { REFRESH_MS, ask, begin, check, checkWorlds, clock, dark, dayClock, draw
 import { attachZoom } from "./zoom.js";
 
 const WINDOWS = ["24h", "7d", "14d", "28d"];
+const KEYS_TEXT = "Keys: shift with ← → reads point by point, with page up and down in leaps; g goes to the next gap, shift with g to the one before. ← → + − move and zoom the window.";
 const MOST = 4; // worlds that are shown where none is chosen
 const form = document.getElementById("controls");
 const cards = document.getElementById("cards");
@@ -91,7 +92,9 @@ function card(world) {
     found = element("section", { class: "card", id },
       element("header", {}, element("h2", {}, world.name), element("div", { class: "now" })),
       element("p", { class: "statement" }),
-      element("div", { class: "plot" }, element("div", { class: "chart", role: "img" })),
+      element("div", { class: "plot" },
+        element("div", { class: "chart", "aria-describedby": `keys-${id}` }),
+        element("p", { class: "keys", id: `keys-${id}` }, KEYS_TEXT)),
       element("div", { class: "compare" }),
       element("details", { class: "happened" }, element("summary", {}), element("div", { class: "compare list" })),
       element("p", { class: "files" }, "Save the chart as ",
@@ -191,8 +194,12 @@ function showHappened(box, view, zone) {
 }
 
 async function showChart(box, answer, zone) {
-  const drawn = await draw(box.querySelector(".chart"), answer.spec, `People online on ${answer.view.name}`);
+  const place = box.querySelector(".chart");
+  const drawn = await draw(place, answer.spec, `People online on ${answer.view.name}`);
   if (!drawn) return;
+  // The drawing calls itself a document, in which keys would be those of the screen reader.
+  place.setAttribute("role", "application");
+  place.setAttribute("aria-roledescription", "chart");
   box.drawn = drawn;
   attachPointer(box, drawn.view, answer.view, zone);
   attachZoom(box, drawn.view, (start, end) => showWindow(start, end, zone));

@@ -1,5 +1,6 @@
 // Zoom and pan of a chart's window: drag a range, shift-drag, double click, buttons, keys. The server answers each window with a step that suits it.
 
+import { KEYS } from "./pointer.js";
 import { element } from "./shared.js";
 
 const DAY = 86_400_000;
@@ -38,10 +39,10 @@ export function attachZoom(box, vegaView, change) {
   showButtons(box, act);
   const plot = box.querySelector(".chart");
   plot.tabIndex = 0;
-  plot.setAttribute("aria-keyshortcuts", "ArrowLeft ArrowRight + -");
+  plot.setAttribute("aria-keyshortcuts", `ArrowLeft ArrowRight + - ${KEYS.join(" ")}`);
   plot.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
-    const found = ACTS.find((each) => each.keys.includes(event.key));
+    const found = ACTS.find((each) => each.keys.includes(event.key) && !(event.shiftKey && KEYS.includes(`Shift+${event.key}`)));
     if (!found) return;
     event.preventDefault();
     act(found);
