@@ -121,7 +121,13 @@ async def test_the_pointer_tells_the_difference_to_earlier(page: Page) -> None:
     shown = (await point_at(tab, END - 3 * DAY)).splitlines()
     assert "1 week earlier" in shown[1]
     _, now, then, difference = next(line for line in shown if line.startswith("together")).split("\t")
-    assert int(now) - int(then) == int(difference.replace("−", "-"))
+    absolute, relative = re.fullmatch(r"([^ ]+) \(([^ ]+) %\)", difference.replace("−", "-")).groups()  # type: ignore[union-attr]
+    assert int(now) - int(then) == int(absolute) != 0
+    assert round(100 * (int(now) / int(then) - 1)) == int(relative)
+    await tab.value("document.querySelector('input[name=lines][value=share]').click()")
+    await tab.until("document.body.dataset.shown === '2' && !document.querySelector('.waiting')")
+    row = next(line for line in (await point_at(tab, END - 3 * DAY)).splitlines() if line.startswith("VS"))
+    assert row.count("%") == 2, "no percent of percent"
 
 
 async def test_what_is_marked_is_listed_too(page: Page) -> None:

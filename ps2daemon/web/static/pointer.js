@@ -138,7 +138,14 @@ function content(view, at, nearGap, near, when) {
   return parts;
 }
 
-// A row an empire; of earlier periods their number, and by how much it is more or less now.
+// By how much it is more or less now, and of people also in percent of then, where there was anybody.
+function difference(now, then, digits, share) {
+  if (now === null || then === null) return "";
+  const percent = share || !then ? "" : ` (${plusMinus((100 * (now - then)) / then, 0)} %)`;
+  return `${plusMinus(now - then, digits)}${percent}`;
+}
+
+// A row an empire; of earlier periods their number, and the difference.
 function values(view, bucket) {
   const share = view.unit === "share";
   const digits = view.lines.some((line) => !Number.isInteger(line.online[bucket] ?? 0)) ? 1 : 0;
@@ -151,8 +158,7 @@ function values(view, bucket) {
     const now = value(0);
     const cells = backs.map((back) => {
       const then = value(back);
-      const known = back > 0 && now !== null && then !== null;
-      return { value: shown(then), difference: known ? plusMinus(now - then, digits) : "" };
+      return { value: shown(then), difference: back ? difference(now, then, digits, share) : "" };
     });
     return { label, faction, cells };
   };
