@@ -16,9 +16,9 @@ import msgspec
 
 from ps2daemon.analysis.overlay import partner
 from ps2daemon.analysis.population import PopulationQuery, Series, population, spans_by_world, total
-from ps2daemon.analysis.view import ARREARS, unrecorded
+from ps2daemon.analysis.view import ARREARS, Unrecorded, unrecorded
 from ps2daemon.model.alerts import LONGEST_ALERT, Alert, runs
-from ps2daemon.model.coverage import Interval, Span, WorldCoverage
+from ps2daemon.model.coverage import Span, WorldCoverage
 from ps2daemon.model.records import DAY, MINUTE, SECOND, Ms
 from ps2daemon.store.base import StoreReader
 
@@ -37,11 +37,13 @@ class Ago(msgspec.Struct, frozen=True):
     Attributes:
         at: None where the clock skipped it.
         people: all empires together; None where that instant is not covered.
+        online: people by faction; empty where that instant is not covered.
     """
 
     days: int
     at: Ms | None
     people: int | None
+    online: Mapping[int, int] = {}
 
 
 class WorldNow(msgspec.Struct, frozen=True):
@@ -64,7 +66,7 @@ class WorldNow(msgspec.Struct, frozen=True):
     ago: tuple[Ago, ...]
     alerts: tuple[Alert, ...]
     line: tuple[int | None, ...]
-    gaps: tuple[Interval, ...]
+    gaps: tuple[Unrecorded, ...]
 
     @property
     def people(self) -> int | None:
@@ -88,7 +90,7 @@ class Overview(msgspec.Struct, frozen=True):
     online: Mapping[int, int]
     ago: tuple[Ago, ...]
     line: tuple[int | None, ...]
-    gaps: tuple[Interval, ...]
+    gaps: tuple[Unrecorded, ...]
 
 
 async def overview(reader: StoreReader, worlds: Sequence[int], zone: tzinfo, now: Ms) -> Overview:
@@ -128,7 +130,7 @@ async def overview(reader: StoreReader, worlds: Sequence[int], zone: tzinfo, now
             ago.get(world, ()),
             running(alerts, world, instants.get(world)),
             lines[world],
-            tuple(Interval(gap.start, gap.end) for gap in unrecorded(spans[world], start, now)),
+            unrecorded(spans[world], start, now),
         )
         for world in worlds
     )
@@ -172,18 +174,20 @@ async def _moment(
 ) -> tuple[dict[int, dict[int, int]], dict[int, tuple[Ago, ...]]]:
     """The people of these worlds at one instant, and how many there were before."""
     series = await _at(reader, worlds, at, spans)
-    online = {
-        world: {each.faction_id: each.online[0] or 0 for each in series if each.world_id == world}
-        for world in worlds
-    }
+    online = {world: _people(each for each in series if each.world_id == world) for world in worlds}
     ago: dict[int, tuple[Ago, ...]] = dict.fromkeys(worlds, ())
     for days in AGO:
         then = partner(at, days, zone)
         earlier = () if then is None else await _at(reader, worlds, then, spans)
         for world in worlds:
             rows = [each for each in earlier if each.world_id == world]
-            ago[world] += (Ago(days, then, total(rows)[0] if rows else None),)
+            ago[world] += (Ago(days, then, total(rows)[0] if rows else None, _people(rows)),)
     return online, ago
+
+
+def _people(series: Iterable[Series]) -> dict[int, int]:
+    """By faction, at their one instant; nothing where it is not covered."""
+    return {each.faction_id: people for each in series if (people := each.online[0]) is not None}
 
 
 async def _at(
@@ -197,11 +201,9 @@ def _together(times: tuple[Ms, ...], worlds: tuple[WorldNow, ...]) -> Overview:
     counted = [world for world in worlds if world.state == "recorded"]
     if not counted:
         return Overview(times, worlds, None, {}, (), (), ())
-    factions = dict.fromkeys(faction for world in counted for faction in world.online)
-    online = {faction: sum(world.online.get(faction, 0) for world in counted) for faction in factions}
+    online = _added([world.online for world in counted])
     ago = tuple(
-        Ago(first.days, first.at, _sum([world.ago[place].people for world in counted]))
-        for place, first in enumerate(counted[0].ago)
+        _ago_together([world.ago[place] for world in counted]) for place in range(len(counted[0].ago))
     )
     line = tuple(_sum(row) for row in zip(*(world.line for world in counted), strict=True))
     at = min(world.at for world in counted if world.at is not None)
@@ -209,13 +211,28 @@ def _together(times: tuple[Ms, ...], worlds: tuple[WorldNow, ...]) -> Overview:
     return Overview(times, worlds, at, online, ago, line, gaps)
 
 
-def _union(gaps: Iterable[Interval]) -> tuple[Interval, ...]:
-    found: list[Interval] = []
-    for gap in sorted(gaps):
-        if found and gap.start <= found[-1].end:
-            found[-1] = Interval(found[-1].start, max(found[-1].end, gap.end))
-        else:
+def _ago_together(found: Sequence[Ago]) -> Ago:
+    people = _sum([each.people for each in found])
+    online = {} if people is None else _added([each.online for each in found])
+    return Ago(found[0].days, found[0].at, people, online)
+
+
+def _added(found: Sequence[Mapping[int, int]]) -> dict[int, int]:
+    factions = dict.fromkeys(faction for each in found for faction in each)
+    return {faction: sum(each.get(faction, 0) for each in found) for faction in factions}
+
+
+def _union(gaps: Iterable[Unrecorded]) -> tuple[Unrecorded, ...]:
+    """Those that touch as one, with every reason."""
+    found: list[Unrecorded] = []
+    for gap in sorted(gaps, key=lambda gap: gap.start):
+        last = found[-1] if found else None
+        if last is None or gap.start > last.end:
             found.append(gap)
+            continue
+        reasons = dict.fromkeys([*last.reason.split("; "), gap.reason])
+        pending = last.pending or gap.pending
+        found[-1] = Unrecorded(last.start, max(last.end, gap.end), "; ".join(reasons), pending)
     return tuple(found)
 
 

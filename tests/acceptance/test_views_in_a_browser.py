@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Collection
 from functools import partial
 from pathlib import Path
@@ -108,6 +109,11 @@ async def text(tab: Tab, selector: str) -> str:
     return found
 
 
+def number(signed: str) -> int:
+    """A number with a sign as the page writes it."""
+    return int(signed.replace("−", "-").removeprefix("±"))
+
+
 # Now
 
 
@@ -127,6 +133,12 @@ async def test_now_has_numbers_changes_and_a_line(serving: Serving, tab: Tab) ->
         changes = (await text(tab, f"{card} .changes")).splitlines()
         assert [line.split("\t")[0] for line in changes] == ["a day ago", "a week ago"]
         assert all("%" in line and any(sign in line for sign in "▲▼±") for line in changes)
+        for ago, change in (("day", changes[0]), ("week", changes[1])):
+            of_empires = await tab.value(
+                f"[...document.querySelectorAll('{card} .since')].map((one) => one.innerText.split(' ')).filter(([ago]) => ago === '{ago}').map(([, by]) => by)"
+            )
+            assert len(of_empires) == len(parts)
+            assert sum(map(number, of_empires)) == number(change.split("\t")[2].split()[-1])
         assert await tab.value(f"document.querySelectorAll('{card} .spark path').length") == 1
         assert await tab.value(f"document.querySelector('{card} .spark .hole')") is None
     assert (
@@ -152,6 +164,10 @@ async def test_now_breaks_at_gaps_and_says_what_is_not_known(serving: Serving, t
     assert (await text(tab, "#world-10 .changes")).splitlines()[0] == "a day ago\tnot recorded then"
     assert await tab.value("document.querySelectorAll('#world-10 .spark path').length") == 2
     assert await tab.value("document.querySelectorAll('#world-10 .spark .hole').length") == 2
+    since = "[...document.querySelectorAll('#world-10 .since')].map((one) => one.innerText.split(' ')[0])"
+    assert set(await tab.value(since)) == {"week"}, "nothing against a day of which nothing is known"
+    title = "document.querySelector('#world-10 .since').title"
+    assert re.fullmatch(r"VS: \d+ now, \d+ a week ago", await tab.value(title))
     assert "Not up to date." in await text(tab, "#world-1 .recording")
     assert "15:00, 3 h" in await text(tab, "#world-1 .recording")
     assert "One world is not up to date and left out." in await text(tab, "#overall")
@@ -165,7 +181,7 @@ async def test_now_breaks_its_line_at_a_gap_of_a_minute(serving: Serving, tab: T
     await tab.open(f"{await serving(made)}/?tz=UTC")
     assert await tab.value("document.querySelectorAll('#world-10 .spark path').length") == 2
     title = "document.querySelector('#world-10 .spark .hole title').textContent"
-    assert await tab.value(title) == "Not recorded: 14:01\u201314:02"
+    assert await tab.value(title) == "Not recorded: 14:01\u201314:02 (the connection was lost)"
 
 
 async def test_now_with_nothing_recorded(serving: Serving, tab: Tab) -> None:

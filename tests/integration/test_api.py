@@ -40,6 +40,7 @@ DESCRIBED = [endpoint for endpoint in ENDPOINTS if endpoint.answer is not None]
 QUERIES = {
     "worlds": [""],
     "now": ["", "world=10", "world=40"],
+    "overview": ["", "world=10&tz=Europe/Berlin", "world=40"],
     "population": [
         "",
         "world=10&from=2026-03-14&to=2026-03-15&step=1h",
@@ -89,7 +90,6 @@ def test_every_endpoint_is_described_or_the_pages_own() -> None:
     assert {each.name for each in ENDPOINTS if each.answer is None} == {
         "chart",
         "effect/charts",
-        "overview",
         "trends/charts",
     }
     assert all(endpoint.sheet is not None for endpoint in DESCRIBED)
@@ -340,7 +340,11 @@ async def test_nothing_is_left_of_nso_that_are_folded(client: httpx.AsyncClient)
 async def test_csv_of_the_view_of_now_is_what_it_shows(client: httpx.AsyncClient) -> None:
     shown = (await client.get("/api/v1/overview")).json()
     text = (await client.get("/api/v1/overview?format=csv")).text
-    assert text.splitlines()[0] == "world_id,name,at,people,VS,NC,TR,NSO,unknown,a_day_ago,a_week_ago"
+    assert text.splitlines()[0] == (
+        "world_id,name,at,people,VS,NC,TR,NSO,unknown,a_day_ago,a_week_ago,"
+        "VS_a_day_ago,NC_a_day_ago,TR_a_day_ago,NSO_a_day_ago,unknown_a_day_ago,"
+        "VS_a_week_ago,NC_a_week_ago,TR_a_week_ago,NSO_a_week_ago,unknown_a_week_ago"
+    )
     *worlds, together = csv.DictReader(io.StringIO(text))
     assert [row["world_id"] for row in worlds] == [str(world["world_id"]) for world in shown["worlds"]]
     for row, world in zip([*worlds, together], [*shown["worlds"], shown["together"]], strict=True):
@@ -349,6 +353,8 @@ async def test_csv_of_the_view_of_now_is_what_it_shows(client: httpx.AsyncClient
         assert people == [""] * 5 if world["at"] is None else sum(map(int, people)) == world["people"]
         day_ago = [each["people"] for each in world["ago"] if each["days"] == 1]
         assert row["a_day_ago"] == ("" if day_ago in ([], [None]) else str(day_ago[0]))
+        then = [row[f"{name}_a_day_ago"] for name in ("VS", "NC", "TR", "NSO", "unknown")]
+        assert then == [""] * 5 if row["a_day_ago"] == "" else sum(map(int, then)) == day_ago[0] > 0
     assert together["world_id"] == ""
     assert int(together["people"]) > 0
 

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from ps2daemon.analysis.overview import STEP, Ago, Overview, overview, state_of
-from ps2daemon.analysis.view import ARREARS
+from ps2daemon.analysis.view import ARREARS, REASONS, Unrecorded
 from ps2daemon.model.alerts import Alert
 from ps2daemon.model.coverage import Span
 from ps2daemon.model.records import DAY, HOUR, MINUTE, Ms
@@ -62,8 +62,10 @@ async def test_a_gap_between_two_points_of_the_line_is_told() -> None:
     short = (recorded(1, (9 * DAY, 5 * HOUR), (5 * HOUR - MINUTE, MINUTE)), 3)
     told = await seen(short, (recorded(10, (9 * DAY, 5 * HOUR + MINUTE), (5 * HOUR, MINUTE)), 5))
     assert None not in told.worlds[0].line[:-1]
-    assert told.worlds[0].gaps == ((NOW - 5 * HOUR, NOW - 5 * HOUR + MINUTE),)
-    assert told.gaps == ((NOW - 5 * HOUR - MINUTE, NOW - 5 * HOUR + MINUTE),), "of all worlds together"
+    reason = REASONS["connection"]
+    assert told.worlds[0].gaps == (Unrecorded(NOW - 5 * HOUR, NOW - 5 * HOUR + MINUTE, reason),)
+    together = Unrecorded(NOW - 5 * HOUR - MINUTE, NOW - 5 * HOUR + MINUTE, reason)
+    assert told.gaps == (together,), "of all worlds together"
 
 
 async def test_a_world_that_is_behind_keeps_its_numbers_and_counts_in_no_total() -> None:
@@ -101,6 +103,27 @@ async def test_a_day_ago_is_by_the_clock_on_the_wall() -> None:
     told = await seen(([Span(1, night - 9 * DAY, night + 1, "start")], 1), now=night, zone=BERLIN)
     assert told.ago[0] == Ago(1, None, None)
     assert told.ago[1].people == 1
+
+
+async def test_each_empire_is_compared_with_itself() -> None:
+    sessions = [
+        session("a", NOW - 9 * DAY, NOW - 2 * DAY, faction_id=1),
+        session("b", NOW - 9 * DAY, None, faction_id=2),
+        session("c", NOW - 2 * DAY, None, faction_id=3),
+        session("d", NOW - 9 * DAY, None, world_id=1, faction_id=2),
+    ]
+    spans = [
+        *recorded(10, (9 * DAY, MINUTE)),
+        *recorded(1, (9 * DAY, 8 * DAY), (2 * DAY, MINUTE)),
+    ]
+    told = await overview(MemoryReader(sessions, spans), [10, 1], UTC, NOW)
+    first, second = told.worlds
+    assert dict(first.online) == {1: 0, 2: 1, 3: 1, 4: 0}
+    assert [dict(each.online) for each in first.ago] == [{1: 0, 2: 1, 3: 1, 4: 0}, {1: 1, 2: 1, 3: 0, 4: 0}]
+    assert [dict(each.online) for each in second.ago] == [{1: 0, 2: 1, 3: 0, 4: 0}, {}]
+    assert [dict(each.online) for each in told.ago] == [{1: 0, 2: 2, 3: 1, 4: 0}, {}], (
+        "of some there is no total"
+    )
 
 
 async def test_nothing_recorded() -> None:

@@ -1,10 +1,11 @@
 // Who is online now: one answer of the API, a card for each world and one for all of them together.
 // Names come from outside and only ever become text, never markup.
 
-import { ask, begin, clock, dayClock, element, keepFresh, offer, showZones, signed, spanOf } from "./shared.js";
+import { ask, begin, clock, dayClock, element, keepFresh, offer, plusMinus, showZones, signed, spanOf } from "./shared.js";
 import { sparkline } from "./spark.js";
 
 const AGO = { 1: "a day ago", 7: "a week ago" };
+const SINCE = { 1: "day", 7: "week" };
 
 const form = document.getElementById("controls");
 const statusLine = document.getElementById("status");
@@ -17,7 +18,17 @@ function restore() {
   showZones(form.elements.tz, new URLSearchParams(location.search).get("tz"));
 }
 
-function shares(online) {
+// Of one empire against the same time before: signed, and only where that was recorded.
+function since(one, told) {
+  return told.ago.filter((ago) => ago.people !== null).map((ago) => {
+    const then = ago.online.find((each) => each.faction_id === one.faction_id)?.people ?? 0;
+    const title = `${one.label}: ${one.people.toLocaleString("en")} now, ${then.toLocaleString("en")} ${AGO[ago.days]}`;
+    return element("small", { class: "since", title }, `${SINCE[ago.days]} ${plusMinus(one.people - then, 0)}`);
+  });
+}
+
+function shares(told) {
+  const { online } = told;
   const all = online.reduce((sum, one) => sum + one.people, 0);
   const bar = element("div", { class: "shares", "aria-hidden": "true" });
   for (const one of online.filter((one) => one.people)) {
@@ -29,7 +40,8 @@ function shares(online) {
     element("li", {},
       element("span", { class: `empire f${one.faction_id}` }, one.label),
       element("b", {}, one.people.toLocaleString("en")),
-      element("small", {}, all ? `${Math.round((100 * one.people) / all)} %` : ""))));
+      element("small", {}, all ? `${Math.round((100 * one.people) / all)} %` : ""),
+      ...since(one, told))));
   return [bar, list];
 }
 
@@ -84,7 +96,7 @@ function worldCard(world, answer, zone) {
   box.classList.toggle("stale", world.state !== "recorded");
   if (world.state !== "recorded") box.append(recording(world, now, zone));
   if (world.people !== null) {
-    box.append(...shares(world.online), changes(world, zone), sparkline(answer, world, zone), ...alertsOf(world, now));
+    box.append(...shares(world), changes(world, zone), sparkline(answer, world, zone), ...alertsOf(world, now));
   }
   if (world.state === "recorded") box.append(recording(world, now, zone));
   return box;
@@ -102,7 +114,7 @@ function showTogether(answer, zone) {
       element("p", { class: "people" }, element("b", {}, together.people.toLocaleString("en")), ` ${where}`),
       left ? element("p", { class: "recording problem" }, `${left === 1 ? "One world is" : `${left} worlds are`} not up to date and left out.`) : "",
       changes(together, zone)),
-    element("div", {}, ...shares(together.online)),
+    element("div", {}, ...shares(together)),
     sparkline(answer, together, zone));
 }
 

@@ -31,17 +31,21 @@ function runs(line, at, gaps) {
 export function sparkline(answer, told, zone) {
   const hour = clock(zone, { hour: "2-digit", minute: "2-digit" });
   const { line } = told;
-  const gaps = told.unrecorded.map((gap) => ({ start: Date.parse(gap.from), end: Date.parse(gap.to) }));
+  const gaps = told.unrecorded.map((gap) => ({ ...gap, start: Date.parse(gap.from), end: Date.parse(gap.to) }));
   const [start, end] = [Date.parse(answer.times[0]), Date.parse(answer.now)];
   const at = (place) => start + place * answer.step_s * 1000;
   const top = Math.max(1, ...line);
   const x = (time) => ((time - start) / (end - start)) * WIDTH;
   const y = (people) => HEIGHT - 2 - (people / top) * (HEIGHT - 6);
   const svg = drawn("svg", { class: "spark", viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", "aria-hidden": "true" });
+  // Every drawing has the stripes for itself, since another one may be taken away.
+  const stripes = drawn("pattern", { id: "stripes", width: 6, height: 6, patternUnits: "userSpaceOnUse", patternTransform: "rotate(45)" });
+  stripes.append(drawn("rect", { class: "stripe", width: 2.5, height: 6 }));
+  if (gaps.length) svg.append(stripes);
   for (const gap of gaps) {
     const width = Math.max(2, x(gap.end) - x(gap.start)); // short ones are seen, too
-    svg.append(drawn("rect", { class: "hole", x: Math.min(x(gap.start), WIDTH - width), y: 0, width, height: HEIGHT },
-      `Not recorded: ${spanText(gap, hour)}`));
+    svg.append(drawn("rect", { class: "hole", fill: "url(#stripes)", x: Math.min(x(gap.start), WIDTH - width), y: 0, width, height: HEIGHT },
+      `${gap.pending ? "No numbers" : "Not recorded"}: ${spanText(gap, hour)} (${gap.reason})`));
   }
   for (const { first, behind } of runs(line, at, gaps)) {
     const points = line.slice(first, behind).map((people, place) => `${x(at(first + place)).toFixed(1)} ${y(people).toFixed(1)}`);
