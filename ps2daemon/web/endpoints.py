@@ -15,7 +15,14 @@ from ps2daemon.store.base import StoreReader
 from ps2daemon.web import api, parameters
 from ps2daemon.web.now import overview_of, overview_sheet
 from ps2daemon.web.parameters import WINDOW, Asked, Parameter
-from ps2daemon.web.pictures import Picture, chart_picture, coverage_picture, effect_picture_of, trends_picture
+from ps2daemon.web.pictures import (
+    Picture,
+    chart_picture,
+    coverage_picture,
+    effect_picture_of,
+    overview_picture,
+    trends_picture,
+)
 from ps2daemon.web.recording import Probe, recording_of
 
 A = TypeVar("A")
@@ -99,6 +106,7 @@ class Drawing(NamedTuple):
 
 DRAWINGS: Final = (
     Drawing("chart", chart_picture, _CHART),
+    Drawing("overview", overview_picture, (parameters.WORLD, parameters.TZ, parameters.THEME)),
     Drawing("effect", effect_picture_of, (*_EFFECT, parameters.THEME)),
     Drawing("trends", trends_picture, (parameters.WORLD, parameters.EMPIRE, *_TRENDS, parameters.THEME)),
     Drawing(

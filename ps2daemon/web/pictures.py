@@ -15,6 +15,7 @@ import msgspec
 import trio
 from starlette.exceptions import HTTPException
 
+from ps2daemon.analysis.overview import overview
 from ps2daemon.analysis.population import spans_by_world
 from ps2daemon.analysis.trend import notes_of, trends
 from ps2daemon.errors import UsageError
@@ -28,6 +29,7 @@ from ps2daemon.web.charts import chart
 from ps2daemon.web.coverage_charts import coverage_chart
 from ps2daemon.web.drawing import ADVICE
 from ps2daemon.web.effect_charts import effect_picture
+from ps2daemon.web.now_charts import overview_chart
 from ps2daemon.web.parameters import MAX_DAYS, Asked
 from ps2daemon.web.specs import Spec, ThemeName
 from ps2daemon.web.trend_charts import trend_picture
@@ -86,6 +88,18 @@ async def chart_picture(store: StoreReader, asked: Asked) -> Picture:
     return Picture(
         chart(view, theme=theme), _name("people", [view.world_id], view.start, view.end, view.zone)
     )
+
+
+async def overview_picture(store: StoreReader, asked: Asked) -> Picture:
+    """The people of every world now, and over the last day."""
+    theme = cast(ThemeName, asked.one_of("theme"))
+    found = await overview(store, asked.worlds, asked.zone, asked.now)
+    known = [world.at for world in found.worlds if world.at is not None]
+    if not known:
+        raise UsageError("there is nothing to draw, since nothing was recorded yet")
+    spec = overview_chart(found, asked.zone, asked.now, theme=theme)
+    worlds = [world.world_id for world in found.worlds if world.at is not None]
+    return Picture(spec, _name("now", worlds, found.times[0], max(known), asked.zone))
 
 
 async def effect_picture_of(store: StoreReader, asked: Asked) -> Picture:

@@ -288,7 +288,7 @@ async def test_nothing_is_wider_than_a_phone_and_the_keyboard_gets_everywhere(
 @pytest.mark.parametrize(
     ("view", "pictures"),
     [
-        ("", ()),
+        ("", ("png", "svg")),
         ("history", ()),
         ("trends", ("png", "svg")),
         ("events", ("png", "svg")),

@@ -9,15 +9,18 @@ from zoneinfo import ZoneInfo
 from msgspec.structs import replace
 
 from ps2daemon.analysis.alerts import alert_views
+from ps2daemon.analysis.overview import overview
 from ps2daemon.analysis.trend import TrendQuery, trends
-from ps2daemon.analysis.view import unrecorded
+from ps2daemon.analysis.view import faction_label, unrecorded
 from ps2daemon.model.notes import make_note
 from ps2daemon.model.records import DAY, HOUR, MINUTE
 from ps2daemon.model.times import from_ms, parse_iso
 from ps2daemon.web.alert_charts import alerts_chart
 from ps2daemon.web.coverage_charts import coverage_chart
+from ps2daemon.web.now_charts import overview_chart
 from ps2daemon.web.specs import stacked
 from ps2daemon.web.trend_charts import trend_picture, weeks_chart
+from tests.memory_reader import MemoryReader
 from tests.synthetic import fortnight
 
 END = parse_iso("2026-03-15T18:00:00Z")
@@ -100,6 +103,45 @@ async def test_an_alert_says_what_was_not_seen_of_it() -> None:
     assert told[0] == "start not seen, won by TR"
     assert told[1].endswith("min, winner not known")
     assert told[2:] == ["its end was not seen", "no end seen yet"]
+
+
+def texts(spec: Any) -> list[str]:
+    """Everything that is written in a title or a label."""
+    if isinstance(spec, list):
+        return [text for each in spec for text in texts(each)]
+    if isinstance(spec, dict):
+        return [text for each in spec.values() for text in texts(each)]
+    return [spec] if isinstance(spec, str) else []
+
+
+async def test_now_is_every_world_by_empire_with_its_day_and_its_gaps() -> None:
+    late = [
+        replace(span, end=min(span.end, END - HOUR)) if span.world_id == 1 else span
+        for span in READER.stored_spans
+    ]
+    found = await overview(MemoryReader(READER.sessions, late), [1, 10], UTC, END + MINUTE)
+    spec = overview_chart(found, UTC, END + MINUTE)
+    bars, days = spec["concat"][::2], spec["concat"][1::2]
+    # The one that is not up to date comes last, and none is left to be added up.
+    shown = [found.worlds[1], found.worlds[0]]
+    for world, bar, day in zip(shown, bars, days, strict=True):
+        assert {row["empire"]: row["people"] for row in bar["data"]["values"]} == {
+            faction_label(faction): people for faction, people in world.online.items()
+        }
+        changes = {row["empire"]: row["changes"] for row in bar["data"]["values"]}
+        then = world.ago[0].online
+        assert then
+        for faction, people in world.online.items():
+            change = people - then[faction]
+            assert changes[faction_label(faction)] == f"day {change:+}".replace("-", "−").replace("+0", "±0")
+        assert bands(day) == [(gap.start, gap.end) for gap in world.gaps] != []
+        assert f"{world.people} online" in bar["title"]["text"]
+    assert "not up to date: 2026-03-15 16:59" in bars[1]["title"]["text"]
+    assert "the connection was lost" in spec["title"]["subtitle"][1]
+    both = overview_chart(await overview(READER, [1, 10], UTC, END + MINUTE), UTC, END + MINUTE)
+    assert len(both["concat"]) == 6
+    assert both["concat"][0]["title"]["text"].startswith("2 worlds together: ")
+    assert not [text for text in texts(both) if "nan" in text.lower() or "None" in text]
 
 
 async def test_a_week_without_a_recording_is_striped() -> None:

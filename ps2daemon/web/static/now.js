@@ -123,7 +123,7 @@ async function show() {
   const zone = form.elements.tz.value;
   const address = new URLSearchParams({ tz: zone });
   history.replaceState(null, "", `?${address}`);
-  offer("overview", address);
+  offer("overview", address, { pictures: "overview" });
   try {
     const answer = await ask("overview", address);
     if (mine !== round) return;
