@@ -1,6 +1,6 @@
 """Every address under `/api/v1`: its name, who answers, what it takes, and how the answer becomes rows.
 
-To add one: a function in `api`, its answer's type in `analysis.answers` (or a `Document`, for what is the page's own), and a line here.
+To add one: a function in `api`, its answer's type in `analysis.answers` or `view_answers` (or a `Document`, for what is the page's own), and a line here.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Any, Final, Generic, NamedTuple, TypeVar, get_type_hints
 from ps2daemon.analysis import sheets
 from ps2daemon.analysis.documents import Document
 from ps2daemon.analysis.sheets import Sheet
+from ps2daemon.analysis.view_answers import RecordingAnswer
 from ps2daemon.store.base import StoreReader
 from ps2daemon.web import api, parameters
 from ps2daemon.web.now import overview_of, overview_sheet
@@ -23,7 +24,7 @@ from ps2daemon.web.pictures import (
     overview_picture,
     trends_picture,
 )
-from ps2daemon.web.recording import Probe, recording_of
+from ps2daemon.web.recording import Probe, recording_of, recording_sheet
 
 A = TypeVar("A")
 
@@ -118,7 +119,11 @@ DRAWINGS: Final = (
 """The page's own, as all that draws."""
 
 
-def recording(probe: Probe | None) -> Endpoint[Document]:
+def recording(probe: Probe | None) -> Endpoint[RecordingAnswer]:
     """That of the page's view of the recording; what it answers of the daemon is `probe`'s."""
     takes = (parameters.WORLD, parameters.RECORDING_FROM, parameters.TO, parameters.TZ)
-    return Endpoint("recording", recording_of(probe), takes)
+    return Endpoint("recording", recording_of(probe), takes, recording_sheet)
+
+
+DESCRIBED: Final = tuple(each for each in (*ENDPOINTS, recording(None)) if each.answer is not None)
+"""What is the API's, and so in its description."""

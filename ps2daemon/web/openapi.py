@@ -10,7 +10,7 @@ import msgspec
 from ps2daemon import __version__
 from ps2daemon.analysis.answers import ErrorAnswer
 from ps2daemon.analysis.documents import Document
-from ps2daemon.web.endpoints import ENDPOINTS, Endpoint
+from ps2daemon.web.endpoints import DESCRIBED, Endpoint
 from ps2daemon.web.parameters import Parameter
 from ps2daemon.web.responses import CSV, JSON
 
@@ -24,8 +24,7 @@ ERRORS: Final = {
 
 def schema() -> Document:
     """The document."""
-    described = [endpoint for endpoint in ENDPOINTS if endpoint.answer is not None]
-    types = [ErrorAnswer, *(endpoint.answer for endpoint in described)]
+    types = [ErrorAnswer, *(endpoint.answer for endpoint in DESCRIBED)]
     (error, *roots), components = msgspec.json.schema_components(types, ref_template=f"{PLACE}{{name}}")
     return {
         "openapi": "3.1.0",
@@ -38,7 +37,7 @@ def schema() -> Document:
         "servers": [{"url": "/api/v1"}],
         "paths": {
             f"/{endpoint.name}": {"get": _operation(endpoint, root, error)}
-            for endpoint, root in zip(described, roots, strict=True)
+            for endpoint, root in zip(DESCRIBED, roots, strict=True)
         },
         "components": {"schemas": {name: _closed(found) for name, found in components.items()}},
     }

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import trio
 
 from ps2daemon.analysis.documents import Document
 from ps2daemon.analysis.population import covered_share, spans_by_world
+from ps2daemon.analysis.sheets import Row, Sheet
 from ps2daemon.analysis.view import unrecorded
+from ps2daemon.analysis.view_answers import DaemonRow, RecordedRow, RecordingAnswer
 from ps2daemon.config import Settings
 from ps2daemon.errors import QueueError, QueueMissing
 from ps2daemon.model import tables
@@ -23,6 +25,7 @@ from ps2daemon.model.times import iso, parse_iso
 from ps2daemon.probe import STAGES, queue_of, stages_of
 from ps2daemon.queue.deadletters import summarize_dead_letters
 from ps2daemon.store.base import StoreReader
+from ps2daemon.web.now import gap_rows
 from ps2daemon.web.parameters import MAX_DAYS, Asked
 
 MOST_GAPS: Final = 500
@@ -119,14 +122,15 @@ def public(text: str, hidden: Sequence[str] = ()) -> str:
     return text if len(text) <= LONGEST_REASON else f"{text[: LONGEST_REASON - 1]}…"
 
 
-def recording_of(probe: Probe | None) -> Callable[[StoreReader, Asked], Awaitable[Document]]:
+def recording_of(probe: Probe | None) -> Callable[[StoreReader, Asked], Awaitable[RecordingAnswer]]:
     """The answer of `/api/v1/recording`.
 
     Args:
         probe: what the daemon says (see `Daemon.facts`); None where nothing is known of one.
     """
 
-    async def answer(store: StoreReader, asked: Asked) -> Document:
+    async def answer(store: StoreReader, asked: Asked) -> RecordingAnswer:
+        """What is recorded of every world in the window, and how the recorder is."""
         now, window = asked.now, asked.window(MAX_DAYS)
         start, end = window.start, min(window.end, max(window.start + 1, now))
         # All of each world: whether there is a gap at an end of a window depends on what is beyond.
@@ -142,10 +146,71 @@ def recording_of(probe: Probe | None) -> Callable[[StoreReader, Asked], Awaitabl
                 "records_until": None if until is None else iso(until),
                 "behind_s": _behind(daemon, now),
             },
-            "daemon": daemon,
+            "daemon": cast("DaemonRow | None", daemon),
         }
 
     return answer
+
+
+SHEET_FIELDS: Final = (
+    "kind",
+    "world_id",
+    "name",
+    "from",
+    "to",
+    "share",
+    "state",
+    "reason",
+    "ready",
+    "restarts",
+    "idle_s",
+    "count",
+    "bytes",
+    "max_bytes",
+)
+
+
+def recording_sheet(answer: RecordingAnswer) -> Sheet:
+    """One row a fact, and `kind` says of what: a `world` in the window, a `gap` in its recording, the `store`; and of the recorder a `stage`, the `queue`, the
+    `dead letters` and the latest `dead letter`s. `count` is of gaps, of records that wait, and of dead letters."""
+    return Sheet(SHEET_FIELDS, [*_world_facts(answer), *_daemon_facts(answer)])
+
+
+def _world_facts(answer: RecordingAnswer) -> list[Row]:
+    rows: list[Row] = []
+    for world in answer["worlds"]:
+        of_world = {"world_id": world["world_id"], "name": world["name"]}
+        window = {"from": answer["from"], "to": answer["to"]}
+        rows.append({"kind": "world", **of_world, **window, "share": world["share"], "count": world["gaps"]})
+        rows += [
+            {"kind": "gap", **of_world, **gap, "state": "pending" if gap["pending"] else None}
+            for gap in world["unrecorded"]
+        ]
+    return rows
+
+
+def _daemon_facts(answer: RecordingAnswer) -> list[Row]:
+    store, daemon = answer["store"], answer["daemon"]
+    rows: list[Row] = [{"kind": "store", "to": store["records_until"], "idle_s": store["behind_s"]}]
+    if daemon is None:
+        return rows
+    queue, letters = daemon["queue"], daemon["dead_letters"]
+    rows += [{"kind": "stage", **stage, "reason": stage["why"]} for stage in daemon["stages"]]
+    rows.append(
+        {
+            "kind": "queue",
+            **queue,
+            "from": queue.get("oldest_at"),
+            "count": queue.get("records"),
+            "reason": queue.get("error"),
+        }
+    )
+    rows.append({"kind": "dead letters", "count": letters.get("count"), "reason": letters.get("error")})
+    rows += [
+        {"kind": "dead letter", "from": each["at"], "reason": each["reason"]}
+        for each in letters.get("latest", ())
+    ]
+    return rows
 
 
 def _behind(daemon: Document | None, now: Ms) -> float | None:
@@ -156,7 +221,7 @@ def _behind(daemon: Document | None, now: Ms) -> float | None:
     return 0.0 if oldest is None else max(0, now - parse_iso(oldest)) / SECOND
 
 
-def _world(world_id: int, spans: Sequence[Span], start: Ms, end: Ms) -> Document:
+def _world(world_id: int, spans: Sequence[Span], start: Ms, end: Ms) -> RecordedRow:
     coverage = WorldCoverage(spans)
     gaps = unrecorded(spans, start, end)
     return {
@@ -170,8 +235,5 @@ def _world(world_id: int, spans: Sequence[Span], start: Ms, end: Ms) -> Document
             if span.end > start and span.start < end
         ],
         "gaps": len(gaps),
-        "unrecorded": [
-            {"from": iso(gap.start), "to": iso(gap.end), "reason": gap.reason, "pending": gap.pending}
-            for gap in gaps[-MOST_GAPS:]
-        ],
+        "unrecorded": gap_rows(gaps[-MOST_GAPS:]),
     }

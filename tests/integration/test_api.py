@@ -27,7 +27,7 @@ from ps2daemon.store.base import Commit
 from ps2daemon.store.sqlite import SqliteStore
 from ps2daemon.web import app as web_app
 from ps2daemon.web import openapi
-from ps2daemon.web.endpoints import ENDPOINTS
+from ps2daemon.web.endpoints import DESCRIBED, ENDPOINTS
 from ps2daemon.web.parameters import MAX_POINTS, MAX_QUERY
 from ps2daemon.web.responses import preferred
 from ps2daemon.web.server import serve_app
@@ -36,7 +36,6 @@ from tests.pages import END, FixedClock, client_of, two_weeks
 
 READER = two_weeks()
 SCHEMA = openapi.schema()
-DESCRIBED = [endpoint for endpoint in ENDPOINTS if endpoint.answer is not None]
 QUERIES = {
     "worlds": [""],
     "now": ["", "world=10", "world=40"],
@@ -58,6 +57,7 @@ QUERIES = {
     "locks": ["from=-14d"],
     "notes": ["from=-14d", "from=-14d&world=1"],
     "coverage": ["", "from=-14d", "world=40"],
+    "recording": ["", "from=-14d", "world=40"],
     "effect": ["from=-14d", "from=-14d&by=ended", "world=40"],
     "trends": ["weeks=1", "weeks=6&world=10", "empire=vs&weeks=2"],
 }

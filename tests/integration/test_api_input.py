@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from ps2daemon.model.coverage import Span
 from ps2daemon.model.records import DAY, HOUR
-from ps2daemon.web.endpoints import ENDPOINTS, Endpoint
+from ps2daemon.web.endpoints import ENDPOINTS, Endpoint, recording
 from ps2daemon.web.parameters import MAX_QUERY
 from tests.memory_reader import MemoryReader, session
 from tests.pages import END, client_of
@@ -25,7 +25,8 @@ READER = MemoryReader(
     ],
     [Span(10, END - DAY, END - HOUR, "start"), Span(10, END - HOUR // 2, END, "connection")],
 )
-NAMES = sorted({parameter.name for endpoint in ENDPOINTS for parameter in endpoint.takes})
+ALL = (*ENDPOINTS, recording(None))
+NAMES = sorted({parameter.name for endpoint in ALL for parameter in endpoint.takes})
 NASTY = (
     "", " ", "\0", "a\0b", "NaN", "nan", "inf", "-inf", "1e308", "0x10", "-0", "+1", "1_0", "٣", "𝟙", "²", "9" * 400, "-1", "0", "1.5",
     "true", "null", "[]", "{}", "%", "%00", "\ud83d".encode("utf-8", "surrogatepass").decode("latin-1"), "\N{RIGHT-TO-LEFT OVERRIDE}", "'; DROP TABLE sessions; --",
@@ -72,7 +73,7 @@ async def ask(client: httpx.AsyncClient, path: str, query: str) -> int:
     return answer.status_code
 
 
-@pytest.mark.parametrize("endpoint", [endpoint.name for endpoint in ENDPOINTS])
+@pytest.mark.parametrize("endpoint", [endpoint.name for endpoint in ALL])
 @settings(max_examples=60)
 @given(query=queries)
 async def test_a_query_is_answered_or_refused(endpoint: str, query: str) -> None:
@@ -80,7 +81,7 @@ async def test_a_query_is_answered_or_refused(endpoint: str, query: str) -> None
         await ask(client, endpoint, query)
 
 
-@pytest.mark.parametrize("endpoint", ENDPOINTS, ids=lambda endpoint: endpoint.name)
+@pytest.mark.parametrize("endpoint", ALL, ids=lambda endpoint: endpoint.name)
 async def test_each_nasty_value_of_each_parameter(endpoint: Endpoint[Any]) -> None:
     known = {parameter.name for parameter in endpoint.takes}
     answered = 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -9,9 +11,11 @@ from typing import Any
 import httpx
 import pytest
 import trio
+from jsonschema import Draft202012Validator
 from prometheus_client import CollectorRegistry
 from starlette.applications import Starlette
 
+from ps2daemon.analysis.documents import Document
 from ps2daemon.config import Settings, load_settings
 from ps2daemon.errors import QueueDamaged
 from ps2daemon.health import Health
@@ -23,7 +27,7 @@ from ps2daemon.queue.deadletters import SqliteDeadLetters, summarize_dead_letter
 from ps2daemon.queue.frames import encode_frame
 from ps2daemon.queue.sqlite import SqliteProducer
 from ps2daemon.telemetry import Telemetry
-from ps2daemon.web import recording
+from ps2daemon.web import openapi, recording
 from ps2daemon.web.app import page_app
 from ps2daemon.web.health import health_app
 from ps2daemon.web.recording import Daemon, public
@@ -112,6 +116,57 @@ async def test_what_waits_and_what_died(settings: Settings, tmp_path: Path) -> N
     ]
     assert answer.json()["store"]["behind_s"] is not None
     assert str(tmp_path) not in answer.text
+
+
+async def test_all_of_it_is_as_described_and_in_rows(settings: Settings) -> None:
+    producer = await SqliteProducer.open(settings.queue.directory, max_bytes=2**20)
+    await producer.append(encode_frame([RECORD]))
+    letters = await SqliteDeadLetters.open(settings.queue.directory)
+    await letters.put(encode_frame([RECORD]), "nobody can read it", 1, NOW)
+    for facts in (Daemon(settings).facts, _without_queue):
+        reader = MemoryReader(spans=SPANS)
+        body = (await ask(reader, facts, **{"from": "-24h"})).json()
+        described = openapi.schema()
+        answer = {"$ref": "#/components/schemas/RecordingAnswer", "components": described["components"]}
+        assert not [error.message for error in Draft202012Validator(answer).iter_errors(body)]
+        text = (await ask(reader, facts, **{"from": "-24h", "format": "csv"})).text
+        rows: dict[str, list[dict[str, str]]] = {}
+        for row in csv.DictReader(io.StringIO(text)):
+            rows.setdefault(row["kind"], []).append(row)
+        (world,), daemon = body["worlds"], body["daemon"]
+        assert [(row["world_id"], float(row["share"]), int(row["count"])) for row in rows["world"]] == [
+            (str(world["world_id"]), world["share"], world["gaps"])
+        ]
+        assert [(row["from"], row["to"], row["reason"]) for row in rows["gap"]] == [
+            (gap["from"], gap["to"], gap["reason"]) for gap in world["unrecorded"]
+        ]
+        assert [(row["name"], row["state"], row["ready"]) for row in rows["stage"]] == [
+            (stage["name"], stage["state"], str(stage["ready"]).lower()) for stage in daemon["stages"]
+        ]
+        (store,), (queue,), (dead,) = rows["store"], rows["queue"], rows["dead letters"]
+        assert store["to"] == body["store"]["records_until"]
+        for cell, fact in (
+            ("count", "records"),
+            ("bytes", "bytes"),
+            ("reason", "error"),
+            ("from", "oldest_at"),
+        ):
+            assert queue[cell] == str(daemon["queue"].get(fact, ""))
+        for cell, fact in (("count", "count"), ("reason", "error")):
+            assert dead[cell] == str(daemon["dead_letters"].get(fact, ""))
+        assert [(row["from"], row["reason"]) for row in rows.get("dead letter", [])] == [
+            (each["at"], each["reason"]) for each in daemon["dead_letters"].get("latest", [])
+        ]
+    await letters.aclose()
+    await producer.aclose()
+
+
+async def _without_queue() -> Document:
+    return {
+        "stages": recording._stages({}, ()),
+        "queue": {"error": "it is gone"},
+        "dead_letters": {"error": "they can't be read"},
+    }
 
 
 async def test_dead_letters_that_cannot_be_read(settings: Settings) -> None:

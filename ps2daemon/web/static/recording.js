@@ -158,7 +158,7 @@ async function show() {
   const when = window === "365d" ? clock(tz, { day: "numeric", month: "short", year: "numeric", hour: "2-digit", minute: "2-digit" }) : dayClock(tz);
   history.replaceState(null, "", `?${new URLSearchParams({ window, tz })}`);
   const question = new URLSearchParams({ from: `-${window}`, tz });
-  offer("recording", question, { table: "coverage", pictures: "coverage" });
+  offer("recording", question, { pictures: "coverage" });
   try {
     const answer = await ask("recording", question);
     if (mine !== round) return;

@@ -174,14 +174,14 @@ export function keepFresh(show, wanted = () => true) {
   });
 }
 
-// Links to what is shown, as files: the numbers of an address of the API, as CSV those of `table`, and its pictures.
-export function offer(name, params, { table = name, pictures = null } = {}) {
+// Links to what is shown, as files: the numbers of an address of the API, and its pictures.
+export function offer(name, params, { pictures = null } = {}) {
   const link = (id, address) => {
     const found = document.getElementById(id);
     found.hidden = address === null;
     if (address !== null) found.href = `/api/v1/${address}`;
   };
   link("json", `${name}?${params}`);
-  link("csv", `${table}?${params}&format=csv`);
+  link("csv", `${name}?${params}&format=csv`);
   for (const kind of ["png", "svg"]) link(kind, pictures ? `${pictures}.${kind}?${params}` : null);
 }
