@@ -231,31 +231,35 @@ def trend_query(asked: Asked) -> TrendQuery:
 
 async def chart_of(store: StoreReader, asked: Asked) -> Document:
     """The chart of one world as a Vega-Lite spec, with what the page says beside it and under the pointer; times are milliseconds."""
-    view, theme = await chart_view(store, asked)
+    if len(asked.worlds) != 1:
+        raise UsageError("a chart shows one world: give world=…")
+    (view,), theme = await chart_views(store, asked)
     spec = chart(view, theme=theme, width="container", height=CHART_HEIGHT, title=False)
     return {"spec": spec, "view": view_document(view)}
 
 
-async def chart_view(store: StoreReader, asked: Asked) -> tuple[View, ThemeName]:
-    """What a chart shows, for the page and for files."""
-    if len(asked.worlds) != 1:
-        raise UsageError("a chart shows one world: give world=…")
+async def chart_views(store: StoreReader, asked: Asked) -> tuple[list[View], ThemeName]:
+    """What the chart of each world shows, for the page and for files."""
     by = asked.one_of("by")
     theme = cast(ThemeName, asked.one_of("theme"))
     back = asked.number("back")
     terms = _terms(asked)
-    view = await world_view(
-        store,
-        asked.query(back=0 if by == "none" else back),
-        lines=terms.lines,
-        unit=terms.unit,
-        nso=terms.nso,
-        by=None if by == "none" else cast(Period, by),
-        back=back,
-        zone=asked.zone,
-        now=asked.now,
-    )
-    return view, theme
+    query = asked.query(back=0 if by == "none" else back)
+    views = [
+        await world_view(
+            store,
+            msgspec.structs.replace(query, worlds=(world,)),
+            lines=terms.lines,
+            unit=terms.unit,
+            nso=terms.nso,
+            by=None if by == "none" else cast(Period, by),
+            back=back,
+            zone=asked.zone,
+            now=asked.now,
+        )
+        for world in query.worlds
+    ]
+    return views, theme
 
 
 def view_document(view: View) -> Document:

@@ -23,9 +23,9 @@ from ps2daemon.model import tables
 from ps2daemon.model.records import DAY, Ms
 from ps2daemon.model.times import from_ms
 from ps2daemon.store.base import StoreReader
-from ps2daemon.web.api import chart_view, effect_answer, trend_query
+from ps2daemon.web.api import chart_views, effect_answer, trend_query
 from ps2daemon.web.bundle import require_charts
-from ps2daemon.web.charts import chart
+from ps2daemon.web.charts import charts
 from ps2daemon.web.coverage_charts import coverage_chart
 from ps2daemon.web.drawing import ADVICE
 from ps2daemon.web.effect_charts import effect_picture
@@ -83,11 +83,13 @@ class Picture(NamedTuple):
 
 
 async def chart_picture(store: StoreReader, asked: Asked) -> Picture:
-    """One world's chart."""
-    view, theme = await chart_view(store, asked)
-    return Picture(
-        chart(view, theme=theme), _name("people", [view.world_id], view.start, view.end, view.zone)
-    )
+    """The chart of every world that is asked for, one below the other."""
+    views, theme = await chart_views(store, asked)
+    if not views:
+        raise UsageError("there is nothing to draw, since nothing was recorded yet")
+    worlds = [view.world_id for view in views]
+    name = _name("people", worlds, views[0].start, views[0].end, asked.zone)
+    return Picture(charts(views, theme=theme), name)
 
 
 async def overview_picture(store: StoreReader, asked: Asked) -> Picture:

@@ -8,13 +8,11 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-import httpx
 import msgspec
 import pytest
 import trio
 
 from ps2daemon.analysis.documents import Document
-from ps2daemon.model import tables
 from ps2daemon.model.alerts import Alert
 from ps2daemon.model.records import HOUR, MINUTE, Ms
 from ps2daemon.model.times import iso
@@ -283,50 +281,6 @@ async def test_nothing_is_wider_than_a_phone_and_the_keyboard_gets_everywhere(
     await tab.press("Tab")
     assert await tab.value("document.activeElement.innerText") == "Skip to the content"
     assert await tab.value("document.activeElement.getBoundingClientRect().left") >= 0
-
-
-@pytest.mark.parametrize(
-    ("view", "pictures"),
-    [
-        ("", ("png", "svg")),
-        ("history", ()),
-        ("trends", ("png", "svg")),
-        ("events", ("png", "svg")),
-        ("recording", ("png", "svg")),
-    ],
-)
-async def test_what_is_shown_is_there_to_take_along(
-    serving: Serving, tab: Tab, view: str, pictures: tuple[str, ...]
-) -> None:
-    await tab.open(f"{await serving(WHOLE)}/{view}")
-    await tab.until("document.body.dataset.shown")
-    types = {"json": "application/json", "csv": "text/csv", "png": "image/png", "svg": "image/svg+xml"}
-    async with httpx.AsyncClient(trust_env=False, timeout=30) as client:
-        for kind in ("json", "csv", *pictures):
-            assert not await tab.value(f"document.getElementById({kind!r}).hidden")
-            answer = await client.get(await tab.value(f"document.getElementById({kind!r}).href"))
-            assert answer.status_code == 200
-            assert answer.headers["content-type"].startswith(types[kind])
-            assert len(answer.content) > 100
-
-
-@pytest.mark.parametrize("choice", ["trends?weeks=52", "events?window=365d", "recording?window=365d"])
-async def test_the_longest_choice_of_all_worlds_that_run_can_be_taken_along(
-    serving: Serving, tab: Tab, choice: str
-) -> None:
-    worlds = tuple(world.world_id for world in tables.worlds().values() if world.live)
-    everything = fortnight(END, worlds=worlds, people=20, gaps=())
-    await tab.open(f"{await serving(everything)}/{choice}{''.join(f'&world={world}' for world in worlds)}")
-    links = (
-        "[...document.querySelectorAll('footer a')].filter((link) => !link.hidden).map((link) => link.href)"
-    )
-    offered = await tab.value(links)
-    assert len(offered) >= 4
-    async with httpx.AsyncClient(trust_env=False, timeout=30) as client:
-        for link in offered:
-            assert choice.startswith("recording") or all(f"world={world}&" in link for world in worlds)
-            answer = await client.get(link)
-            assert answer.status_code == 200, (link, answer.text)
 
 
 async def test_dark(serving: Serving, tab: Tab) -> None:

@@ -346,6 +346,11 @@ async def test_the_charts_of_trends_can_be_drawn(client: httpx.AsyncClient) -> N
     ("address", "name", "said"),
     [
         ("chart.svg?world=10&from=-7d", "ps2-people-wainwright-", "Wainwright"),
+        (
+            "chart.svg?world=10,1&from=-7d&by=day&unit=share",
+            "ps2-people-wainwright-osprey-",
+            "Osprey: shares",
+        ),
         ("effect.svg?world=10&from=-14d", "ps2-effect-wainwright-", "Do people log off"),
         ("trends.svg?world=10&world=1&weeks=4", "ps2-trends-wainwright-osprey-", "Osprey"),
         ("overview.svg?tz=Europe/Berlin", "ps2-now-osprey-wainwright-", "Who is online"),

@@ -244,7 +244,7 @@ async function show() {
   const json = question(view, "");
   json.delete("world");
   for (const world of picked) json.append("world", world.world_id);
-  offer(view.by === "none" ? "population" : "overlay", json);
+  offer(view.by === "none" ? "population" : "overlay", json, { pictures: "chart" });
   for (const box of [...cards.children]) if (!picked.some((world) => box.id === `world-${world.world_id}`)) box.remove();
   for (const [place, world] of picked.entries()) { // in the order of the list; a card that is moved loses the focus in it
     const box = card(world);
