@@ -38,6 +38,7 @@ from ps2daemon.model import tables
 from ps2daemon.model.alerts import runs
 from ps2daemon.model.notes import Note
 from ps2daemon.model.records import DAY, SECOND
+from ps2daemon.model.times import iso
 from ps2daemon.store.base import StoreReader
 from ps2daemon.web.charts import chart, ends_at, period_label
 from ps2daemon.web.effect_charts import by_group, by_part, curve_chart, difference_chart
@@ -129,12 +130,12 @@ async def effect_of(store: StoreReader, asked: Asked) -> answers.EffectAnswer:
 
 
 async def effect_charts_of(store: StoreReader, asked: Asked) -> Document:
-    """The same as charts, by kind of event, with the rows that they are of and how many events there were.
+    """The same as charts, by kind of event, with the rows that they are of and how many events there were; and its window.
 
     `parts` are what the events are told apart by, if anything, for everybody.
     """
     theme = cast(ThemeName, asked.one_of("theme"))
-    answer = (await effect_answer(store, asked))[1]
+    query, answer = await effect_answer(store, asked)
     found = answer.whole
     curves = {curve.event: curve for curve in found.curves}
     kinds = []
@@ -155,7 +156,7 @@ async def effect_charts_of(store: StoreReader, asked: Asked) -> Document:
                 "parts_difference": _differences(parts, theme),
             }
         )
-    return {"kinds": kinds}
+    return {"from": iso(query.start), "to": iso(query.end), "kinds": kinds}
 
 
 def _told(rows: list[tuple[str, Effect]]) -> list[Document]:

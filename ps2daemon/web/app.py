@@ -55,6 +55,7 @@ FILES: Final = {
     "/static/spark.js": ("spark.js", "text/javascript"),
     "/static/recording.js": ("recording.js", "text/javascript"),
     "/static/page.js": ("page.js", "text/javascript"),
+    "/static/alerts.js": ("alerts.js", "text/javascript"),
     "/static/events.js": ("events.js", "text/javascript"),
     "/static/shared.js": ("shared.js", "text/javascript"),
     "/static/pointer.js": ("pointer.js", "text/javascript"),

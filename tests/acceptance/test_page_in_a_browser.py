@@ -377,7 +377,7 @@ async def test_three_weeks_in_which_nothing_happened(tmp_path: Path) -> None:
         await tab.open(f"{origin}/events?tz=UTC")
         await tab.until("document.body.dataset.shown")
         assert await texts(tab, "#cards .statement") == 3 * ["None in this window."]
-        assert await texts(tab, "#alerts .compare") == ["None in the last three days."]
+        assert await texts(tab, "#alerts .compare") == ["None in these days."]
         assert await tab.value("document.querySelector('#cards svg')") is None
         await tab.open(f"{origin}/trends?tz=UTC")
         await tab.until("document.body.dataset.shown")

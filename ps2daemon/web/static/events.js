@@ -1,12 +1,10 @@
-// What alerts and locks do: what is chosen is in the address; a card for each kind of event, and below them the latest alerts.
+// What alerts and locks do: what is chosen is in the address; a card for each kind of event, and below them the alerts one by one.
 // Names come from outside and only ever become text, never markup.
 
-import { ask, begin, check, checkWorlds, dark, dayClock, draw, element, empireName, offer, plusMinus, signed, showZones } from "./shared.js";
+import { listAlerts, listedDay, restoreDay } from "./alerts.js";
+import { ask, begin, check, checkWorlds, dark, draw, element, offer, plusMinus, signed, showZones } from "./shared.js";
 
 const WINDOWS = ["14d", "28d", "91d", "365d"];
-const LISTED = "-3d"; // how far back alerts are listed
-const LENGTH = { width: 220, height: 36 };
-const SVG = "http://www.w3.org/2000/svg";
 
 const form = document.getElementById("controls");
 const cards = document.getElementById("cards");
@@ -28,13 +26,7 @@ function restore(found) {
   const apart = form.elements.by;
   apart.value = [...apart.options].some((option) => option.value === wanted.get("by")) ? wanted.get("by") : "none";
   showZones(form.elements.tz, wanted.get("tz"));
-}
-
-function question(view, start) {
-  const params = new URLSearchParams(view.worlds.map((world) => ["world", world]));
-  params.set("from", start);
-  params.set("tz", view.tz);
-  return params;
+  restoreDay(wanted.get("day"));
 }
 
 function percent(share) {
@@ -106,78 +98,19 @@ async function showKind(kind, mine) {
   }
 }
 
-// ---- alerts ----
-
-function shape(name, attributes) {
-  const made = document.createElementNS(SVG, name);
-  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
-  return made;
-}
-
-// Without an end, it runs or nobody saw its end; no alert lasts three hours.
-function runs(alert) {
-  return alert.start !== null && Date.now() - Date.parse(alert.start) < 3 * 3_600_000;
-}
-
-// The people around one alert; where it was not recorded, the line breaks.
-function small(alert) {
-  const { width, height } = LENGTH;
-  const from = Date.parse(alert.people_from);
-  const known = alert.people.filter((people) => people !== null);
-  const svg = shape("svg", { viewBox: `0 0 ${width} ${height}`, width, height, class: "small", role: "img", "aria-label": known.length ? `between ${Math.min(...known)} and ${Math.max(...known)} people` : "not recorded" });
-  if (!known.length) return svg;
-  const [low, high] = [Math.min(...known), Math.max(...known)];
-  const x = (at) => ((at - from) / 300_000) * (width / Math.max(1, alert.people.length - 1));
-  const y = (people) => height - 3 - ((people - low) / Math.max(1, high - low)) * (height - 6);
-  const start = alert.start ? Date.parse(alert.start) : from;
-  const end = alert.end ? Date.parse(alert.end) : from + (alert.people.length - 1) * 300_000;
-  svg.append(shape("rect", { x: x(start), y: 0, width: Math.max(1, x(end) - x(start)), height, class: `ran f${alert.winner || 0}` }));
-  let path = "";
-  alert.people.forEach((people, place) => {
-    const before = place ? alert.people[place - 1] : null;
-    if (people !== null) path += `${before === null ? "M" : "L"}${x(from + place * 300_000).toFixed(1)} ${y(people).toFixed(1)}`;
-  });
-  svg.append(shape("path", { d: path, class: "people" }));
-  return svg;
-}
-
-function showAlerts(alerts, zone) {
-  const box = document.getElementById("alerts");
-  box.hidden = false;
-  const names = new Map(worlds.map((world) => [world.world_id, world.name]));
-  const when = dayClock(zone);
-  const shown = (people) => (people === null ? "–" : people.toLocaleString());
-  const rows = [...alerts].reverse().map((alert) => {
-    const won = alert.end === null ? (runs(alert) ? "still running" : "end not seen") : alert.canceled ? "called off" : alert.winner
-      ? `${empireName(alert.winner)}${alert.lock_id ? ", continent locked" : ""}` : "nobody";
-    return element("tr", {},
-      element("td", {}, alert.start ? when.format(new Date(alert.start)) : "start not seen"),
-      element("td", {}, names.get(alert.world_id) || String(alert.world_id)),
-      element("td", { class: "words" }, alert.name),
-      element("td", { class: "words" }, element("span", { class: `empire f${alert.winner || 0}` }, won)),
-      element("td", {}, shown(alert.people_at_start)),
-      element("td", {}, shown(alert.people_at_end)),
-      element("td", {}, shown(alert.people_later)),
-      element("td", {}, small(alert)));
-  });
-  const heads = [["start"], ["world"], ["alert", "words"], ["won by", "words"], ["at start"], ["at end"], ["30 min later"], ["people", "words"]];
-  box.querySelector(".compare").replaceChildren(rows.length
-    ? element("table", {}, element("thead", {}, element("tr", {}, ...heads.map(([head, kind]) => element("th", { class: kind || "" }, head)))), element("tbody", {}, ...rows))
-    : element("p", { class: "statement" }, "None in the last three days."));
-}
-
 // ---- all of it ----
 
 async function show() {
   const mine = ++round;
   const view = chosen();
-  const address = new URLSearchParams(view.worlds.map((world) => ["world", world]));
+  const ofWorlds = view.worlds.map((world) => ["world", world]);
+  const address = new URLSearchParams(ofWorlds);
   address.set("window", view.window);
   if (view.by !== "none") address.set("by", view.by);
   address.set("tz", view.tz);
+  if (listedDay() !== null) address.set("day", listedDay());
   history.replaceState(null, "", `?${address}`);
-  const asked = question(view, `-${view.window}`);
-  asked.set("by", view.by);
+  const asked = new URLSearchParams([...ofWorlds, ["from", `-${view.window}`], ["tz", view.tz], ["by", view.by]]);
   offer("effect", asked, { pictures: "effect" });
   if (!view.worlds.length) {
     statusLine.textContent = "Choose a world.";
@@ -186,14 +119,15 @@ async function show() {
   statusLine.textContent = "Counting who left…";
   document.body.classList.add("waiting");
   try {
-    const listed = ask("alerts", new URLSearchParams([...question(view, LISTED), ["people", "yes"]]));
     const charts = new URLSearchParams(asked);
     charts.set("theme", dark.matches ? "dark" : "light");
-    const [answer, alerts] = await Promise.all([ask("effect/charts", charts), listed]);
+    const answer = await ask("effect/charts", charts);
     if (mine !== round) return;
+    // Its window, since that of the server's clock is the one that the alerts are of.
+    const listed = listAlerts({ worlds: view.worlds, start: Date.parse(answer.from), end: Date.parse(answer.to), tz: view.tz }, worlds);
     for (const kind of answer.kinds) await showKind(kind, mine);
-    showAlerts(alerts.alerts, view.tz);
-    statusLine.textContent = `Times are those of ${view.tz}.`;
+    await listed;
+    if (mine === round) statusLine.textContent = `Times are those of ${view.tz}.`;
   } catch (error) {
     if (mine === round) statusLine.textContent = `This can't be shown: ${error.message}`;
   } finally {

@@ -2,7 +2,7 @@
 // Names come from outside and only ever become text, never markup.
 
 import { attachPointer } from "./pointer.js";
-import { REFRESH_MS, ask, begin, check, checkWorlds, clock, dark, dayClock, draw, element, empireName, erase, keepFresh, offer, showZones, signed, spanText } from "./shared.js";
+import { REFRESH_MS, ask, begin, check, checkWorlds, clock, dark, dayClock, draw, element, empireName, erase, keepFresh, naive, offer, showZones, signed, spanText } from "./shared.js";
 import { attachZoom } from "./zoom.js";
 
 const WINDOWS = ["24h", "7d", "14d", "28d"];
@@ -275,13 +275,6 @@ function showWindow(start, end, zone) {
   form.elements.from.value = naive(Math.floor(start / 60_000) * 60_000, zone);
   form.elements.to.value = naive(Math.ceil(end / 60_000) * 60_000, zone);
   show();
-}
-
-function naive(at, zone) {
-  const parts = Object.fromEntries(new Intl.DateTimeFormat("en-CA", {
-    year: "numeric", month: "2-digit", day: "2-digit", hour: "2-digit", minute: "2-digit", hourCycle: "h23", timeZone: zone,
-  }).formatToParts(at).map((part) => [part.type, part.value]));
-  return `${parts.year}-${parts.month}-${parts.day}T${parts.hour}:${parts.minute}`;
 }
 
 function pick(event) {

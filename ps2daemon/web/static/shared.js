@@ -20,6 +20,14 @@ export function dayClock(zone) {
   return clock(zone, { weekday: "short", day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" });
 }
 
+// An instant as the fields of a form have it, by the clock of `zone`, to the minute.
+export function naive(at, zone) {
+  const parts = Object.fromEntries(new Intl.DateTimeFormat("en-CA", {
+    year: "numeric", month: "2-digit", day: "2-digit", hour: "2-digit", minute: "2-digit", hourCycle: "h23", timeZone: zone,
+  }).formatToParts(at).map((part) => [part.type, part.value]));
+  return `${parts.year}-${parts.month}-${parts.day}T${parts.hour}:${parts.minute}`;
+}
+
 // From when to when a gap was; its two ends may be of one minute.
 export function spanText(gap, when) {
   const [start, end] = [new Date(gap.start), new Date(gap.end)];
@@ -184,4 +192,14 @@ export function offer(name, params, { pictures = null } = {}) {
   link("json", `${name}?${params}`);
   link("csv", `${name}?${params}&format=csv`);
   for (const kind of ["png", "svg"]) link(kind, pictures ? `${pictures}.${kind}?${params}` : null);
+}
+
+// More links beside those of `offer`: of what they are, and an address of the API for each kind of file.
+export function offerAlso(id, said, addresses) {
+  const box = document.getElementById(id) || element("span", { id });
+  if (!box.parentNode) document.getElementById("json").parentNode.append(" ", box);
+  box.replaceChildren(said, ...Object.entries(addresses).flatMap(([kind, address]) => {
+    const saved = kind === "JSON" ? {} : { download: "" };
+    return [" ", element("a", { class: kind.toLowerCase(), href: `/api/v1/${address}`, ...saved }, kind)];
+  }));
 }

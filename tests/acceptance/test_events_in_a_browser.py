@@ -1,0 +1,122 @@
+"""What the view Events lists, fixes and opens, in a real browser."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from ps2daemon.model.records import DAY
+from ps2daemon.web.app import page_app
+from ps2daemon.web.bundle import charts_installed
+from tests.acceptance.browser import CHROMIUM, Tab
+from tests.acceptance.served import Page, served, watched
+from tests.pages import END, FixedClock
+from tests.synthetic import fortnight
+
+pytestmark = [
+    pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium; the distribution's package has it"),
+    pytest.mark.skipif(not charts_installed(), reason="the charts extra is not installed"),
+]
+
+READER = fortnight(END, worlds=(1, 10), days=14, people=40, gaps=())
+TITLE = "document.querySelector('#alerts h2').innerText"
+ROWS = "[...document.querySelectorAll('#alerts tbody tr')].map((row) => row.innerText.split('\\t').slice(0, 3).join(' '))"
+EARLIER = "document.querySelector('#alerts header .earlier')"
+
+
+@pytest.fixture
+async def page(tmp_path: Path) -> AsyncIterator[Page]:
+    async with served(page_app(READER, FixedClock())) as origin, watched(tmp_path) as tab:
+        yield Page(origin, tab)
+
+
+async def press(tab: Tab, key: str, code: int) -> None:
+    """A key, as it does something to what has the focus."""
+    text = {"text": "\r"} if key == "Enter" else {}
+    for kind in ("keyDown", "keyUp"):
+        await tab.command(
+            "Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=code, **text
+        )
+
+
+async def title(tab: Tab) -> str:
+    """Of the list; with one kind of space."""
+    return re.sub(r"\s+", " ", await tab.value(TITLE))
+
+
+async def get(tab: Tab, selector: str) -> httpx.Response:
+    """What a link leads to."""
+    async with httpx.AsyncClient(trust_env=False, timeout=30) as client:
+        answer = await client.get(await tab.value(f"document.querySelector({selector!r}).href"))
+    assert answer.status_code == 200
+    return answer
+
+
+async def test_all_alerts_of_the_window_are_listed_some_days_at_a_time(page: Page) -> None:
+    tab = page.tab
+    await tab.open(f"{page.origin}/events?tz=UTC&window=14d")
+    seen: set[str] = set()
+    titles: list[str] = []
+    for _ in range(9):
+        titles.append(await title(tab))
+        rows = await tab.value(ROWS)
+        alerts: list[dict[str, Any]] = (await get(tab, "#listed a.json")).json()["alerts"]
+        assert len(rows) == len(alerts) > 10
+        assert [each["name"] for each in reversed(alerts)] == [
+            re.split(r"Osprey |Wainwright ", row)[1] for row in rows
+        ]
+        assert all(each["people"] for each in alerts)
+        assert (await get(tab, "#listed a.csv")).text.count("\n") == len(rows) + 1
+        seen |= {each["alert_id"] for each in alerts}
+        if await tab.value(f"{EARLIER}.disabled"):
+            break
+        before = await tab.value(TITLE)
+        await tab.value(f"{EARLIER}.focus()")
+        await press(tab, "Enter", 13)
+        await tab.until(f"{TITLE} !== {before!r}")
+    assert titles == [
+        "The alerts of 13 – 15 Mar 2026",
+        "The alerts of 10 – 12 Mar 2026",
+        "The alerts of 7 – 9 Mar 2026",
+        "The alerts of 4 – 6 Mar 2026",
+        "The alerts of 1 – 3 Mar 2026",
+    ]
+    assert seen == {each.alert_id for each in await READER.alerts(END - 14 * DAY, END, None)}, (
+        "none is left out"
+    )
+    assert await tab.value("document.activeElement.className") == "later", "the keyboard keeps its place"
+    assert len([url for url in tab.requested if "/effect/charts" in url]) == 1, (
+        "turning asks for alerts alone"
+    )
+    await tab.value("document.activeElement.click()")
+    await tab.until("location.search.includes('day=2026-03-06')")
+
+
+async def test_the_address_restores_the_days_that_are_listed(page: Page) -> None:
+    tab = page.tab
+    await tab.open(f"{page.origin}/events?world=10&window=14d&tz=UTC&day=2026-03-08")
+    assert await title(tab) == "The alerts of 6 – 8 Mar 2026"
+    assert await tab.value("location.search") == "?world=10&window=14d&tz=UTC&day=2026-03-08"
+    assert {row.split()[4] for row in await tab.value(ROWS)} == {"Wainwright"}
+    await tab.value(
+        "const day = document.querySelector('#alerts input'); day.value = '2026-03-10'; day.dispatchEvent(new Event('change'))"
+    )
+    await tab.until("location.search.endsWith('day=2026-03-10')")
+    await tab.until(f"{TITLE}.startsWith('The alerts of 8')")
+    await tab.value(
+        "const by = document.querySelector('select[name=by]'); by.value = 'world'; by.dispatchEvent(new Event('change', {bubbles: true}))"
+    )
+    await tab.until("document.body.dataset.shown === '2'")
+    assert await title(tab) == "The alerts of 8 – 10 Mar 2026", "what else is chosen leaves it alone"
+
+
+@pytest.mark.parametrize("day", ["2026-02-01", "2027-01-01", "yesterday", "2026-99-99", ""])
+async def test_a_day_that_is_not_in_the_window_is_not_listed(page: Page, day: str) -> None:
+    await page.tab.open(f"{page.origin}/events?world=10&window=14d&tz=UTC&day={day}")
+    assert await title(page.tab) == "The alerts of 13 – 15 Mar 2026"
+    assert await page.tab.value("location.search") == "?world=10&window=14d&tz=UTC"
