@@ -18,6 +18,7 @@ from ps2daemon.web.now import overview_of, overview_sheet
 from ps2daemon.web.parameters import WINDOW, Asked, Parameter
 from ps2daemon.web.pictures import (
     Picture,
+    alerts_picture,
     chart_picture,
     coverage_picture,
     effect_picture_of,
@@ -108,6 +109,11 @@ class Drawing(NamedTuple):
 DRAWINGS: Final = (
     Drawing("chart", chart_picture, _CHART),
     Drawing("overview", overview_picture, (parameters.WORLD, parameters.TZ, parameters.THEME)),
+    Drawing(
+        "alerts",
+        alerts_picture,
+        (parameters.WORLD, parameters.FROM, parameters.TO, parameters.TZ, parameters.THEME),
+    ),
     Drawing("effect", effect_picture_of, (*_EFFECT, parameters.THEME)),
     Drawing("trends", trends_picture, (parameters.WORLD, parameters.EMPIRE, *_TRENDS, parameters.THEME)),
     Drawing(

@@ -15,6 +15,7 @@ import msgspec
 import trio
 from starlette.exceptions import HTTPException
 
+from ps2daemon.analysis.alerts import STEP, alert_views
 from ps2daemon.analysis.overview import overview
 from ps2daemon.analysis.population import spans_by_world
 from ps2daemon.analysis.trend import notes_of, trends
@@ -23,6 +24,7 @@ from ps2daemon.model import tables
 from ps2daemon.model.records import DAY, Ms
 from ps2daemon.model.times import from_ms
 from ps2daemon.store.base import StoreReader
+from ps2daemon.web.alert_charts import alerts_chart
 from ps2daemon.web.api import chart_views, effect_answer, trend_query
 from ps2daemon.web.bundle import require_charts
 from ps2daemon.web.charts import charts
@@ -30,7 +32,7 @@ from ps2daemon.web.coverage_charts import coverage_chart
 from ps2daemon.web.drawing import ADVICE
 from ps2daemon.web.effect_charts import effect_picture
 from ps2daemon.web.now_charts import overview_chart
-from ps2daemon.web.parameters import MAX_DAYS, Asked
+from ps2daemon.web.parameters import MAX_DAYS, MAX_LISTED_DAYS, Asked, check_points
 from ps2daemon.web.specs import Spec, ThemeName
 from ps2daemon.web.trend_charts import trend_picture
 
@@ -102,6 +104,19 @@ async def overview_picture(store: StoreReader, asked: Asked) -> Picture:
     spec = overview_chart(found, asked.zone, asked.now, theme=theme)
     worlds = [world.world_id for world in found.worlds if world.at is not None]
     return Picture(spec, _name("now", worlds, found.times[0], max(known), asked.zone))
+
+
+async def alerts_picture(store: StoreReader, asked: Asked) -> Picture:
+    """The latest alerts of the window, each with the people around it."""
+    theme = cast(ThemeName, asked.one_of("theme"))
+    start, end, _ = asked.window(MAX_LISTED_DAYS)
+    check_points((end - start) // STEP, len(asked.worlds))
+    views = await alert_views(store, start, end, asked.worlds, asked.now)
+    if not views:
+        raise UsageError("there is nothing to draw, since no alert ran in this window")
+    spans = spans_by_world(await store.spans(asked.worlds), asked.worlds)
+    spec = alerts_chart(views, spans, start, end, asked.zone, asked.now, theme=theme)
+    return Picture(spec, _name("alerts", asked.worlds, start, end, asked.zone))
 
 
 async def effect_picture_of(store: StoreReader, asked: Asked) -> Picture:

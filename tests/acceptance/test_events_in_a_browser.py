@@ -107,6 +107,8 @@ async def test_the_address_restores_the_days_that_are_listed(page: Page) -> None
         "const day = document.querySelector('#alerts input'); day.value = '2026-03-10'; day.dispatchEvent(new Event('change'))"
     )
     await tab.until("location.search.endsWith('day=2026-03-10')")
+    picture = (await get(tab, "#listed a.svg")).text
+    assert "2026-03-08 00:00 to 2026-03-11 00:00" in picture
     await tab.until(f"{TITLE}.startsWith('The alerts of 8')")
     await tab.value(
         "const by = document.querySelector('select[name=by]'); by.value = 'world'; by.dispatchEvent(new Event('change', {bubbles: true}))"

@@ -352,6 +352,7 @@ async def test_the_charts_of_trends_can_be_drawn(client: httpx.AsyncClient) -> N
             "Osprey: shares",
         ),
         ("effect.svg?world=10&from=-14d", "ps2-effect-wainwright-", "Do people log off"),
+        ("alerts.svg?world=10&from=-3d", "ps2-alerts-wainwright-", "the latest 12 of "),
         ("trends.svg?world=10&world=1&weeks=4", "ps2-trends-wainwright-osprey-", "Osprey"),
         ("overview.svg?tz=Europe/Berlin", "ps2-now-osprey-wainwright-", "Who is online"),
         ("coverage.svg?from=-14d", "ps2-coverage-osprey-wainwright-", "What was recorded"),

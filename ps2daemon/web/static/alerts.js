@@ -129,8 +129,11 @@ async function list() {
   address.delete("day");
   if (day !== null) address.set("day", day);
   history.replaceState(null, "", `?${address}`);
-  const asked = new URLSearchParams([...view.worlds.map((world) => ["world", world]), ["from", days.from], ["to", days.to], ["tz", view.tz], ["people", "yes"]]);
-  offerAlso("listed", "The alerts listed as", { JSON: `alerts?${asked}`, CSV: `alerts?${asked}&format=csv` });
+  const window = new URLSearchParams([...view.worlds.map((world) => ["world", world]), ["from", days.from], ["to", days.to], ["tz", view.tz]]);
+  const asked = `${window}&people=yes`;
+  offerAlso("listed", "The alerts listed as", {
+    JSON: `alerts?${asked}`, CSV: `alerts?${asked}&format=csv`, PNG: `alerts.png?${window}`, SVG: `alerts.svg?${window}`,
+  });
   const place = box.querySelector(".compare");
   try {
     const { alerts } = await ask("alerts", asked);
