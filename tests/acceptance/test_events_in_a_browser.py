@@ -122,3 +122,16 @@ async def test_a_day_that_is_not_in_the_window_is_not_listed(page: Page, day: st
     await page.tab.open(f"{page.origin}/events?world=10&window=14d&tz=UTC&day={day}")
     assert await title(page.tab) == "The alerts of 13 – 15 Mar 2026"
     assert await page.tab.value("location.search") == "?world=10&window=14d&tz=UTC"
+
+
+async def test_on_a_phone_each_alert_is_seen_with_its_chart(page: Page) -> None:
+    tab = page.tab
+    await tab.size(390, 844)
+    await tab.open(f"{page.origin}/events?tz=UTC&window=14d")
+    assert await tab.value("document.documentElement.scrollWidth <= innerWidth")
+    edges = await tab.value(
+        "[...document.querySelectorAll('#alerts tbody td, #alerts svg, #alerts button')].map((each) => each.getBoundingClientRect()).map((each) => [each.left, each.right])"
+    )
+    assert len(edges) > 100
+    assert min(left for left, _ in edges) >= 0
+    assert max(right for _, right in edges) <= 390

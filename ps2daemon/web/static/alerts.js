@@ -70,7 +70,7 @@ function small(alert) {
   const { width, height } = LENGTH;
   const from = Date.parse(alert.people_from);
   const known = alert.people.filter((people) => people !== null);
-  const svg = shape("svg", { viewBox: `0 0 ${width} ${height}`, width, height, class: "small", role: "img", "aria-label": known.length ? `between ${Math.min(...known)} and ${Math.max(...known)} people` : "not recorded" });
+  const svg = shape("svg", { viewBox: `0 0 ${width} ${height}`, width, height, preserveAspectRatio: "none", class: "small", role: "img", "aria-label": known.length ? `between ${Math.min(...known)} and ${Math.max(...known)} people` : "not recorded" });
   if (!known.length) return svg;
   const [low, high] = [Math.min(...known), Math.max(...known)];
   const x = (at) => ((at - from) / 300_000) * (width / Math.max(1, alert.people.length - 1));
@@ -98,13 +98,13 @@ function table(alerts) {
       element("td", {}, names.get(alert.world_id) || String(alert.world_id)),
       element("td", { class: "words" }, alert.name),
       element("td", { class: "words" }, element("span", { class: `empire f${alert.winner || 0}` }, won)),
-      element("td", {}, shown(alert.people_at_start)),
-      element("td", {}, shown(alert.people_at_end)),
-      element("td", {}, shown(alert.people_later)),
+      element("td", { "data-head": "at start" }, shown(alert.people_at_start)),
+      element("td", { "data-head": "at end" }, shown(alert.people_at_end)),
+      element("td", { "data-head": "later" }, shown(alert.people_later)),
       element("td", {}, small(alert)));
   });
   const heads = [["start"], ["world"], ["alert", "words"], ["won by", "words"], ["at start"], ["at end"], ["30 min later"], ["people", "words"]];
-  return element("table", {},
+  return element("table", { class: "alone" }, // where there is little room, an alert is a block of its own
     element("thead", {}, element("tr", {}, ...heads.map(([head, kind]) => element("th", { class: kind || "" }, head)))),
     element("tbody", {}, ...rows));
 }
