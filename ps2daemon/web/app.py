@@ -58,6 +58,7 @@ FILES: Final = {
     "/static/alerts.js": ("alerts.js", "text/javascript"),
     "/static/events.js": ("events.js", "text/javascript"),
     "/static/shared.js": ("shared.js", "text/javascript"),
+    "/static/windows.js": ("windows.js", "text/javascript"),
     "/static/pointer.js": ("pointer.js", "text/javascript"),
     "/static/zoom.js": ("zoom.js", "text/javascript"),
     "/static/page.css": ("page.css", "text/css"),

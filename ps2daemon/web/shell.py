@@ -18,6 +18,11 @@ SHARED: Final = {
     <legend>Worlds</legend>
     <div id="worlds" class="chips"></div>
   </fieldset>""",
+    "<!-- from to -->": """\
+    <div id="custom" class="row" hidden>
+      <label>from <input type="datetime-local" name="from" min="2012-11-20T00:00"></label>
+      <label>to <input type="datetime-local" name="to" min="2012-11-20T00:00"></label>
+    </div>""",
     "<!-- clock -->": """\
   <fieldset>
     <legend>Clock</legend>

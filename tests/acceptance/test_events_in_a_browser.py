@@ -135,3 +135,88 @@ async def test_on_a_phone_each_alert_is_seen_with_its_chart(page: Page) -> None:
     assert len(edges) > 100
     assert min(left for left, _ in edges) >= 0
     assert max(right for _, right in edges) <= 390
+
+
+# A window that stays
+
+
+CHOICE = "new FormData(document.getElementById('controls')).get({!r})"
+
+
+async def test_events_of_a_fixed_window(page: Page) -> None:
+    tab = page.tab
+    address = "?world=10&from=2026-03-04T00%3A00&to=2026-03-08T12%3A00&tz=UTC"
+    await tab.open(f"{page.origin}/events{address}")
+    assert await tab.value("location.search") == address
+    assert await tab.value(CHOICE.format("window")) == "custom"
+    assert await title(tab) == "The alerts of 6 – 8 Mar 2026"
+    alerts = (await get(tab, "#listed a.json")).json()["alerts"]
+    assert max(each["start"] for each in alerts) < "2026-03-08T12:00"
+    body = (await get(tab, "#json")).json()
+    at = [each["at"] for each in body["events"]]
+    assert "2026-03-04" <= min(at) < max(at) < "2026-03-08T12:00"
+    await tab.value("document.querySelector('input[value=\"14d\"]').click()")
+    await tab.until("document.body.dataset.shown === '2'")
+    assert await tab.value("location.search") == "?world=10&window=14d&tz=UTC"
+
+
+async def test_a_window_is_fixed_from_what_is_shown(page: Page) -> None:
+    tab = page.tab
+    await tab.open(f"{page.origin}/events?world=10&window=14d&tz=UTC")
+    assert await tab.value("document.getElementById('custom').hidden")
+    await tab.value("document.querySelector('input[value=custom]').click()")
+    await tab.until("document.body.dataset.shown === '2'")
+    days = f"(Date.parse({CHOICE.format('to')}) - Date.parse({CHOICE.format('from')})) / 86400000"
+    assert await tab.value(days) == pytest.approx(14, abs=0.1), "a change of clocks included"
+    assert "&from=20" in await tab.value("location.search")
+    assert not await tab.value("document.getElementById('custom').hidden")
+    typed = "const field = document.querySelector('input[name=from]'); field.value = {!r}; field.dispatchEvent(new Event('change', {{bubbles: true}}))"
+    await tab.value(f"(() => {{ {typed.format('0002-03-01T00:00')} }})()")
+    assert await tab.value(CHOICE.format("from")) == "0002-03-01T00:00", "a year that is being typed"
+    await tab.value(f"(() => {{ {typed.format('2026-03-01T00:00')} }})()")
+    await tab.until("location.search.includes('from=2026-03-01T00%3A00')")
+
+
+async def test_a_window_that_can_not_be_leaves_nothing_of_another(page: Page) -> None:
+    tab = page.tab
+    window = "from=2026-03-08T00:00&to=2026-03-07T00:00&tz=UTC"
+    for view in ("events?world=10&", "recording?"):
+        await tab.open(f"{page.origin}/{view}{window}")
+        said = await tab.value("document.getElementById('status').innerText")
+        assert said.startswith("This can't be shown: the window is reversed")
+        assert await tab.value("document.querySelector('#cards svg')") is None
+    assert len(tab.complaints) == 2, "the browser's own"
+    tab.complaints.clear()
+
+
+async def test_trends_before_a_day(page: Page) -> None:
+    tab = page.tab
+    address = "?world=10&weeks=4&to=2026-03-08&tz=UTC"
+    await tab.open(f"{page.origin}/trends{address}")
+    assert await tab.value("location.search") == address
+    (trend, *_) = (await get(tab, "#json")).json()["trends"]
+    assert trend["weeks"][-1]["to"] == "2026-03-08T00:00:00Z"
+    assert any("/trends/charts" in url and "to=2026-03-08" in url for url in tab.requested)
+    await tab.value(
+        "const day = document.querySelector('input[name=to]'); day.value = ''; day.dispatchEvent(new Event('change', {bubbles: true}))"
+    )
+    await tab.until("document.body.dataset.shown === '2'")
+    assert await tab.value("location.search") == "?world=10&weeks=4&tz=UTC"
+
+
+async def test_the_recording_of_a_fixed_window(page: Page) -> None:
+    tab = page.tab
+    await tab.open(f"{page.origin}/recording?from=2026-03-04&to=2026-03-08T12:00&tz=UTC")
+    assert await tab.value("location.search") == "?from=2026-03-04T00%3A00&to=2026-03-08T12%3A00&tz=UTC", (
+        "a date is its midnight"
+    )
+    ends = await tab.value("document.querySelector('.ends').innerText")
+    assert re.fullmatch(r"4 Mar 2026, 00:00\s*8 Mar 2026, 12:00", ends)
+    assert (await get(tab, "#csv")).text.count("\n") == 3
+
+
+@pytest.mark.parametrize("view", ["events", "trends", "recording", "history"])
+async def test_a_fixed_window_fits_a_phone(page: Page, view: str) -> None:
+    await page.tab.size(390, 844)
+    await page.tab.open(f"{page.origin}/{view}?world=10&from=2026-03-04T00:00&to=2026-03-08T12:00&tz=UTC")
+    assert await page.tab.value("document.documentElement.scrollWidth <= innerWidth")

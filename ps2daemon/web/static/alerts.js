@@ -156,6 +156,12 @@ export async function listAlerts(wanted, worlds) {
   await list();
 }
 
+// Nothing is listed; what is still asked for neither.
+export function hideAlerts() {
+  round += 1;
+  box.hidden = true;
+}
+
 for (const button of earlier) button.addEventListener("click", () => turn(plus(listed().first, -1)));
 later.addEventListener("click", () => turn(plus(listed().last, DAYS)));
 picker.addEventListener("change", () => {

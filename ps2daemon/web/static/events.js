@@ -1,8 +1,9 @@
 // What alerts and locks do: what is chosen is in the address; a card for each kind of event, and below them the alerts one by one.
 // Names come from outside and only ever become text, never markup.
 
-import { listAlerts, listedDay, restoreDay } from "./alerts.js";
-import { ask, begin, check, checkWorlds, dark, draw, element, offer, plusMinus, signed, showZones } from "./shared.js";
+import { hideAlerts, listAlerts, listedDay, restoreDay } from "./alerts.js";
+import { ask, begin, checkWorlds, dark, draw, element, erase, offer, plusMinus, signed, showZones } from "./shared.js";
+import { chosenWindow, fillWindow, restoreWindow, windowAddress } from "./windows.js";
 
 const WINDOWS = ["14d", "28d", "91d", "365d"];
 
@@ -15,14 +16,14 @@ let round = 0; // answers of an earlier round than the latest are thrown away
 
 function chosen() {
   const data = new FormData(form);
-  return { worlds: data.getAll("world"), window: data.get("window"), by: data.get("by"), tz: data.get("tz") };
+  return { worlds: data.getAll("world"), ...chosenWindow(form), by: data.get("by"), tz: data.get("tz") };
 }
 
 function restore(found) {
   worlds = found;
   const wanted = new URLSearchParams(location.search);
   checkWorlds(form, worlds, wanted);
-  check(form, "window", [WINDOWS.includes(wanted.get("window")) ? wanted.get("window") : "28d"]);
+  restoreWindow(form, wanted, WINDOWS, "28d");
   const apart = form.elements.by;
   apart.value = [...apart.options].some((option) => option.value === wanted.get("by")) ? wanted.get("by") : "none";
   showZones(form.elements.tz, wanted.get("tz"));
@@ -103,14 +104,14 @@ async function showKind(kind, mine) {
 async function show() {
   const mine = ++round;
   const view = chosen();
+  if (!view.whole) return;
   const ofWorlds = view.worlds.map((world) => ["world", world]);
-  const address = new URLSearchParams(ofWorlds);
-  address.set("window", view.window);
+  const address = new URLSearchParams([...ofWorlds, ...windowAddress(view)]);
   if (view.by !== "none") address.set("by", view.by);
   address.set("tz", view.tz);
   if (listedDay() !== null) address.set("day", listedDay());
   history.replaceState(null, "", `?${address}`);
-  const asked = new URLSearchParams([...ofWorlds, ["from", `-${view.window}`], ["tz", view.tz], ["by", view.by]]);
+  const asked = new URLSearchParams([...ofWorlds, ["from", view.from], ["to", view.to], ["tz", view.tz], ["by", view.by]]);
   offer("effect", asked, { pictures: "effect" });
   if (!view.worlds.length) {
     statusLine.textContent = "Choose a world.";
@@ -129,11 +130,20 @@ async function show() {
     await listed;
     if (mine === round) statusLine.textContent = `Times are those of ${view.tz}.`;
   } catch (error) {
-    if (mine === round) statusLine.textContent = `This can't be shown: ${error.message}`;
+    if (mine !== round) return;
+    statusLine.textContent = `This can't be shown: ${error.message}`;
+    for (const chart of cards.querySelectorAll(".chart")) erase(chart);
+    cards.replaceChildren();
+    hideAlerts();
   } finally {
     if (mine === round) document.body.classList.remove("waiting");
   }
   document.body.dataset.shown = String(mine);
 }
 
-begin(form, statusLine, restore, show);
+function pick(event) {
+  fillWindow(form, event, chosen().tz);
+  show();
+}
+
+begin(form, statusLine, restore, show, pick);

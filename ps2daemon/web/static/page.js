@@ -3,6 +3,7 @@
 
 import { attachPointer } from "./pointer.js";
 import { REFRESH_MS, ask, begin, check, checkWorlds, clock, dark, dayClock, draw, element, empireName, erase, keepFresh, naive, offer, showZones, signed, spanText } from "./shared.js";
+import { chosenWindow, fillWindow, restoreWindow, windowAddress } from "./windows.js";
 import { attachZoom } from "./zoom.js";
 
 const WINDOWS = ["24h", "7d", "14d", "28d"];
@@ -21,9 +22,7 @@ function chosen() {
   const data = new FormData(form);
   return {
     worlds: data.getAll("world"),
-    window: data.get("window"),
-    from: data.get("from"),
-    to: data.get("to"),
+    ...chosenWindow(form),
     by: data.get("by"),
     back: data.get("back") || "1",
     lines: data.get("lines"),
@@ -37,10 +36,7 @@ function restore(found) {
   worlds = found;
   const wanted = new URLSearchParams(location.search);
   checkWorlds(form, worlds, wanted, MOST);
-  const custom = wanted.has("from") && wanted.has("to");
-  check(form, "window", [custom ? "custom" : WINDOWS.includes(wanted.get("window")) ? wanted.get("window") : "24h"]);
-  form.elements.from.value = wanted.get("from") || "";
-  form.elements.to.value = wanted.get("to") || "";
+  restoreWindow(form, wanted, WINDOWS, "24h");
   form.elements.by.value = ["day", "week"].includes(wanted.get("by")) ? wanted.get("by") : "none";
   form.elements.back.value = wanted.get("back") || "1";
   check(form, "lines", [["share", "total"].includes(wanted.get("lines")) ? wanted.get("lines") : "empires"]);
@@ -51,12 +47,7 @@ function restore(found) {
 }
 
 function address(view) {
-  const params = new URLSearchParams();
-  for (const world of view.worlds) params.append("world", world);
-  if (view.window === "custom") {
-    params.set("from", view.from);
-    params.set("to", view.to);
-  } else params.set("window", view.window);
+  const params = new URLSearchParams([...view.worlds.map((world) => ["world", world]), ...windowAddress(view)]);
   if (view.by !== "none") {
     params.set("by", view.by);
     params.set("back", view.back);
@@ -69,9 +60,7 @@ function address(view) {
 }
 
 function question(view, world) {
-  const params = new URLSearchParams({ world, tz: view.tz });
-  params.set("from", view.window === "custom" ? view.from : `-${view.window}`);
-  params.set("to", view.window === "custom" ? view.to : "now");
+  const params = new URLSearchParams({ world, tz: view.tz, from: view.from, to: view.to });
   if (view.by !== "none") {
     params.set("by", view.by);
     params.set("back", view.back);
@@ -236,9 +225,8 @@ async function showWorld(world, view, now, mine) {
 async function show() {
   const mine = ++round;
   const view = chosen();
-  document.getElementById("custom").hidden = view.window !== "custom";
   document.getElementById("backs").hidden = view.by === "none";
-  if (view.window === "custom" && !(view.from && view.to)) return;
+  if (!view.whole) return;
   history.replaceState(null, "", `?${address(view)}`);
   const picked = worlds.filter((world) => view.worlds.includes(String(world.world_id)));
   const json = question(view, "");
@@ -278,12 +266,7 @@ function showWindow(start, end, zone) {
 }
 
 function pick(event) {
-  const view = chosen();
-  if (event.target.name === "window" && view.window === "custom" && !(view.from && view.to)) {
-    const now = Date.now();
-    form.elements.from.value = naive(now - 86_400_000, view.tz);
-    form.elements.to.value = naive(now, view.tz);
-  }
+  fillWindow(form, event, chosen().tz);
   show();
 }
 

@@ -3,6 +3,7 @@
 
 import { ask, begin, clock, dayClock, element, keepFresh, offer, showZones, spanOf, spanText } from "./shared.js";
 import { drawn } from "./spark.js";
+import { chosenWindow, fillWindow, restoreWindow, windowAddress } from "./windows.js";
 
 const WINDOWS = ["24h", "7d", "28d", "365d"];
 const WIDTH = 1000;
@@ -21,8 +22,7 @@ let round = 0; // answers of an earlier round than the latest are thrown away
 
 function restore() {
   const wanted = new URLSearchParams(location.search);
-  const window = WINDOWS.includes(wanted.get("window")) ? wanted.get("window") : "7d";
-  for (const input of form.querySelectorAll("input[name=window]")) input.checked = input.value === window;
+  restoreWindow(form, wanted, WINDOWS, "7d");
   showZones(form.elements.tz, wanted.get("tz"));
 }
 
@@ -153,11 +153,12 @@ function showDaemon(answer, when) {
 
 async function show() {
   const mine = ++round;
-  const data = new FormData(form);
-  const [window, tz] = [data.get("window"), data.get("tz")];
-  const when = window === "365d" ? clock(tz, { day: "numeric", month: "short", year: "numeric", hour: "2-digit", minute: "2-digit" }) : dayClock(tz);
-  history.replaceState(null, "", `?${new URLSearchParams({ window, tz })}`);
-  const question = new URLSearchParams({ from: `-${window}`, tz });
+  const view = chosenWindow(form);
+  if (!view.whole) return;
+  const tz = form.elements.tz.value;
+  const when = view.window === "365d" || view.window === "custom" ? clock(tz, { day: "numeric", month: "short", year: "numeric", hour: "2-digit", minute: "2-digit" }) : dayClock(tz);
+  history.replaceState(null, "", `?${new URLSearchParams([...windowAddress(view), ["tz", tz]])}`);
+  const question = new URLSearchParams({ from: view.from, to: view.to, tz });
   offer("recording", question, { pictures: "coverage" });
   try {
     const answer = await ask("recording", question);
@@ -167,11 +168,18 @@ async function show() {
     statusLine.textContent = showDaemon(answer, when) || `Times are those of ${tz}.`;
   } catch (error) {
     if (mine !== round) return;
-    document.body.classList.add("lost");
-    statusLine.textContent = `The server can't be reached: ${error.message}. What is shown is old; this page tries again each minute.`;
+    const refused = error.status === 400; // a window that can't be
+    document.body.classList.toggle("lost", !refused);
+    if (refused) document.getElementById("coverage").hidden = true;
+    statusLine.textContent = refused ? `This can't be shown: ${error.message}` : `The server can't be reached: ${error.message}. What is shown is old; this page tries again each minute.`;
   }
   document.body.dataset.shown = String(mine);
 }
 
-await begin(form, statusLine, restore, show);
+function pick(event) {
+  fillWindow(form, event, form.elements.tz.value);
+  show();
+}
+
+await begin(form, statusLine, restore, show, pick);
 keepFresh(show, () => round);

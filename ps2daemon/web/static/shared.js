@@ -53,7 +53,7 @@ export async function ask(path, params) {
   } catch {
     throw new Error(`the server answered ${answer.status}`);
   }
-  if (!answer.ok) throw new Error(body.error || `the server answered ${answer.status}`);
+  if (!answer.ok) throw Object.assign(new Error(body.error || `the server answered ${answer.status}`), { status: answer.status });
   return body;
 }
 

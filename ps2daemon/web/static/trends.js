@@ -22,7 +22,8 @@ let round = 0; // answers of an earlier round than the latest are thrown away
 
 function chosen() {
   const data = new FormData(form);
-  return { worlds: data.getAll("world"), weeks: data.get("weeks"), tz: data.get("tz") };
+  const { to } = form.elements;
+  return { worlds: data.getAll("world"), weeks: data.get("weeks"), to: to.validity.valid ? to.value : "", tz: data.get("tz") };
 }
 
 function restore(found) {
@@ -30,12 +31,14 @@ function restore(found) {
   const wanted = new URLSearchParams(location.search);
   checkWorlds(form, worlds, wanted, MOST);
   check(form, "weeks", [SPANS.includes(wanted.get("weeks")) ? wanted.get("weeks") : "8"]);
+  form.elements.to.value = wanted.get("to") || "";
   showZones(form.elements.tz, wanted.get("tz"));
 }
 
 function address(view) {
   const params = new URLSearchParams(view.worlds.map((world) => ["world", world]));
   params.set("weeks", view.weeks);
+  if (view.to) params.set("to", view.to);
   params.set("tz", view.tz);
   return params;
 }
