@@ -42,8 +42,10 @@ from ps2daemon.web.alert_charts import alerts_chart
 
 FORMATS: Final = ("table", "csv", "json", *PICTURES)
 DEFAULT_START: Final = "-24h"
-LINES: Final = ((150, 1), (110, 2))
-"""From so many columns of a terminal on there is room for a line of people as well: of all instants, or of every second."""
+BESIDE: Final = 150
+"""From so many columns of a terminal on, a line of people of all instants has room in a column of its own."""
+BENEATH: Final = 80
+"""From so many on, one of every second instant has room beneath the alert's name; below that, there are the numbers alone."""
 
 
 @click.command(
@@ -103,30 +105,47 @@ def _print(file: IO[bytes], views: Sequence[AlertView], zone: tzinfo) -> None:
         if not views:
             console.print("no alert ran in this window")
             return
-        every = next((step for width, step in LINES if console.width >= width), None)
-        table = Table(box=None)
-        # Names take a second line rather than cut the numbers short.
-        table.add_column(str(zone), no_wrap=True, min_width=len("2026-03-01 12:00"))
-        for name in ("world", "alert"):
-            table.add_column(name, overflow="fold")
-        table.add_column("ran for", justify="right", no_wrap=True, min_width=len("1 h 30 min"))
-        table.add_column("won by")
-        for name in ("at start", "at end", "30 min later"):
-            table.add_column(name, justify="right", min_width=len("later"))
-        if every is not None:
-            table.add_column("people around it", no_wrap=True)
-        for view in views:
-            alert = view.alert
-            table.add_row(
-                clock_text(view.start, zone),
-                tables.world_name(alert.world_id),
-                alert.name,
-                ran_text(view),
-                winner_text(alert),
-                *(
-                    "" if people is None else f"{people:,}"
-                    for people in (view.at_start, view.at_end, view.later)
-                ),
-                *([] if every is None else [sparkline(view.around[::every])]),
-            )
-        console.print(table)
+        console.print(_table(views, zone, console.width))
+
+
+def _table(views: Sequence[AlertView], zone: tzinfo, width: int) -> Table:
+    """One alert a row, for a terminal of so many columns; with the people beneath its name, its day and length have two lines as well."""
+    beside, beneath = width >= BESIDE, BENEATH <= width < BESIDE
+    table = Table(box=None, padding=(0, 1, 0, 0) if beneath else (0, 1))
+    # Names take a second line rather than cut the numbers short.
+    table.add_column(str(zone), no_wrap=True, min_width=len("2026-03-01" if beneath else "2026-03-01 12:00"))
+    table.add_column("world", overflow="fold", min_width=len("Wainwright") if beneath else None)
+    table.add_column(
+        "alert", overflow="fold", min_width=max(len(_line(view, 2)) for view in views) if beneath else None
+    )
+    long = "1 h 30" if beneath else "1 h 30 min"
+    table.add_column(
+        "ran for",
+        justify="right",
+        no_wrap=not beneath,
+        min_width=len(long),
+        max_width=len(long) if beneath else None,
+    )
+    table.add_column("won by", max_width=len("NC, with") if beneath else None)
+    for name in ("at start", "at end", "30 min later"):
+        head = "\n".join(name.rsplit(" ", 1)) if beneath else name
+        table.add_column(head, justify="right", min_width=len("later"))
+    if beside:
+        table.add_column("people around it", no_wrap=True)
+    for view in views:
+        at, name = clock_text(view.start, zone), view.alert.name
+        table.add_row(
+            at.replace(" ", "\n") if beneath else at,
+            tables.world_name(view.alert.world_id),
+            f"{name}\n{_line(view, 2)}" if beneath else name,
+            ran_text(view),
+            winner_text(view.alert),
+            *("" if people is None else f"{people:,}" for people in (view.at_start, view.at_end, view.later)),
+            *([_line(view)] if beside else []),
+        )
+    return table
+
+
+def _line(view: AlertView, every: int = 1) -> str:
+    """The people around it, one character for every so many instants."""
+    return sparkline(view.around[::every])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from pathlib import Path
 
 import msgspec
@@ -11,6 +12,7 @@ import pytest
 
 from ps2daemon.analysis.documents import ALERT_FIELDS, ALERT_VIEW_FIELDS
 from ps2daemon.analysis.sheets import columns_of
+from ps2daemon.cli import tables as cli_tables
 from ps2daemon.model.records import MINUTE, Ms
 from ps2daemon.model.times import parse_iso
 from tests.commands import call
@@ -121,6 +123,24 @@ def test_alerts_as_a_table_and_csv(config: Path) -> None:
     assert {row["canceled"] for row in rows} == {"false"}
     assert {row["world_id"] for row in rows} == {"1", "10"}
     assert any("with lock" in line for line in lines)
+
+
+@pytest.mark.parametrize("columns", [80, 110, 149, 150])
+def test_each_alert_has_its_line_of_people(
+    config: Path, columns: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alerts = msgspec.json.decode(call(config, "alerts", *WINDOW, "--json").stdout)["alerts"]
+    monkeypatch.setattr(cli_tables, "PLAIN_WIDTH", columns)
+    text = call(config, "alerts", *WINDOW).stdout
+    assert max(map(len, text.splitlines())) <= columns
+    lines = re.findall(r"[▁▂▃▄▅▆▇█·]+", text)
+    every = 1 if columns >= 150 else 2
+    assert lines == [cli_tables.sparkline(alert["people"][::every]) for alert in alerts]
+    words = text.split()
+    for alert in alerts:
+        numbers = [alert[f"people_{when}"] for when in ("at_start", "at_end", "later")]
+        assert all(f"{people:,}" in words for people in numbers if people is not None)
+        assert all(word in words for word in alert["name"].split())
 
 
 def test_a_window_without_alerts_says_so(config: Path) -> None:
