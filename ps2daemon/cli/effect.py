@@ -40,6 +40,10 @@ from ps2daemon.errors import UsageError
 from ps2daemon.web.effect_charts import effect_picture
 
 FORMATS: Final = ("table", "csv", "json", *PICTURES)
+WIDE: Final = 110
+"""From so many columns of a terminal on there is room for all of the table; it takes 106, more where there are millions of people."""
+NARROW: Final = {"log off": "log\noff", "otherwise": "other-\nwise", "difference": "differ-\nence"}
+"""What stands over columns where there is less; it takes 78."""
 
 
 @click.command(
@@ -129,18 +133,21 @@ def _print_found(console: Console, found: Found) -> None:
         rows = [row for row in found.effects if row.event == kind and row.n]
         console.print(f"[bold]{KIND_TITLES[kind]}[/bold]: {count_text(of_kind)}")
         if rows:
-            console.print(_table(rows))
+            console.print(_table(rows, console.width))
         if kind in curves:
             _print_curve(console, curves[kind])
         console.print()
 
 
-def _table(rows: Sequence[Effect]) -> Table:
-    table = Table(box=None)
+def _table(rows: Sequence[Effect], width: int) -> Table:
+    """A row a group and span, for a terminal of so many columns; below `WIDE` without the people who were online."""
+    wide = width >= WIDE
+    table = Table(box=None, padding=(0, 1) if wide else (0, 1, 0, 0))
     for name in ("who", "within"):
         table.add_column(name, no_wrap=True)
     for name in ("events", "people", "log off", "otherwise", "difference", "95 % interval"):
-        table.add_column(name, justify="right", no_wrap=True)
+        if wide or name != "people":
+            table.add_column(name if wide else NARROW.get(name, name), justify="right", no_wrap=True)
     table.add_column("", no_wrap=True)
     for row, first in zip(rows, _firsts(rows), strict=True):
         interval = "" if row.low is None or row.high is None else f"{_points(row.low)} to {_points(row.high)}"
@@ -148,12 +155,12 @@ def _table(rows: Sequence[Effect]) -> Table:
             GROUPS[row.group] if first else "",
             f"{row.minutes} min",
             f"{row.n:,}",
-            f"{row.people:,}",
+            *([f"{row.people:,}"] if wide else []),
             _percent(row.share),
             _percent(row.control_share),
             "" if row.difference is None else _points(row.difference),
             interval,
-            row.verdict,
+            row.verdict if wide else row.verdict.removesuffix(" found"),
             style="bold" if row.verdict in ("more", "fewer") else "",
         )
     return table
@@ -179,5 +186,5 @@ def _print_curve(console: Console, curve: Curve) -> None:
     low, high = min(*curve.events, *curve.controls), max(*curve.events, *curve.controls)
     console.print("people from 30 minutes before to 60 after, as a share of those at the event:")
     for name, values in (("events", curve.events), ("otherwise", curve.controls)):
-        line = sparkline(values[::2], low, high)
+        line = sparkline(values[:: 2 if console.width >= WIDE else 3], low, high)
         console.print(f"  {name:<9}  {line}  {100 * values[0]:.0f} % → 100 % → {100 * values[-1]:.0f} %")

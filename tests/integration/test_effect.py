@@ -165,6 +165,21 @@ def test_a_person_reads_a_table(config: Path) -> None:
     assert events.endswith("100 % → 100 % → 0 %")
 
 
+@pytest.mark.parametrize("columns", [80, 109, 110])
+def test_a_terminal_cuts_nothing_short(config: Path, columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ps2daemon.cli.tables.PLAIN_WIDTH", columns)
+    text = call(config, "--by", "world").stdout
+    assert "…" not in text
+    assert max(map(len, text.splitlines())) <= columns
+    whole, *_ = (line.split() for line in text.splitlines() if line.strip().startswith("everybody"))
+    assert whole[3:] == [
+        "12",
+        *(["216"] if columns >= 110 else []),
+        *["33.3", "%", "0.0", "%", "+33.3", "+33.3", "to", "+33.3", "more"],
+    ]
+    assert text.count("→ 100 % → 0 %\n") == 4, "two curves of all, and two of the world"
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
