@@ -24,13 +24,13 @@ from ps2daemon.analysis.documents import (
 from ps2daemon.analysis.effect import Effect
 from ps2daemon.analysis.leaving import Answer, By, EffectQuery, effect, gather
 from ps2daemon.analysis.listing import alerts_answer, locks_answer, notes_answer, now_answer, worlds_answer
-from ps2daemon.analysis.matching import AFTER, KINDS, REACH
+from ps2daemon.analysis.matching import AFTER, KINDS, REACH, Kind
 from ps2daemon.analysis.mixing import Nso, Unit
 from ps2daemon.analysis.overlay import Period, overlay
 from ps2daemon.analysis.population import PopulationQuery, population, spans_by_world
 from ps2daemon.analysis.rhythm import glance
 from ps2daemon.analysis.series_documents import overlay_answer, population_answer
-from ps2daemon.analysis.telling import KIND_TITLES, count_text
+from ps2daemon.analysis.telling import GROUPS, KIND_TITLES, count_text
 from ps2daemon.analysis.trend import TrendQuery, notes_of, trends
 from ps2daemon.analysis.view import Lines, Terms, View, faction_label, latest, world_view
 from ps2daemon.errors import UsageError
@@ -132,7 +132,7 @@ async def effect_of(store: StoreReader, asked: Asked) -> answers.EffectAnswer:
 async def effect_charts_of(store: StoreReader, asked: Asked) -> Document:
     """The same as charts, by kind of event, with the rows that they are of and how many events there were; and its window.
 
-    `parts` are what the events are told apart by, if anything, for everybody.
+    `parts` are what the events are told apart by, if anything: for everybody, which is drawn as well, and for each group.
     """
     theme = cast(ThemeName, asked.one_of("theme"))
     query, answer = await effect_answer(store, asked)
@@ -152,7 +152,7 @@ async def effect_charts_of(store: StoreReader, asked: Asked) -> Document:
                 "effects": _told(by_group(row for row in rows if row.n)),
                 "curve": None if curve is None else curve_chart(curve, theme=theme, width="container"),
                 "difference": _differences(by_group(rows), theme),
-                "parts": _told(parts),
+                "parts": _parts(answer, kind),
                 "parts_difference": _differences(parts, theme),
             }
         )
@@ -162,6 +162,17 @@ async def effect_charts_of(store: StoreReader, asked: Asked) -> Document:
 def _told(rows: list[tuple[str, Effect]]) -> list[Document]:
     """The rows, each with whom or what it is `of`."""
     return [{"of": of, **row} for (of, _), row in zip(rows, rounded([row for _, row in rows]), strict=True)]
+
+
+def _parts(answer: Answer, kind: Kind) -> list[Document]:
+    """The rows of what the events are told apart by, each with `who` it is of."""
+    rows = [
+        (name, row)
+        for name, found in answer.parts.items()
+        for row in found.effects
+        if row.event == kind and row.n
+    ]
+    return [{"who": GROUPS[row.group], **told} for (_, row), told in zip(rows, _told(rows), strict=True)]
 
 
 def _differences(rows: list[tuple[str, Effect]], theme: ThemeName) -> Document | None:

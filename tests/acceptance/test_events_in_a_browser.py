@@ -137,6 +137,40 @@ async def test_on_a_phone_each_alert_is_seen_with_its_chart(page: Page) -> None:
     assert max(right for _, right in edges) <= 390
 
 
+# What is told apart
+
+
+async def test_a_part_opens_to_show_its_groups(page: Page) -> None:
+    tab = page.tab
+    await tab.size(390, 844)
+    await tab.open(f"{page.origin}/events?window=14d&by=world&tz=UTC")
+    table = "document.querySelector('#kind-alert_end .parts table')"
+    shown = f"[...{table}.querySelectorAll('tbody tr')].filter((row) => row.offsetHeight).map((row) => row.innerText.split('\\t')[0])"
+    labels = [each.split(" (")[0] for each in await tab.value(shown)]
+    assert labels == ["Osprey", "", "", "Wainwright", "", ""]
+    body = (await get(tab, "#json")).json()["effects"]
+    (first,) = (
+        row["n"]
+        for row in body
+        if (row["of"], row["event"], row["group"], row["minutes"]) == ("Wainwright", "alert_end", "winner", 5)
+    )
+    await tab.value(f"{table}.querySelectorAll('summary')[1].focus()")
+    await press(tab, "Enter", 13)
+    await tab.until(f"{shown}.length > 6")
+    opened = await tab.value(shown)
+    assert [each for each in opened if each][1:3] == [
+        next(each for each in opened if each.startswith("Wainwright")),
+        f"the winner’s ({first})",
+    ]
+    assert [each.split(" (")[0] for each in opened if each][2:] == ["the winner’s", "the losers’", "NSO"]
+    assert await tab.value("document.documentElement.scrollWidth <= innerWidth")
+    await tab.value("document.querySelector('input[value=\"28d\"]').click()")
+    await tab.until("document.body.dataset.shown === '2'")
+    assert len(await tab.value(shown)) == len(opened), "it stays open"
+    await tab.value(f"{table}.querySelectorAll('summary')[1].click()")
+    await tab.until(f"{shown}.length === 6")
+
+
 # A window that stays
 
 

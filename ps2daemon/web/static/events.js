@@ -50,24 +50,48 @@ function sentence(kind) {
   return `${shares}: ${Math.abs(100 * row.difference).toFixed(1)} points ${row.verdict} (${points(row.low)} to ${points(row.high)}).`;
 }
 
-function table(rows, head) {
+function table(head, rows) {
   const heads = [`${head} (events)`, "within", "log off", "otherwise", "difference", "95 %", ""];
-  let before = null;
   return element("table", {},
     element("thead", {}, element("tr", {}, ...heads.map((head) => element("th", {}, head)))),
-    element("tbody", {}, ...rows.map((row) => {
-      const first = row.of !== before;
-      before = row.of;
-      const sure = row.verdict === "more" || row.verdict === "fewer";
-      return element("tr", { class: sure ? "sure" : "" },
-        element("td", {}, first ? `${row.of} (${row.n.toLocaleString()})` : ""),
-        element("td", {}, `${row.minutes} min`),
-        element("td", {}, percent(row.share)),
-        element("td", {}, percent(row.control_share)),
-        element("td", {}, signed(100 * row.difference, 1)),
-        element("td", {}, row.low === null ? "" : `${points(row.low)} to ${points(row.high)}`),
-        element("td", { class: "words" }, row.verdict.replace(" found", "")));
-    })));
+    element("tbody", {}, ...rows));
+}
+
+// The spans of one group, of which the first has the label.
+function spans(rows, label) {
+  return rows.map((row, place) => element("tr", { class: row.verdict === "more" || row.verdict === "fewer" ? "sure" : "" },
+    element("td", {}, place ? "" : label),
+    element("td", {}, `${row.minutes} min`),
+    element("td", {}, percent(row.share)),
+    element("td", {}, percent(row.control_share)),
+    element("td", {}, signed(100 * row.difference, 1)),
+    element("td", {}, row.low === null ? "" : `${points(row.low)} to ${points(row.high)}`),
+    element("td", { class: "words" }, row.verdict.replace(" found", ""))));
+}
+
+// The rows by what one of their fields is, in order.
+function grouped(rows, field) {
+  return [...new Set(rows.map((row) => row[field]))].map((value) => [value, rows.filter((row) => row[field] === value)]);
+}
+
+const counted = (label, rows) => `${label} (${rows[0].n.toLocaleString()})`;
+
+// What events are told apart by, for everybody; each opens to show its groups, and stays open when it is shown again.
+function parts(box, rows) {
+  const open = new Set([...box.querySelectorAll("details[open]")].map((each) => each.dataset.of));
+  return table("everybody", grouped(rows, "of").flatMap(([of, told]) => {
+    const [[, whole], ...groups] = grouped(told, "who"); // everybody is the first
+    const inside = groups.flatMap(([who, row]) => spans(row, counted(who, row)));
+    const details = element("details", { "data-of": of }, element("summary", {}, counted(of, whole)));
+    const show = () => {
+      for (const row of inside) row.hidden = !details.open;
+    };
+    for (const row of inside) row.classList.add("inside");
+    details.open = open.has(of);
+    details.addEventListener("toggle", show);
+    show();
+    return [...spans(whole, inside.length ? details : counted(of, whole)), ...inside];
+  }));
 }
 
 async function showKind(kind, mine) {
@@ -87,10 +111,11 @@ async function showKind(kind, mine) {
   }
   box.querySelector(".sentence").textContent = sentence(kind);
   box.querySelector(".statement").textContent = `${kind.count[0].toUpperCase()}${kind.count.slice(1)}.`;
-  box.querySelector(".compare").replaceChildren(...(kind.effects.length ? [table(kind.effects, "who")] : []));
-  const parts = box.querySelector(".parts");
-  parts.hidden = !kind.parts.length;
-  parts.querySelector(".compare").replaceChildren(...(kind.parts.length ? [table(kind.parts, "everybody")] : []));
+  box.querySelector(".compare").replaceChildren(...(kind.effects.length
+    ? [table("who", grouped(kind.effects, "of").flatMap(([of, rows]) => spans(rows, counted(of, rows))))] : []));
+  const apart = box.querySelector(".parts");
+  apart.hidden = !kind.parts.length;
+  apart.querySelector(".compare").replaceChildren(...(kind.parts.length ? [parts(apart, kind.parts)] : []));
   for (const [name, label] of [["difference", "How much more log off than otherwise"], ["curve", "People around the event"],
     ["parts_difference", "How much more log off than otherwise, told apart"]]) {
     const place = box.querySelector(`.${name}`);
