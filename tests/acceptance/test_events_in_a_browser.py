@@ -137,6 +137,22 @@ async def test_on_a_phone_each_alert_is_seen_with_its_chart(page: Page) -> None:
     assert max(right for _, right in edges) <= 390
 
 
+async def test_on_a_phone_the_tables_need_no_scrolling(page: Page) -> None:
+    tab = page.tab
+    await tab.size(390, 844)
+    await tab.open(f"{page.origin}/events?tz=UTC&window=14d&by=alert")
+    for wide in (False, True):
+        await tab.value("[...document.querySelectorAll('#cards summary')].map((each) => each.click()).length")
+        over = await tab.value(
+            "[...document.querySelectorAll('#cards .compare')].map((box) => box.scrollWidth - box.clientWidth)"
+        )
+        assert over
+        assert set(over) == {0}
+        heads = "[...document.querySelectorAll('#cards table')].map((each) => [...each.querySelectorAll('th')].filter((head) => head.offsetWidth).length)"
+        assert set(await tab.value(heads)) == {7 if wide else 4}
+        await tab.size(1400, 1000)
+
+
 # What is told apart
 
 
@@ -251,6 +267,6 @@ async def test_the_recording_of_a_fixed_window(page: Page) -> None:
 
 @pytest.mark.parametrize("view", ["events", "trends", "recording", "history"])
 async def test_a_fixed_window_fits_a_phone(page: Page, view: str) -> None:
-    await page.tab.size(390, 844)
+    await page.tab.size(360, 844)
     await page.tab.open(f"{page.origin}/{view}?world=10&from=2026-03-04T00:00&to=2026-03-08T12:00&tz=UTC")
     assert await page.tab.value("document.documentElement.scrollWidth <= innerWidth")

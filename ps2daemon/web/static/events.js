@@ -51,9 +51,9 @@ function sentence(kind) {
 }
 
 function table(head, rows) {
-  const heads = [`${head} (events)`, "within", "log off", "otherwise", "difference", "95 %", ""];
+  const heads = [[`${head} (events)`], ["within"], ["log off", "mean"], ["otherwise", "mean"], ["difference"], ["95 %"], ["", "mean"]];
   return element("table", {},
-    element("thead", {}, element("tr", {}, ...heads.map((head) => element("th", {}, head)))),
+    element("thead", {}, element("tr", {}, ...heads.map(([head, kind]) => element("th", { class: kind || "" }, head)))),
     element("tbody", {}, ...rows));
 }
 
@@ -62,11 +62,11 @@ function spans(rows, label) {
   return rows.map((row, place) => element("tr", { class: row.verdict === "more" || row.verdict === "fewer" ? "sure" : "" },
     element("td", {}, place ? "" : label),
     element("td", {}, `${row.minutes} min`),
-    element("td", {}, percent(row.share)),
-    element("td", {}, percent(row.control_share)),
+    element("td", { class: "mean" }, percent(row.share)),
+    element("td", { class: "mean" }, percent(row.control_share)),
     element("td", {}, signed(100 * row.difference, 1)),
     element("td", {}, row.low === null ? "" : `${points(row.low)} to ${points(row.high)}`),
-    element("td", { class: "words" }, row.verdict.replace(" found", ""))));
+    element("td", { class: "words mean" }, row.verdict.replace(" found", ""))));
 }
 
 // The rows by what one of their fields is, in order.
