@@ -1,4 +1,4 @@
-"""Months at a glance: the days of a period by their mean and peak, and its week hour by hour, against the period before.
+"""Months at a glance: the days of a period by their mean and peak, and its week hour by hour, against as many weeks before.
 
 Days and hours are those of the clock on the wall. A day of 23 or 25 hours is one day; an hour that comes twice counts with both. What is not covered
 goes into nothing, and the share of a day that is covered is told.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import date
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 import msgspec
 import numpy as np
@@ -30,13 +30,19 @@ from ps2daemon.store.base import StoreReader
 
 _Times: TypeAlias = NDArray[np.int64]
 _People: TypeAlias = NDArray[np.float64]
+MAX_COMPARED: Final = MAX_WEEKS // 2
+"""Weeks that are compared with as many before."""
 _EPOCH: Final = date(1970, 1, 1).toordinal()
 _THURSDAY: Final = 3
 """The weekday of 1 January 1970, with 0 for Monday."""
 
 
 class Day(msgspec.Struct, frozen=True):
-    """One day: people of all empires together, on average and at most; None where nothing is covered."""
+    """One day: people of the empires together, on average and at most; None where nothing is covered.
+
+    Attributes:
+        share: of its instants that are covered.
+    """
 
     date: date
     mean: float | None
@@ -45,12 +51,17 @@ class Day(msgspec.Struct, frozen=True):
 
 
 class Hour(msgspec.Struct, frozen=True):
-    """One hour of the week, 0 for Monday: people of all empires together, on average over the weeks of the period and over those before it."""
+    """One hour of the week, 0 for Monday: people of the empires together, on average over the weeks of the period and over those before it."""
 
     weekday: int
     hour: int
     mean: float | None
     before: float | None
+
+    @property
+    def difference(self) -> float | None:
+        """How many more than before; None where either is not known."""
+        return None if self.mean is None or self.before is None else self.mean - self.before
 
 
 class Rhythm(msgspec.Struct, frozen=True):
@@ -66,44 +77,66 @@ class Rhythm(msgspec.Struct, frozen=True):
     days: tuple[Day, ...]
     hours: tuple[Hour, ...]
 
+    @property
+    def compared(self) -> bool:
+        """Whether anything of the weeks before is known."""
+        return any(hour.before is not None for hour in self.hours)
 
-async def glance(reader: StoreReader, query: TrendQuery) -> tuple[list[Trend], Rhythm]:
-    """The trends of one world (see `trend.trends`), and its rhythm against the weeks before.
+
+class Glance(NamedTuple):
+    """One world: its trends (see `trend.trends`), and its rhythm."""
+
+    trends: list[Trend]
+    rhythm: Rhythm
+
+
+async def glances(reader: StoreReader, query: TrendQuery, *, before: bool = True) -> list[Glance]:
+    """Each world at a glance, read one after the other.
+
+    Args:
+        before: also against as many weeks before, which takes a period of `MAX_COMPARED` at most; otherwise they are not known.
 
     Raises:
         UsageError: the number of weeks is out of bounds.
         StoreError: the store refuses.
     """
-    (world_id,) = query.worlds
-    if not 1 <= query.weeks <= MAX_WEEKS // 2:
-        raise UsageError(f"{query.weeks} weeks are not possible: choose 1 to {MAX_WEEKS // 2}")
-    edges = week_edges(query.end, 2 * query.weeks, query.zone)
+    most = MAX_COMPARED if before else MAX_WEEKS
+    if not 1 <= query.weeks <= most:
+        raise UsageError(f"{query.weeks} weeks are not possible: choose 1 to {most}")
+    back = query.weeks if before else 0
+    edges = week_edges(query.end, query.weeks + back, query.zone)
+    return [await _glance(reader, query, world_id, edges, back) for world_id in query.worlds]
+
+
+async def _glance(
+    reader: StoreReader, query: TrendQuery, world_id: int, edges: list[Ms], back: int
+) -> Glance:
     asked = PopulationQuery(
         start=edges[0],
         end=edges[-1],
         step=STEP,
         worlds=(world_id,),
-        factions=FACTIONS,
+        factions=query.factions or FACTIONS,
     )
     answer = await population(reader, asked)
-    weeks = edges[query.weeks :]
+    weeks = edges[back:]
     first = bucket_of(asked, weeks[0])
-    recent = answer.part(msgspec.structs.replace(asked, start=answer.times[first], factions=()))
-    return trends_of(recent, world_id, weeks), rhythm(answer, query, weeks[0])
+    recent = answer.part(msgspec.structs.replace(asked, start=answer.times[first], factions=query.factions))
+    return Glance(trends_of(recent, world_id, weeks), rhythm(answer, query, world_id, weeks[0]))
 
 
-def rhythm(answer: Population, query: TrendQuery, since: Ms) -> Rhythm:
+def rhythm(answer: Population, query: TrendQuery, world_id: int, since: Ms) -> Rhythm:
     """The days and hours from `since` on, against what is before.
 
     Args:
-        answer: of that world alone.
+        answer: of that world alone, with the series that are added up.
     """
     people: _People = np.sum([numbers_of(each) for each in answer.series], axis=0)
     times = np.array(answer.times, dtype=np.int64)
     local = WallClock(query.zone, answer.times[0], answer.times[-1]).shown(times)
     is_now = times >= since
     return Rhythm(
-        query.worlds[0],
+        world_id,
         query.weeks,
         tuple(_days(local[is_now] // DAY, people[is_now])),
         tuple(

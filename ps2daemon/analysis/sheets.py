@@ -19,9 +19,10 @@ from ps2daemon.analysis.documents import (
     NOTE_FIELDS,
     WEEK_FIELDS,
 )
+from ps2daemon.analysis.rhythm_documents import DAY_FIELDS, HOUR_FIELDS
 
 if TYPE_CHECKING:
-    from ps2daemon.analysis import answers
+    from ps2daemon.analysis import answers, rhythm_answers
 
 NESTED: Final = {
     "online": ("gte", "lte"),
@@ -175,3 +176,13 @@ def trends_sheet(answer: answers.TrendsAnswer) -> Sheet:
         for week in trend["weeks"]
     )
     return Sheet(TREND_FIELDS, rows)
+
+
+def days_sheet(answer: rhythm_answers.DaysAnswer) -> Sheet:
+    """One row a world and day."""
+    return Sheet(DAY_FIELDS, answer["days"])
+
+
+def hours_sheet(answer: rhythm_answers.HoursAnswer) -> Sheet:
+    """One row a world and hour of the week."""
+    return Sheet(HOUR_FIELDS, answer["hours"])

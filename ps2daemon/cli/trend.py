@@ -2,32 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import tzinfo
+from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal, NamedTuple, TypeAlias, get_args
 
 import click
 import msgspec
 import trio
 from rich.console import Console
-from rich.table import Table
 
 from ps2daemon.analysis import asking
 from ps2daemon.analysis.documents import trend_answer
-from ps2daemon.analysis.sheets import trends_sheet
-from ps2daemon.analysis.trend import (
-    MAX_WEEKS,
-    WEEKS,
-    Trend,
-    TrendQuery,
-    Week,
-    by_world,
-    notes_of,
-    recorded_share,
-    trends,
-)
-from ps2daemon.analysis.view import faction_label
+from ps2daemon.analysis.rhythm import MAX_COMPARED, Glance, glances
+from ps2daemon.analysis.rhythm_documents import days_answer, hours_answer
+from ps2daemon.analysis.sheets import Sheet, days_sheet, hours_sheet, trends_sheet
+from ps2daemon.analysis.trend import MAX_WEEKS, WEEKS, TrendQuery, notes_of, trends
 from ps2daemon.cli import epilog, settings_of
 from ps2daemon.cli.options import (
     empire_option,
@@ -40,14 +29,14 @@ from ps2daemon.cli.options import (
     zone_option,
 )
 from ps2daemon.cli.pictures import PICTURES, require_recorded, wants_picture, write_picture
-from ps2daemon.cli.tables import COLOURS, console_on, sparkline, write_csv
+from ps2daemon.cli.tables import console_on, write_csv
+from ps2daemon.cli.trend_tables import print_days, print_hours, print_weeks
 from ps2daemon.clock import SystemClock
 from ps2daemon.config import Settings
-from ps2daemon.model import tables
 from ps2daemon.model.notes import Note
-from ps2daemon.model.times import from_ms
 from ps2daemon.web.trend_charts import trend_picture
 
+By: TypeAlias = Literal["week", "day", "hour"]
 FORMATS: Final = ("table", "csv", "json", *PICTURES)
 
 
@@ -56,7 +45,8 @@ FORMATS: Final = ("table", "csv", "json", *PICTURES)
         "ps2daemon trend --world 10",
         "ps2daemon trend --weeks 26 --to 2026-04-01 --tz Europe/Berlin",
         "ps2daemon trend --world Wainwright --weeks 26 --out weeks.png",
-        "ps2daemon trend --json",
+        "ps2daemon trend --by day --weeks 52 --out days.csv",
+        "ps2daemon trend --by hour --json",
     )
 )
 @world_option
@@ -67,7 +57,14 @@ FORMATS: Final = ("table", "csv", "json", *PICTURES)
     default=WEEKS,
     show_default=True,
     metavar="N",
-    help=f"How many weeks, 1 to {MAX_WEEKS}.",
+    help=f"How many weeks, 1 to {MAX_WEEKS}; by hour, 1 to {MAX_COMPARED}.",
+)
+@click.option(
+    "--by",
+    type=click.Choice(get_args(By)),
+    default="week",
+    show_default=True,
+    help="What tables, CSV and JSON have a row or a number of.",
 )
 @click.option(
     "--to",
@@ -86,6 +83,7 @@ def trend(
     worlds: tuple[str, ...],
     empires: tuple[str, ...],
     weeks: int,
+    by: By,
     end: str,
     zone: str,
     kind: str,
@@ -94,7 +92,11 @@ def trend(
     """Say whether the people of each empire become more or fewer, week by week.
 
     The slope is robust, which one odd week does not move, and comes with an interval; weeks of which less than half was recorded do not count.
-    Pictures (png, svg, pdf) need the `charts` extra.
+
+    With `--by day`, the mean and the peak of each day; with `--by hour`, the week hour by hour, against as many weeks before: of all empires
+    together, or of those that are named.
+
+    Pictures (png, svg, pdf) show all of it, and need the `charts` extra.
     """
     drawing = wants_picture(kind, out)
     place = asking.parse_zone(zone)
@@ -105,57 +107,47 @@ def trend(
         zone=place,
         factions=asking.parse_empires(empires),
     )
-    answer, notes = trio.run(_answer, settings_of(ctx), query)
+    settings = settings_of(ctx)
     if drawing:
-        require_recorded(any(week.share for each in answer for week in each.weeks))
-        write_picture(trend_picture(answer, place, notes=notes), kind, out)
+        shown, notes = trio.run(_shown, settings, query)
+        require_recorded(any(week.share for each in shown for one in each.trends for week in one.weeks))
+        write_picture(trend_picture(shown, place, notes=notes), kind, out)
         return
+    told = trio.run(_told, settings, query, by)
     with output(out) as file:
         if kind == "json":
-            file.write(msgspec.json.encode(trend_answer(answer)) + b"\n")
+            file.write(msgspec.json.encode(told.document) + b"\n")
         elif kind == "csv":
-            write_csv(file, trends_sheet(trend_answer(answer)))
+            write_csv(file, told.sheet)
         else:
             with console_on(file) as console:
-                for of_world in by_world(answer):
-                    _print(console, of_world, place)
+                told.print(console)
 
 
-async def _answer(settings: Settings, query: TrendQuery) -> tuple[list[Trend], list[Note]]:
+class Told(NamedTuple):
+    """The numbers in each of their forms."""
+
+    document: object
+    sheet: Sheet
+    print: Callable[[Console], None]
+
+
+async def _told(settings: Settings, query: TrendQuery, by: By) -> Told:
     async with reading(settings.store) as reader:
         query = msgspec.structs.replace(query, worlds=await worlds_of(reader, query.worlds))
-        return await trends(reader, query), await notes_of(reader, query)
+        if by == "week":
+            found = await trends(reader, query)
+            weeks = trend_answer(found)
+            return Told(weeks, trends_sheet(weeks), lambda console: print_weeks(console, found, query.zone))
+        rhythms = [each.rhythm for each in await glances(reader, query, before=by == "hour")]
+        if by == "day":
+            days = days_answer(rhythms)
+            return Told(days, days_sheet(days), lambda console: print_days(console, rhythms, query.zone))
+        hours = hours_answer(rhythms)
+        return Told(hours, hours_sheet(hours), lambda console: print_hours(console, rhythms, query.zone))
 
 
-def _print(console: Console, of_world: Sequence[Trend], zone: tzinfo) -> None:
-    world_id, weeks = of_world[0].world_id, of_world[0].weeks
-    first, last = (from_ms(at).astimezone(zone).date() for at in (weeks[0].start, weeks[-1].end))
-    console.print(
-        f"[bold]{tables.world_name(world_id)} ({world_id})[/bold], {len(weeks)} weeks from {first} to {last}: "
-        f"{100 * recorded_share(weeks):.1f} % recorded"
-    )
-    table = Table(box=None)
-    table.add_column("")
-    for name in ("first week", "last week", "peak"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("week by week", no_wrap=True)
-    for name in ("a week", "95 % interval"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("", no_wrap=True)
-    for each in of_world:
-        table.add_row(
-            faction_label(each.faction_id),
-            *(_mean(week) for week in (each.weeks[0], each.weeks[-1])),
-            f"{max((week.peak for week in each.weeks if week.peak is not None), default=0):,}",
-            sparkline([week.mean for week in each.weeks]),
-            "" if each.per_week is None else f"{each.per_week:+.1f}",
-            "" if each.low is None or each.high is None else f"{each.low:+.1f} to {each.high:+.1f}",
-            each.verdict,
-            style=COLOURS.get(each.faction_id, "bold"),
-        )
-    console.print(table)
-    console.print()
-
-
-def _mean(week: Week) -> str:
-    return "—" if week.mean is None else f"{week.mean:,.1f}"
+async def _shown(settings: Settings, query: TrendQuery) -> tuple[list[Glance], list[Note]]:
+    async with reading(settings.store) as reader:
+        query = msgspec.structs.replace(query, worlds=await worlds_of(reader, query.worlds))
+        return await glances(reader, query, before=query.weeks <= MAX_COMPARED), await notes_of(reader, query)

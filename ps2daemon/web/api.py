@@ -12,7 +12,7 @@ from typing import Final, cast
 import msgspec
 import trio
 
-from ps2daemon.analysis import answers
+from ps2daemon.analysis import answers, rhythm_answers
 from ps2daemon.analysis.alerts import STEP, alert_views
 from ps2daemon.analysis.documents import (
     Document,
@@ -28,7 +28,8 @@ from ps2daemon.analysis.matching import AFTER, KINDS, REACH, Kind
 from ps2daemon.analysis.mixing import Nso, Unit
 from ps2daemon.analysis.overlay import Period, overlay
 from ps2daemon.analysis.population import PopulationQuery, population, spans_by_world
-from ps2daemon.analysis.rhythm import glance
+from ps2daemon.analysis.rhythm import MAX_COMPARED, Glance, glances
+from ps2daemon.analysis.rhythm_documents import days_answer, hours_answer
 from ps2daemon.analysis.series_documents import overlay_answer, population_answer
 from ps2daemon.analysis.telling import GROUPS, KIND_TITLES, count_text
 from ps2daemon.analysis.trend import TrendQuery, notes_of, trends
@@ -40,6 +41,7 @@ from ps2daemon.model.notes import Note
 from ps2daemon.model.records import DAY, SECOND
 from ps2daemon.model.times import iso
 from ps2daemon.store.base import StoreReader
+from ps2daemon.web.cell_charts import calendar_chart, change_chart, hours_chart
 from ps2daemon.web.charts import chart, ends_at, period_label
 from ps2daemon.web.effect_charts import by_group, by_part, curve_chart, difference_chart
 from ps2daemon.web.parameters import (
@@ -51,7 +53,7 @@ from ps2daemon.web.parameters import (
     check_weeks,
 )
 from ps2daemon.web.specs import ThemeName
-from ps2daemon.web.trend_charts import calendar_chart, change_chart, hours_chart, weeks_chart
+from ps2daemon.web.trend_charts import weeks_chart
 
 CHART_HEIGHT: Final = 300
 
@@ -212,13 +214,23 @@ async def trends_of(store: StoreReader, asked: Asked) -> answers.TrendsAnswer:
     return trend_answer(await trends(store, trend_query(asked)))
 
 
+async def days_of(store: StoreReader, asked: Asked) -> rhythm_answers.DaysAnswer:
+    """The days of these weeks: all empires together (or those that are named), on average and at most. The same as `ps2daemon trend --by day --json`."""
+    return days_answer([each.rhythm for each in await glances(store, trend_query(asked), before=False)])
+
+
+async def hours_of(store: StoreReader, asked: Asked) -> rhythm_answers.HoursAnswer:
+    """The week hour by hour, all empires together (or those that are named), on average over these weeks, and against as many before. The same as `ps2daemon trend --by hour --json`."""
+    return hours_answer([each.rhythm for each in await glances(store, trend_query(asked, beside=True))])
+
+
 async def trend_charts_of(store: StoreReader, asked: Asked) -> Document:
     """Of one world: its trends with a chart of the weeks, a calendar, and the week hour by hour, also against as many weeks before."""
     if len(asked.worlds) != 1:
         raise UsageError("these charts show one world: give world=…")
     theme = cast(ThemeName, asked.one_of("theme"))
-    query = trend_query(asked)
-    found, at_a_glance = await glance(store, query)
+    query = trend_query(asked, beside=True)
+    ((found, at_a_glance),) = await glances(store, query)
     notes = await notes_of(store, query)
     return {
         **trend_answer(found),
@@ -226,16 +238,25 @@ async def trend_charts_of(store: StoreReader, asked: Asked) -> Document:
         "weeks": weeks_chart(found, query.zone, notes=notes, theme=theme, width="container"),
         "calendar": calendar_chart(at_a_glance, theme=theme, width="container"),
         "hours": hours_chart(at_a_glance, theme=theme, width="container"),
-        "change": change_chart(at_a_glance, theme=theme, width="container")
-        if any(hour.before is not None for hour in at_a_glance.hours)
-        else None,
+        "change": change_chart(at_a_glance, theme=theme, width="container") if at_a_glance.compared else None,
     }
 
 
-def trend_query(asked: Asked) -> TrendQuery:
-    """What is asked of trends, for numbers and pictures."""
+async def trend_glances(store: StoreReader, asked: Asked) -> tuple[TrendQuery, list[Glance]]:
+    """What was asked, and each world at a glance, for pictures; weeks that are too many to be compared are not."""
+    before = asked.number("weeks") <= MAX_COMPARED
+    query = trend_query(asked, beside=before)
+    return query, await glances(store, query, before=before)
+
+
+def trend_query(asked: Asked, *, beside: bool = False) -> TrendQuery:
+    """What is asked of trends.
+
+    Args:
+        beside: as many weeks before are looked at as well.
+    """
     weeks = asked.number("weeks")
-    check_weeks(weeks, len(asked.worlds))
+    check_weeks(2 * weeks if beside else weeks, len(asked.worlds))
     return TrendQuery(
         end=asked.end(), weeks=weeks, worlds=asked.worlds, zone=asked.zone, factions=asked.factions
     )

@@ -191,7 +191,7 @@ async def _answer(
     if asked.bears_on is not None and asked.bears_on + SETTLES <= min(now, await store.records_until() or 0):
         headers["Cache-Control"] = f"max-age={MAX_AGE}"
     if media_type == CSV:
-        headers["Content-Disposition"] = f'attachment; filename="{endpoint.name}.csv"'
+        headers["Content-Disposition"] = f'attachment; filename="{endpoint.name.replace("/", "-")}.csv"'
     # Of a large answer this takes a good part of a second.
     content = await trio.to_thread.run_sync(_encode, endpoint, answer, media_type)
     return Body(content, media_type, headers)

@@ -63,6 +63,8 @@ _EFFECT: Final = (
     parameters.TOLD_APART,
 )
 _TRENDS: Final = (parameters.TO, parameters.TZ, parameters.HOW_MANY_WEEKS)
+_COMPARED: Final = (parameters.TO, parameters.TZ, parameters.COMPARED_WEEKS)
+_OF: Final = (parameters.WORLD, parameters.EMPIRE)
 
 _TERMS: Final = (parameters.LINES, parameters.UNIT, parameters.NSO)
 _CHART: Final = (
@@ -89,10 +91,12 @@ ENDPOINTS: Final[tuple[Endpoint[Any], ...]] = (
     Endpoint("notes", api.notes, WINDOW, sheets.notes_sheet),
     Endpoint("coverage", api.coverage, WINDOW, sheets.coverage_sheet),
     Endpoint("effect", api.effect_of, _EFFECT, sheets.effect_sheet),
-    Endpoint("trends", api.trends_of, (parameters.WORLD, parameters.EMPIRE, *_TRENDS), sheets.trends_sheet),
+    Endpoint("trends", api.trends_of, (*_OF, *_TRENDS), sheets.trends_sheet),
+    Endpoint("trends/days", api.days_of, (*_OF, *_TRENDS), sheets.days_sheet),
+    Endpoint("trends/hours", api.hours_of, (*_OF, *_COMPARED), sheets.hours_sheet),
     # The page's own
     Endpoint("effect/charts", api.effect_charts_of, (*_EFFECT, parameters.THEME)),
-    Endpoint("trends/charts", api.trend_charts_of, (parameters.WORLD, *_TRENDS, parameters.THEME)),
+    Endpoint("trends/charts", api.trend_charts_of, (parameters.WORLD, *_COMPARED, parameters.THEME)),
     Endpoint("overview", overview_of, (parameters.WORLD, parameters.TZ), overview_sheet),
     Endpoint("chart", api.chart_of, _CHART),
 )
@@ -115,7 +119,7 @@ DRAWINGS: Final = (
         (parameters.WORLD, parameters.FROM, parameters.TO, parameters.TZ, parameters.THEME),
     ),
     Drawing("effect", effect_picture_of, (*_EFFECT, parameters.THEME)),
-    Drawing("trends", trends_picture, (parameters.WORLD, parameters.EMPIRE, *_TRENDS, parameters.THEME)),
+    Drawing("trends", trends_picture, (*_OF, *_TRENDS, parameters.THEME)),
     Drawing(
         "coverage",
         coverage_picture,

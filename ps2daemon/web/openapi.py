@@ -54,7 +54,7 @@ def _operation(endpoint: Endpoint[Any], answer: Document, error: Document) -> Do
     if endpoint.sheet is not None:
         content[CSV] = {"schema": {"type": "string"}}
     return {
-        "operationId": endpoint.name,
+        "operationId": endpoint.name.replace("/", "_"),
         "summary": (endpoint.ask.__doc__ or "").strip(),
         "parameters": [_parameter(each) for each in endpoint.takes],
         "responses": {

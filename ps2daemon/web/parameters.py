@@ -18,6 +18,7 @@ from ps2daemon.analysis import asking
 from ps2daemon.analysis.leaving import BYS, EFFECT_START
 from ps2daemon.analysis.overlay import MAX_BACK
 from ps2daemon.analysis.population import FACTIONS, PopulationQuery
+from ps2daemon.analysis.rhythm import MAX_COMPARED
 from ps2daemon.analysis.trend import MAX_WEEKS, WEEKS
 from ps2daemon.errors import UsageError
 from ps2daemon.model.records import DAY, Ms
@@ -122,6 +123,13 @@ HOW_MANY_WEEKS: Final = Parameter(
     example="26",
     default=str(WEEKS),
     most=MAX_WEEKS,
+)
+COMPARED_WEEKS: Final = Parameter(
+    name="weeks",
+    about="How many weeks, up to the midnight before `to`, and as many before them.",
+    example="26",
+    default=str(WEEKS),
+    most=MAX_COMPARED,
 )
 LINES: Final = _one_of("lines", "A line an empire, or one in all.", "empires", "total")
 UNIT: Final = _one_of(

@@ -18,14 +18,14 @@ from starlette.exceptions import HTTPException
 from ps2daemon.analysis.alerts import STEP, alert_views
 from ps2daemon.analysis.overview import overview
 from ps2daemon.analysis.population import spans_by_world
-from ps2daemon.analysis.trend import notes_of, trends
+from ps2daemon.analysis.trend import notes_of
 from ps2daemon.errors import UsageError
 from ps2daemon.model import tables
 from ps2daemon.model.records import DAY, Ms
 from ps2daemon.model.times import from_ms
 from ps2daemon.store.base import StoreReader
 from ps2daemon.web.alert_charts import alerts_chart
-from ps2daemon.web.api import chart_views, effect_answer, trend_query
+from ps2daemon.web.api import chart_views, effect_answer, trend_glances
 from ps2daemon.web.bundle import require_charts
 from ps2daemon.web.charts import charts
 from ps2daemon.web.coverage_charts import coverage_chart
@@ -130,10 +130,9 @@ async def effect_picture_of(store: StoreReader, asked: Asked) -> Picture:
 
 
 async def trends_picture(store: StoreReader, asked: Asked) -> Picture:
-    """The weeks of every world that is asked for."""
+    """The weeks, days and hours of every world that is asked for."""
     theme = cast(ThemeName, asked.one_of("theme"))
-    query = trend_query(asked)
-    found = await trends(store, query)
+    query, found = await trend_glances(store, asked)
     notes = await notes_of(store, query)
     name = _name("trends", query.worlds, query.end - query.weeks * 7 * DAY, query.end, query.zone)
     return Picture(trend_picture(found, query.zone, notes=notes, theme=theme), name)

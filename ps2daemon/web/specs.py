@@ -14,6 +14,7 @@ from ps2daemon.model.times import clock_text
 
 Spec: TypeAlias = dict[str, Any]
 ThemeName: TypeAlias = Literal["light", "dark"]
+Width: TypeAlias = int | Literal["container"]
 
 SCHEMA: Final = "https://vega.github.io/schema/vega-lite/v6.json"
 SIGNED: Final[Spec] = {"format": "+,d", "labelExpr": "datum.value ? datum.label : '0'"}
@@ -78,6 +79,24 @@ def config_of(theme: Theme) -> Spec:
         "legend": {"labelColor": theme.ink, "titleColor": theme.faint, "labelFontSize": 11, "orient": "top"},
         "title": {"color": theme.ink, "subtitleColor": theme.faint, "anchor": "start", "fontSize": 15},
     }
+
+
+def framed(colours: Theme, width: Width, body: Spec) -> Spec:
+    """A whole chart from its body: as wide as its place on the page, or for a file, with a background and some room around it."""
+    return {
+        "$schema": SCHEMA,
+        "width": width,
+        "background": "transparent" if width == "container" else colours.background,
+        "autosize": {"type": "fit-x" if width == "container" else "pad", "contains": "padding"},
+        "padding": 2 if width == "container" else 12,
+        "config": config_of(colours),
+        **body,
+    }
+
+
+def panel_title(text: str, *subtitle: str) -> Spec:
+    """What stands above one of several charts in a file."""
+    return {"text": text, "subtitle": list(subtitle), "fontSize": 13, "frame": "group"}
 
 
 def stacked(specs: Sequence[Spec], *, columns: int = 1, title: Spec | None = None) -> Spec:

@@ -1,44 +1,35 @@
-"""Charts of how it goes on over weeks and months, as Vega-Lite specs (see `charts`): week by week, a calendar, and the week hour by hour."""
+"""How it goes on over weeks and months, as Vega-Lite specs (see `charts`): week by week, and for a file with the calendar and the hours of `cell_charts`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta, tzinfo
-from typing import Any, Final, Literal
+from datetime import tzinfo
+from typing import Any, Final
 
-from ps2daemon.analysis.rhythm import Rhythm
-from ps2daemon.analysis.trend import LEAST_SHARE, Trend, Week, by_world, recorded_share
+from ps2daemon.analysis.rhythm import Glance
+from ps2daemon.analysis.trend import LEAST_SHARE, Trend, Week, recorded_share
 from ps2daemon.analysis.view import ALL, faction_label
 from ps2daemon.model import tables
 from ps2daemon.model.notes import Note
 from ps2daemon.model.times import from_ms
+from ps2daemon.web.cell_charts import calendar_chart, change_chart, hours_chart
 from ps2daemon.web.gaps import gap_mark
 from ps2daemon.web.note_marks import Marked, note_layers
 from ps2daemon.web.specs import (
-    SCHEMA,
-    SIGNED,
     THEMES,
     Spec,
     Theme,
     ThemeName,
-    config_of,
+    Width,
+    framed,
+    panel_title,
     stacked,
     window_text,
 )
 
-Width = int | Literal["container"]
-WEEKDAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
-SHADES: Final[dict[str, tuple[str, str]]] = {"light": ("#e9edfb", "#1d3fb3"), "dark": ("#1d2333", "#9db4ff")}
-"""Few and many people: one hue, told apart by its lightness alone."""
-LESS_MORE: Final[dict[str, tuple[str, str, str]]] = {
-    "light": ("#b25e00", "#f1f1f1", "#1d3fb3"),
-    "dark": ("#ffb454", "#23262e", "#7c9cff"),
-}
-"""Fewer, as many, more than before: orange and blue stay apart for the colour-blind."""
-CELL: Final = 18
-FILE_WIDTH: Final = 1000
-FILE_HEIGHT: Final = 260
-"""Pixels of a file's plot."""
+PANEL: Final = 540
+PANEL_HEIGHT: Final = 150
+"""Pixels of a plot in a file, of which two are side by side."""
 
 
 def weeks_chart(
@@ -55,7 +46,7 @@ def weeks_chart(
 
     Args:
         notes: each is shown at its week.
-        title: with the world, the weeks and what the series of all together says, for a file.
+        title: with one, for a file.
     """
     colours = THEMES[theme]
     rows = [
@@ -83,7 +74,11 @@ def weeks_chart(
         "sort": weeks,
         "axis": {"title": "week from", "labelAngle": 0, "labelOverlap": "greedy"},
     }
-    y = {"field": "people", "type": "quantitative", "axis": {"title": "people on average", "format": ",d"}}
+    y = {
+        "field": "people",
+        "type": "quantitative",
+        "axis": {"title": "people on average", "format": ",d", "tickMinStep": 1},
+    }
     layers: list[Spec] = [
         *_silent_weeks(rows, x, colours, height),
         *note_layers(_marked(notes, trends[0].weeks, weeks), x, colours, height),
@@ -111,7 +106,7 @@ def weeks_chart(
         },
     ]
     body: Spec = {"data": {"values": rows}, "height": height, "layer": layers}
-    return _spec(colours, width, {"title": _title(trends, zone), **body} if title else body)
+    return framed(colours, width, {"title": panel_title("Week by week"), **body} if title else body)
 
 
 def _marked(notes: Sequence[Note], weeks: Sequence[Week], labels: Sequence[str]) -> list[Marked]:
@@ -134,6 +129,7 @@ def _silent_weeks(rows: Sequence[dict[str, Any]], x: Spec, colours: Theme, heigh
 
 
 def _title(trends: Sequence[Trend], zone: tzinfo) -> Spec:
+    """The world, the weeks, and what the series of all together says."""
     weeks, last = trends[0].weeks, trends[-1]
     window = window_text(weeks[0].start, weeks[-1].end, zone)
     who = "all together" if last.faction_id == ALL else faction_label(last.faction_id)
@@ -149,133 +145,31 @@ def _title(trends: Sequence[Trend], zone: tzinfo) -> Spec:
         keys.append("Striped: nothing was recorded")
     count = f"{len(weeks)} week{'' if len(weeks) == 1 else 's'}"
     return {
-        "text": f"{tables.world_name(trends[0].world_id)}: people online on average, week by week",
+        "text": f"{tables.world_name(trends[0].world_id)}: people online",
         "subtitle": [f"{count}, {window}; {recorded_share(weeks):.1%} of it recorded", ". ".join(keys)],
-    }
-
-
-def calendar_chart(found: Rhythm, *, theme: ThemeName = "light", width: Width = 460) -> Spec:
-    """A cell a day, a column a week: the more people on average, the stronger; days of which nothing was recorded have a dot."""
-    colours = THEMES[theme]
-    rows: list[dict[str, Any]] = [
-        {
-            "week": (day.date - timedelta(days=day.date.weekday())).isoformat(),
-            "day": WEEKDAYS[day.date.weekday()],
-            "date": f"{day.date:%a} {day.date.day} {day.date:%b %Y}",
-            "mean": day.mean,
-            "peak": day.peak,
-            "share": round(100 * day.share, 1),
-        }
-        for day in found.days
-    ]
-    return _cells(rows, "week", "mean", colours, theme, width, "people on average", "%d %b")
-
-
-def hours_chart(found: Rhythm, *, theme: ThemeName = "light", width: Width = 460) -> Spec:
-    """A cell an hour of the week: the more people on average, the stronger."""
-    rows = [
-        {"hour": each.hour, "day": WEEKDAYS[each.weekday], "mean": each.mean, "before": each.before}
-        for each in found.hours
-    ]
-    return _cells(rows, "hour", "mean", THEMES[theme], theme, width, "people on average", None)
-
-
-def change_chart(found: Rhythm, *, theme: ThemeName = "light", width: Width = 460) -> Spec:
-    """A cell an hour of the week: people more or fewer than in the weeks before."""
-    rows = [
-        {
-            "hour": each.hour,
-            "day": WEEKDAYS[each.weekday],
-            "change": None if each.mean is None or each.before is None else each.mean - each.before,
-            "mean": each.mean,
-            "before": each.before,
-        }
-        for each in found.hours
-    ]
-    return _cells(rows, "hour", "change", THEMES[theme], theme, width, "more than before", None)
-
-
-def _cells(
-    rows: Sequence[dict[str, Any]],
-    across: str,
-    value: str,
-    colours: Theme,
-    theme: ThemeName,
-    width: Width,
-    title: str,
-    time_format: str | None,
-) -> Spec:
-    known = [row[value] for row in rows if row[value] is not None]
-    scale: Spec = {"range": list(SHADES[theme])}
-    if value == "change":
-        most = max((abs(each) for each in known), default=1.0) or 1.0
-        scale = {"range": list(LESS_MORE[theme]), "domain": [-most, 0, most]}
-    axis: Spec = {"title": None, "labelAngle": 0, "labelOverlap": "greedy", "domain": False, "ticks": False}
-    if time_format is not None:
-        axis["labelExpr"] = f"timeFormat(toDate(datum.value + 'T00:00'), '{time_format}')"
-    x = {"field": across, "type": "ordinal", "axis": axis}
-    y = {
-        "field": "day",
-        "type": "ordinal",
-        "sort": list(WEEKDAYS),
-        "axis": {"title": None, "domain": False, "ticks": False},
-    }
-    layers: list[Spec] = [
-        {
-            "transform": [{"filter": f"datum.{value} !== null"}],
-            "mark": {"type": "rect", "cornerRadius": 2, "stroke": colours.background, "strokeWidth": 1},
-            "encoding": {
-                "x": x,
-                "y": y,
-                "color": {
-                    "field": value,
-                    "type": "quantitative",
-                    "scale": scale,
-                    "legend": {
-                        "title": title,
-                        "orient": "right",
-                        "gradientLength": 7 * CELL - 20,
-                        **(SIGNED if value == "change" else {"format": ",d"}),
-                    },
-                },
-            },
-        },
-        {
-            "transform": [{"filter": f"datum.{value} === null"}],
-            "mark": {"type": "point", "filled": True, "opacity": 0.8, "color": colours.mark, "size": 8},
-            "encoding": {"x": x, "y": y},
-        },
-    ]
-    return _spec(colours, width, {"data": {"values": list(rows)}, "height": 7 * CELL, "layer": layers})
-
-
-def _spec(colours: Theme, width: Width, body: Spec) -> Spec:
-    return {
-        "$schema": SCHEMA,
-        "width": width,
-        "background": "transparent" if width == "container" else colours.background,
-        "autosize": {"type": "fit-x" if width == "container" else "pad", "contains": "padding"},
-        "padding": 2 if width == "container" else 12,
-        "config": config_of(colours),
-        **body,
+        "offset": 14,
     }
 
 
 def trend_picture(
-    trends: Sequence[Trend], zone: tzinfo, *, notes: Sequence[Note] = (), theme: ThemeName = "light"
+    found: Sequence[Glance], zone: tzinfo, *, notes: Sequence[Note] = (), theme: ThemeName = "light"
 ) -> Spec:
-    """The weeks of all worlds, one below the other, for a file; each with the notes that concern it."""
+    """All worlds, one below the other, for a file: the charts that the page has of each, with the notes that concern it."""
     return stacked(
         [
-            weeks_chart(
-                each,
-                zone,
-                notes=[note for note in notes if note.concerns([each[0].world_id])],
-                theme=theme,
-                width=FILE_WIDTH,
-                height=FILE_HEIGHT,
-                title=True,
-            )
-            for each in by_world(trends)
+            _world(each, zone, [note for note in notes if note.concerns([each.rhythm.world_id])], theme=theme)
+            for each in found
         ]
     )
+
+
+def _world(found: Glance, zone: tzinfo, notes: Sequence[Note], *, theme: ThemeName) -> Spec:
+    trends, rhythm = found
+    panels = [
+        weeks_chart(trends, zone, notes=notes, theme=theme, width=PANEL, height=PANEL_HEIGHT, title=True),
+        calendar_chart(rhythm, theme=theme, width=PANEL, title=True),
+        hours_chart(rhythm, theme=theme, width=PANEL, title=True),
+    ]
+    if rhythm.compared:
+        panels.append(change_chart(rhythm, theme=theme, width=PANEL, title=True))
+    return stacked(panels, columns=2, title=_title(trends, zone))

@@ -59,6 +59,8 @@ QUERIES = {
     "coverage": ["", "from=-14d", "world=40"],
     "recording": ["", "from=-14d", "world=40"],
     "effect": ["from=-14d", "from=-14d&by=ended", "world=40"],
+    "trends/days": ["weeks=1", "weeks=6&world=10", "empire=vs&weeks=2&tz=Europe/Berlin", "world=40"],
+    "trends/hours": ["weeks=1", "weeks=6&world=10", "empire=vs&weeks=2&tz=Europe/Berlin", "world=40"],
     "trends": ["weeks=1", "weeks=6&world=10", "empire=vs&weeks=2"],
 }
 LIVE = ",".join(str(world.world_id) for world in tables.worlds().values() if world.live)
@@ -218,6 +220,8 @@ async def test_errors_are_as_described(client: httpx.AsyncClient, name: str) -> 
         (f"coverage?{WINDOW}", "coverage"),
         ("effect?from=2026-03-01&to=2026-03-15&by=world", "effect --from 2026-03-01 --to 2026-03-15 --by world"),
         ("trends?to=2026-03-15&weeks=2", "trend --to 2026-03-15 --weeks 2"),
+        ("trends/days?to=2026-03-15&weeks=2&empire=vs", "trend --to 2026-03-15 --weeks 2 --by day --empire vs"),
+        ("trends/hours?to=2026-03-15&weeks=1&tz=Europe/Berlin", "trend --to 2026-03-15 --weeks 1 --by hour --tz Europe/Berlin"),
         (f"locks?{WINDOW}", "export locks"),
     ],
 )  # fmt: skip
@@ -238,9 +242,8 @@ async def test_csv_is_that_of_the_command_line(
     assert by_header.text == by_link.text == expected
     assert len(expected.splitlines()) > 1
     assert by_header.headers["content-type"] == "text/csv; charset=utf-8"
-    assert (
-        by_header.headers["content-disposition"] == f'attachment; filename="{address.partition("?")[0]}.csv"'
-    )
+    file = address.partition("?")[0].replace("/", "-")
+    assert by_header.headers["content-disposition"] == f'attachment; filename="{file}.csv"'
 
 
 @pytest.fixture(scope="module")
@@ -517,6 +520,7 @@ async def test_a_defect_is_500_as_json() -> None:
         ("effect?from=-400d&world=1,10,19,40,13,17,3", "too much at once: 400 days of 7 worlds, and at most 2,400 days of a world"),
         ("alerts?from=-400d&people=yes&world=1,10", "too much at once: 1,152,000 points"),
         ("trends?weeks=104&world=1,10,19,40,13,17,3", "too much at once: 104 weeks of 7 worlds, and at most 624 weeks of a world"),
+        ("trends/hours?weeks=52&world=1,10,19,40,13,17,3", "too much at once: 104 weeks of 7 worlds, and at most 624 weeks of a world"),
         ("population?from=-28d&step=1m&world=10,1,19", "too much at once: 604,800 points"),
         ("overlay?from=-28d&step=15m&back=52&world=10", "too much at once: 712,320 points"),
         ("chart?from=-28d&step=15m&back=52&world=10&by=day", "too much at once: 712,320 points"),
@@ -539,6 +543,8 @@ async def test_what_is_allowed_is_answered(client: httpx.AsyncClient) -> None:
     for query in (
         "population?from=-400d&step=1h",
         f"trends?weeks=104&world={LIVE}",
+        f"trends/days?weeks=104&world={LIVE}",
+        f"trends/hours?weeks=52&world={LIVE}",
         f"effect?from=-400d&world={LIVE}",
         "alerts?from=-400d",
     ):

@@ -33,7 +33,7 @@ class Example(NamedTuple):
 
     @property
     def name(self) -> str:
-        return self.url.partition("?")[0].rpartition("/")[2]
+        return self.url.partition("?")[0].partition("/api/v1/")[2]
 
 
 def examples() -> list[Example]:

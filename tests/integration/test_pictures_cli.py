@@ -58,6 +58,8 @@ def test_a_picture_stands_alone(config: Path, tmp_path: Path, arguments: tuple[s
     said = picture(config, tmp_path, *arguments, "--tz", "Europe/Berlin")
     assert "Osprey" in said
     assert "Wainwright" in said
+    if arguments[0] == "trend":
+        assert said.count("The week hour by hour") == 2
     assert re.search(r"2026-03-\d\d \d\d:\d\d to 2026-03-\d\d \d\d:\d\d, Europe/Berlin", said)
     if arguments[0] != "trend":
         assert "Striped: not recorded" in said

@@ -5,9 +5,11 @@ from __future__ import annotations
 from datetime import date, datetime
 from zoneinfo import ZoneInfo
 
+import msgspec
 import pytest
 
-from ps2daemon.analysis.rhythm import Rhythm, glance
+from ps2daemon.analysis.rhythm import Day, Hour, Rhythm, glances
+from ps2daemon.analysis.rhythm_documents import DAY_FIELDS, HOUR_FIELDS, days_answer, hours_answer
 from ps2daemon.analysis.trend import TrendQuery, trends
 from ps2daemon.errors import UsageError
 from ps2daemon.model.coverage import Span
@@ -38,7 +40,7 @@ def reader(*stays: tuple[Ms, Ms], spans: tuple[Span, ...] = (COVERED,)) -> Memor
 async def rhythm_of(reader: MemoryReader, weeks: int) -> Rhythm:
     """Also looks whether the trends beside it are those that one asks for alone."""
     query = TrendQuery(end=END, weeks=weeks, worlds=(WORLD,), zone=BERLIN)
-    found, rhythm = await glance(reader, query)
+    ((found, rhythm),) = await glances(reader, query)
     assert found == await trends(reader, query)
     return rhythm
 
@@ -95,6 +97,56 @@ async def test_what_was_not_recorded_before_is_unknown_and_not_zero() -> None:
     spans = (Span(WORLD, at(25, 0), END, "start"),)
     found = await rhythm_of(reader(spans=spans), 1)
     assert {each.before for each in found.hours} == {None}
+
+
+async def test_each_world_has_its_own_and_only_the_empires_that_are_asked_for_are_added_up() -> None:
+    """The second person is of NC, the first one of none that is known."""
+    spans = (COVERED, msgspec.structs.replace(COVERED, world_id=1))
+    people = reader((at(31, 0), at(31, 12)), (at(31, 0), at(31, 6)), spans=spans)
+    query = TrendQuery(end=END, weeks=1, worlds=(1, WORLD), zone=BERLIN)
+    empty, found = [each.rhythm for each in await glances(people, query)]
+    assert (empty.world_id, empty.days[-1].peak) == (1, 0)
+    assert (found.world_id, found.days[-1].mean) == (WORLD, 0.75)
+    ((weeks, only),) = await glances(people, msgspec.structs.replace(query, worlds=(WORLD,), factions=(1,)))
+    assert (only.days[-1].mean, only.days[-1].peak) == (0.25, 1)
+    assert [each.faction_id for each in weeks] == [1]
+
+
+async def test_a_long_period_has_no_weeks_beside_it() -> None:
+    query = TrendQuery(end=END, weeks=104, worlds=(WORLD,), zone=BERLIN)
+    people = reader((at(31, 6), at(31, 18)), (at(16, 20), at(16, 21)))
+    ((found, whole),) = await glances(people, query, before=False)
+    assert found == await trends(people, query)
+    assert len(whole.days) == 104 * 7
+    assert not whole.compared
+    short = msgspec.structs.replace(query, weeks=1)
+    ((_, alone),), ((_, beside),) = await glances(people, short, before=False), await glances(people, short)
+    assert alone.days == beside.days
+    assert [each.mean for each in alone.hours] == [each.mean for each in beside.hours]
+    assert (alone.compared, beside.compared) == (False, True)
+    with pytest.raises(UsageError, match="105 weeks are not possible: choose 1 to 104"):
+        await glances(people, msgspec.structs.replace(query, weeks=105), before=False)
+
+
+def test_days_and_hours_as_rows() -> None:
+    found = Rhythm(
+        WORLD,
+        1,
+        (Day(date(2026, 3, 31), 1 / 3, 2, 1.0), Day(date(2026, 4, 1), None, None, 0.0)),
+        (Hour(0, 20, 1.5, 2.25), Hour(6, 21, None, 2.0)),
+    )
+    days = days_answer([found])
+    assert days["days"] == [
+        {"world_id": WORLD, "date": "2026-03-31", "mean": 0.3333, "peak": 2, "share": 1.0},
+        {"world_id": WORLD, "date": "2026-04-01", "mean": None, "peak": None, "share": 0.0},
+    ]
+    assert tuple(days["days"][0]) == DAY_FIELDS
+    hours = hours_answer([found])
+    assert hours["hours"] == [
+        {"world_id": WORLD, "weekday": 1, "hour": 20, "mean": 1.5, "before": 2.25, "difference": -0.75},
+        {"world_id": WORLD, "weekday": 7, "hour": 21, "mean": None, "before": 2.0, "difference": None},
+    ]
+    assert tuple(hours["hours"][0]) == HOUR_FIELDS
 
 
 @pytest.mark.parametrize("weeks", [0, 53])

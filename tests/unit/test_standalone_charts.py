@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from ps2daemon.analysis.alerts import alert_views
 from ps2daemon.analysis.overview import overview
+from ps2daemon.analysis.rhythm import glances
 from ps2daemon.analysis.trend import TrendQuery, trends
 from ps2daemon.analysis.view import faction_label, unrecorded
 from ps2daemon.model.notes import make_note
@@ -165,8 +166,8 @@ def test_one_chart_alone_is_not_stacked() -> None:
 
 async def test_notes_are_at_their_week_in_the_charts_of_their_worlds() -> None:
     query = TrendQuery(end=END + DAY, weeks=2, worlds=(1, 10), zone=UTC)
-    found = await trends(READER, query)
-    (first, second), end = found[0].weeks, found[0].weeks[-1].end
+    found = await glances(READER, query)
+    (first, second), end = found[0].trends[0].weeks, found[0].trends[0].weeks[-1].end
     notes = [
         make_note(first.start, (), "everywhere"),
         make_note(second.start, (10,), "here"),
@@ -176,14 +177,33 @@ async def test_notes_are_at_their_week_in_the_charts_of_their_worlds() -> None:
     shown = [
         {
             row["text"]: row["week"]
-            for layer in chart["layer"]
+            for layer in world["concat"][0]["layer"]
             if layer["mark"]["type"] == "text"
             for row in layer["data"]["values"]
         }
-        for chart in trend_picture(found, UTC, notes=notes)["concat"]
+        for world in trend_picture(found, UTC, notes=notes)["concat"]
     ]
     weeks = [f"{from_ms(week.start):%d %b}" for week in (first, second)]
     assert shown == [
         {"everywhere": weeks[0], "elsewhere": weeks[1]},
         {"everywhere": weeks[0], "here": weeks[1]},
     ]
+
+
+async def test_a_picture_of_trends_has_the_charts_of_the_page() -> None:
+    """Of two weeks nothing is recorded before; of one that begins in the middle of what is recorded, there is."""
+    whole = TrendQuery(end=END + DAY, weeks=2, worlds=(1, 10), zone=UTC)
+    worlds = trend_picture(await glances(READER, whole), UTC)["concat"]
+    assert [world["title"]["text"] for world in worlds] == [
+        "Osprey: people online",
+        "Wainwright: people online",
+    ]
+    assert {tuple(chart["title"]["text"] for chart in world["concat"]) for world in worlds} == {
+        ("Week by week", "Day by day", "The week hour by hour")
+    }
+    compared = trend_picture(
+        await glances(READER, replace(whole, end=END + 6 * DAY, weeks=1, worlds=(10,))), UTC
+    )
+    assert compared["columns"] == 2
+    assert [chart["title"]["text"] for chart in compared["concat"]][3:] == ["Against as many weeks before"]
+    assert "config" in compared

@@ -177,3 +177,33 @@ def test_json_and_csv(config: Path) -> None:
     assert len(lines) == 6 * 5
     assert [line["mean"] for line in lines[:6]] == ["1.0", "2.0", "3.0", "4.0", "5.0", "6.0"]
     assert lines[-1]["faction_id"] == ""
+
+
+def test_days_and_hours(config: Path) -> None:
+    result = call(config, *ASKED, "--by", "day")
+    assert (result.exit_code, result.stderr) == (0, "")
+    head, names, *rows = [line for line in result.stdout.splitlines() if line]
+    assert head == "Wainwright (10), day by day, UTC"
+    assert names.split() == ["mean", "peak", "recorded"]
+    assert len(rows) == 6 * 7
+    assert rows[-1].split()[1:] == [iso(MIDNIGHT - DAY)[:10], "6.0", "6", "100.0", "%"]
+    days = list(csv.DictReader(io.StringIO(call(config, *ASKED, "--by", "day", "--format", "csv").stdout)))
+    assert [row["peak"] for row in days] == [str(week) for week in range(1, 7) for _ in range(7)]
+    result = call(config, *ASKED, "--weeks", "3", "--by", "hour")
+    head, names, *rows = [line for line in result.stdout.splitlines() if line]
+    assert head == "Wainwright (10), the mean of 3 weeks, and against as many before, UTC"
+    assert names.split() == ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"]
+    assert [row.split() for row in rows] == [[f"{hour:02}:00", *7 * ["5", "+3"]] for hour in range(24)]
+    hours = msgspec.json.decode(call(config, *ASKED, "--weeks", "3", "--by", "hour", "--json").stdout)[
+        "hours"
+    ]
+    assert len(hours) == 7 * 24
+    assert (hours[-1]["weekday"], hours[-1]["hour"]) == (7, 23)
+    assert {(each["mean"], each["before"], each["difference"]) for each in hours} == {(5.0, 2.0, 3.0)}
+
+
+def test_more_weeks_than_can_be_compared_are_refused_by_hour_alone(config: Path) -> None:
+    result = call(config, *ASKED, "--weeks", "53", "--by", "hour")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "53 weeks are not possible: choose 1 to 52" in result.stderr
+    assert call(config, *ASKED, "--weeks", "53", "--by", "day").exit_code == 0

@@ -1,7 +1,7 @@
 // Rising or falling: what is chosen is in the address, each world is a card, and a card is one answer of the API.
 // Names come from outside and only ever become text, never markup.
 
-import { ask, begin, check, checkWorlds, clock, dark, draw, element, erase, offer, plusMinus, showZones, signed } from "./shared.js";
+import { ask, begin, check, checkWorlds, clock, dark, draw, element, erase, offer, offerAlso, plusMinus, showZones, signed } from "./shared.js";
 
 const SPANS = ["4", "8", "26", "52"];
 const MOST = 4; // worlds that are shown where none is chosen
@@ -124,6 +124,9 @@ async function show() {
   const view = chosen();
   history.replaceState(null, "", `?${address(view)}`);
   offer("trends", address(view), { pictures: "trends" });
+  for (const [id, said] of [["days", "The days as"], ["hours", "The hours of the week as"]]) {
+    offerAlso(`taken-${id}`, said, { JSON: `trends/${id}?${address(view)}`, CSV: `trends/${id}?${address(view)}&format=csv` });
+  }
   const picked = worlds.filter((world) => view.worlds.includes(String(world.world_id)));
   for (const box of [...cards.children]) if (!picked.some((world) => box.id === `world-${world.world_id}`)) box.remove();
   for (const world of picked) cards.append(card(world)); // in the order of the list

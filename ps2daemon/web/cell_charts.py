@@ -1,0 +1,130 @@
+"""Charts of cells, as Vega-Lite specs (see `charts`): a calendar, and the week hour by hour, also against the weeks before."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any, Final
+
+from ps2daemon.analysis.rhythm import Rhythm
+from ps2daemon.web.specs import SIGNED, THEMES, Spec, ThemeName, Width, framed, panel_title
+
+WEEKDAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+SHADES: Final[dict[str, tuple[str, str]]] = {"light": ("#e9edfb", "#1d3fb3"), "dark": ("#1d2333", "#9db4ff")}
+"""Few and many people: one hue, told apart by its lightness alone."""
+LESS_MORE: Final[dict[str, tuple[str, str, str]]] = {
+    "light": ("#b25e00", "#f1f1f1", "#1d3fb3"),
+    "dark": ("#ffb454", "#23262e", "#7c9cff"),
+}
+"""Fewer, as many, more than before: orange and blue stay apart for the colour-blind."""
+CELL: Final = 18
+
+
+def calendar_chart(
+    found: Rhythm, *, theme: ThemeName = "light", width: Width = 460, title: bool = False
+) -> Spec:
+    """A cell a day, a column a week: the more people on average, the stronger; days of which nothing was recorded have a dot."""
+    colours = THEMES[theme]
+    rows: list[dict[str, Any]] = [
+        {
+            "week": (day.date - timedelta(days=day.date.weekday())).isoformat(),
+            "day": WEEKDAYS[day.date.weekday()],
+            "date": f"{day.date:%a} {day.date.day} {day.date:%b %Y}",
+            "mean": day.mean,
+            "peak": day.peak,
+            "share": round(100 * day.share, 1),
+        }
+        for day in found.days
+    ]
+    body = _cells(rows, "week", "mean", theme, "people on average", "%d %b")
+    return framed(colours, width, {"title": panel_title("Day by day"), **body} if title else body)
+
+
+def hours_chart(
+    found: Rhythm, *, theme: ThemeName = "light", width: Width = 460, title: bool = False
+) -> Spec:
+    """A cell an hour of the week: the more people on average, the stronger."""
+    rows = [
+        {"hour": each.hour, "day": WEEKDAYS[each.weekday], "mean": each.mean, "before": each.before}
+        for each in found.hours
+    ]
+    body = _cells(rows, "hour", "mean", theme, "people on average", None)
+    return framed(
+        THEMES[theme], width, {"title": panel_title("The week hour by hour"), **body} if title else body
+    )
+
+
+def change_chart(
+    found: Rhythm, *, theme: ThemeName = "light", width: Width = 460, title: bool = False
+) -> Spec:
+    """A cell an hour of the week: people more or fewer than in the weeks before."""
+    rows = [
+        {
+            "hour": each.hour,
+            "day": WEEKDAYS[each.weekday],
+            "change": each.difference,
+            "mean": each.mean,
+            "before": each.before,
+        }
+        for each in found.hours
+    ]
+    body = _cells(rows, "hour", "change", theme, "more than before", None)
+    return framed(
+        THEMES[theme],
+        width,
+        {"title": panel_title("Against as many weeks before"), **body} if title else body,
+    )
+
+
+def _cells(
+    rows: Sequence[dict[str, Any]],
+    across: str,
+    value: str,
+    theme: ThemeName,
+    legend: str,
+    time_format: str | None,
+) -> Spec:
+    """The body of a chart of cells, a row for each weekday."""
+    colours = THEMES[theme]
+    known = [row[value] for row in rows if row[value] is not None]
+    scale: Spec = {"range": list(SHADES[theme])}
+    if value == "change":
+        most = max((abs(each) for each in known), default=1.0) or 1.0
+        scale = {"range": list(LESS_MORE[theme]), "domain": [-most, 0, most]}
+    axis: Spec = {"title": None, "labelAngle": 0, "labelOverlap": "greedy", "domain": False, "ticks": False}
+    if time_format is not None:
+        axis["labelExpr"] = f"timeFormat(toDate(datum.value + 'T00:00'), '{time_format}')"
+    x = {"field": across, "type": "ordinal", "axis": axis}
+    y = {
+        "field": "day",
+        "type": "ordinal",
+        "sort": list(WEEKDAYS),
+        "axis": {"title": None, "domain": False, "ticks": False},
+    }
+    layers: list[Spec] = [
+        {
+            "transform": [{"filter": f"datum.{value} !== null"}],
+            "mark": {"type": "rect", "cornerRadius": 2, "stroke": colours.background, "strokeWidth": 1},
+            "encoding": {
+                "x": x,
+                "y": y,
+                "color": {
+                    "field": value,
+                    "type": "quantitative",
+                    "scale": scale,
+                    "legend": {
+                        "title": legend,
+                        "orient": "right",
+                        "gradientLength": 7 * CELL - 20,
+                        **(SIGNED if value == "change" else {"format": ",d"}),
+                    },
+                },
+            },
+        },
+        {
+            "transform": [{"filter": f"datum.{value} === null"}],
+            "mark": {"type": "point", "filled": True, "opacity": 0.8, "color": colours.mark, "size": 8},
+            "encoding": {"x": x, "y": y},
+        },
+    ]
+    return {"data": {"values": list(rows)}, "height": 7 * CELL, "layer": layers}
