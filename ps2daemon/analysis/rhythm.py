@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import date
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, Literal, NamedTuple, TypeAlias
 
 import msgspec
 import numpy as np
@@ -30,8 +30,12 @@ from ps2daemon.store.base import StoreReader
 
 _Times: TypeAlias = NDArray[np.int64]
 _People: TypeAlias = NDArray[np.float64]
+Shown: TypeAlias = Literal["mean", "peak"]
+"""What a calendar shows of each day."""
 MAX_COMPARED: Final = MAX_WEEKS // 2
 """Weeks that are compared with as many before."""
+WHOLE_DAY: Final = 0.9
+"""The share that a day takes to be shown as a whole one; of less, what is missing, 2.4 hours or more, may be its evening, and its peak with it."""
 _EPOCH: Final = date(1970, 1, 1).toordinal()
 _THURSDAY: Final = 3
 """The weekday of 1 January 1970, with 0 for Monday."""

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from ps2daemon.analysis import asking
 from ps2daemon.analysis.documents import trend_answer
-from ps2daemon.analysis.rhythm import MAX_COMPARED, Glance, glances
+from ps2daemon.analysis.rhythm import MAX_COMPARED, Glance, Shown, glances
 from ps2daemon.analysis.rhythm_documents import days_answer, hours_answer
 from ps2daemon.analysis.sheets import Sheet, days_sheet, hours_sheet, trends_sheet
 from ps2daemon.analysis.trend import MAX_WEEKS, WEEKS, TrendQuery, notes_of, trends
@@ -67,6 +67,13 @@ FORMATS: Final = ("table", "csv", "json", *PICTURES)
     help="What tables, CSV and JSON have a row or a number of.",
 )
 @click.option(
+    "--days",
+    type=click.Choice(get_args(Shown)),
+    default="mean",
+    show_default=True,
+    help="What the calendar of a picture shows of each day.",
+)
+@click.option(
     "--to",
     "end",
     default="now",
@@ -84,6 +91,7 @@ def trend(
     empires: tuple[str, ...],
     weeks: int,
     by: By,
+    days: Shown,
     end: str,
     zone: str,
     kind: str,
@@ -111,7 +119,7 @@ def trend(
     if drawing:
         shown, notes = trio.run(_shown, settings, query)
         require_recorded(any(week.share for each in shown for one in each.trends for week in one.weeks))
-        write_picture(trend_picture(shown, place, notes=notes), kind, out)
+        write_picture(trend_picture(shown, place, notes=notes, days=days), kind, out)
         return
     told = trio.run(_told, settings, query, by)
     with output(out) as file:

@@ -28,7 +28,7 @@ from ps2daemon.analysis.matching import AFTER, KINDS, REACH, Kind
 from ps2daemon.analysis.mixing import Nso, Unit
 from ps2daemon.analysis.overlay import Period, overlay
 from ps2daemon.analysis.population import PopulationQuery, population, spans_by_world
-from ps2daemon.analysis.rhythm import MAX_COMPARED, Glance, glances
+from ps2daemon.analysis.rhythm import MAX_COMPARED, Glance, Shown, glances
 from ps2daemon.analysis.rhythm_documents import days_answer, hours_answer
 from ps2daemon.analysis.series_documents import overlay_answer, population_answer
 from ps2daemon.analysis.telling import GROUPS, KIND_TITLES, count_text
@@ -41,7 +41,7 @@ from ps2daemon.model.notes import Note
 from ps2daemon.model.records import DAY, SECOND
 from ps2daemon.model.times import iso
 from ps2daemon.store.base import StoreReader
-from ps2daemon.web.cell_charts import calendar_chart, change_chart, hours_chart
+from ps2daemon.web.cell_charts import calendar_chart, change_chart, hours_chart, missing
 from ps2daemon.web.charts import chart, ends_at, period_label
 from ps2daemon.web.effect_charts import by_group, by_part, curve_chart, difference_chart
 from ps2daemon.web.parameters import (
@@ -236,7 +236,10 @@ async def trend_charts_of(store: StoreReader, asked: Asked) -> Document:
         **trend_answer(found),
         "notes": _notes(notes),
         "weeks": weeks_chart(found, query.zone, notes=notes, theme=theme, width="container"),
-        "calendar": calendar_chart(at_a_glance, theme=theme, width="container"),
+        "calendar": calendar_chart(
+            at_a_glance, by=cast(Shown, asked.one_of("days")), theme=theme, width="container"
+        ),
+        "missing": missing(at_a_glance),
         "hours": hours_chart(at_a_glance, theme=theme, width="container"),
         "change": change_chart(at_a_glance, theme=theme, width="container") if at_a_glance.compared else None,
     }

@@ -57,6 +57,7 @@ FILES: Final = {
     "/static/page.js": ("page.js", "text/javascript"),
     "/static/alerts.js": ("alerts.js", "text/javascript"),
     "/static/events.js": ("events.js", "text/javascript"),
+    "/static/cells.js": ("cells.js", "text/javascript"),
     "/static/shared.js": ("shared.js", "text/javascript"),
     "/static/windows.js": ("windows.js", "text/javascript"),
     "/static/pointer.js": ("pointer.js", "text/javascript"),

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, Final
 
-from ps2daemon.analysis.rhythm import Rhythm
-from ps2daemon.web.specs import SIGNED, THEMES, Spec, ThemeName, Width, framed, panel_title
+from ps2daemon.analysis.rhythm import WHOLE_DAY, Day, Rhythm, Shown
+from ps2daemon.web.specs import SIGNED, THEMES, Spec, Theme, ThemeName, Width, framed, panel_title
 
 WEEKDAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 SHADES: Final[dict[str, tuple[str, str]]] = {"light": ("#e9edfb", "#1d3fb3"), "dark": ("#1d2333", "#9db4ff")}
@@ -21,10 +21,19 @@ CELL: Final = 18
 
 
 def calendar_chart(
-    found: Rhythm, *, theme: ThemeName = "light", width: Width = 460, title: bool = False
+    found: Rhythm,
+    *,
+    by: Shown = "mean",
+    theme: ThemeName = "light",
+    width: Width = 460,
+    title: bool = False,
 ) -> Spec:
-    """A cell a day, a column a week: the more people on average, the stronger; days of which nothing was recorded have a dot."""
-    colours = THEMES[theme]
+    """A cell a day, a column a week: the more people, the stronger; days that are not wholly recorded have a line through them, and those of which nothing is, a dot.
+
+    Args:
+        by: people on average, or at most.
+        title: with one, for a file.
+    """
     rows: list[dict[str, Any]] = [
         {
             "week": (day.date - timedelta(days=day.date.weekday())).isoformat(),
@@ -33,32 +42,67 @@ def calendar_chart(
             "mean": day.mean,
             "peak": day.peak,
             "share": round(100 * day.share, 1),
+            "part": _is_part(day),
         }
         for day in found.days
     ]
-    body = _cells(rows, "week", "mean", theme, "people on average", "%d %b")
-    return framed(colours, width, {"title": panel_title("Day by day"), **body} if title else body)
+    said = "people on average" if by == "mean" else "people at most"
+    body = _cells(rows, "week", by, theme, said, "%d %b")
+    if any(row["part"] for row in rows):
+        body["layer"].insert(1, _crossed(body["layer"][0]["encoding"], THEMES[theme]))
+    heading = panel_title(f"Day by day, {said}", *filter(None, [missing(found)]))
+    return framed(THEMES[theme], width, {"title": heading, **body} if title else body)
+
+
+def missing(found: Rhythm) -> str:
+    """What the marks of its calendar stand for; nothing if all days are wholly recorded."""
+    keys = []
+    if any(map(_is_part, found.days)):
+        keys.append(f"Crossed: less than {WHOLE_DAY:.0%} of the day was recorded.")
+    if any(day.mean is None for day in found.days):
+        keys.append("Dot: nothing was recorded.")
+    return " ".join(keys)
+
+
+def _is_part(day: Day) -> bool:
+    return 0 < day.share < WHOLE_DAY
+
+
+def _crossed(encoding: Spec, colours: Theme) -> Spec:
+    """A line from corner to corner of each cell of a part of a day."""
+    x, y = encoding["x"], encoding["y"]
+    return {
+        "transform": [{"filter": "datum.part"}],
+        "mark": {"type": "rule", "strokeWidth": 1.5, "color": colours.mark},
+        "encoding": {
+            "x": {**x, "bandPosition": 0.1},
+            "x2": {"field": x["field"], "bandPosition": 0.9},
+            "y": {**y, "bandPosition": 0.9},
+            "y2": {"field": y["field"], "bandPosition": 0.1},
+        },
+    }
 
 
 def hours_chart(
     found: Rhythm, *, theme: ThemeName = "light", width: Width = 460, title: bool = False
 ) -> Spec:
     """A cell an hour of the week: the more people on average, the stronger."""
-    rows = [
-        {"hour": each.hour, "day": WEEKDAYS[each.weekday], "mean": each.mean, "before": each.before}
-        for each in found.hours
-    ]
-    body = _cells(rows, "hour", "mean", theme, "people on average", None)
-    return framed(
-        THEMES[theme], width, {"title": panel_title("The week hour by hour"), **body} if title else body
-    )
+    body = _cells(_hours(found), "hour", "mean", theme, "people on average", None)
+    heading = panel_title("The week hour by hour")
+    return framed(THEMES[theme], width, {"title": heading, **body} if title else body)
 
 
 def change_chart(
     found: Rhythm, *, theme: ThemeName = "light", width: Width = 460, title: bool = False
 ) -> Spec:
     """A cell an hour of the week: people more or fewer than in the weeks before."""
-    rows = [
+    body = _cells(_hours(found), "hour", "change", theme, "more than before", None)
+    heading = panel_title("Against as many weeks before")
+    return framed(THEMES[theme], width, {"title": heading, **body} if title else body)
+
+
+def _hours(found: Rhythm) -> list[dict[str, Any]]:
+    return [
         {
             "hour": each.hour,
             "day": WEEKDAYS[each.weekday],
@@ -68,12 +112,6 @@ def change_chart(
         }
         for each in found.hours
     ]
-    body = _cells(rows, "hour", "change", theme, "more than before", None)
-    return framed(
-        THEMES[theme],
-        width,
-        {"title": panel_title("Against as many weeks before"), **body} if title else body,
-    )
 
 
 def _cells(
@@ -114,8 +152,12 @@ def _cells(
                     "scale": scale,
                     "legend": {
                         "title": legend,
-                        "orient": "right",
-                        "gradientLength": 7 * CELL - 20,
+                        "titleOrient": "left",
+                        "titleFontWeight": "normal",
+                        "orient": "top",
+                        "direction": "horizontal",
+                        "gradientLength": 120,
+                        "gradientThickness": 10,
                         **(SIGNED if value == "change" else {"format": ",d"}),
                     },
                 },

@@ -96,7 +96,11 @@ ENDPOINTS: Final[tuple[Endpoint[Any], ...]] = (
     Endpoint("trends/hours", api.hours_of, (*_OF, *_COMPARED), sheets.hours_sheet),
     # The page's own
     Endpoint("effect/charts", api.effect_charts_of, (*_EFFECT, parameters.THEME)),
-    Endpoint("trends/charts", api.trend_charts_of, (parameters.WORLD, *_COMPARED, parameters.THEME)),
+    Endpoint(
+        "trends/charts",
+        api.trend_charts_of,
+        (parameters.WORLD, *_COMPARED, parameters.DAYS_BY, parameters.THEME),
+    ),
     Endpoint("overview", overview_of, (parameters.WORLD, parameters.TZ), overview_sheet),
     Endpoint("chart", api.chart_of, _CHART),
 )
@@ -119,7 +123,7 @@ DRAWINGS: Final = (
         (parameters.WORLD, parameters.FROM, parameters.TO, parameters.TZ, parameters.THEME),
     ),
     Drawing("effect", effect_picture_of, (*_EFFECT, parameters.THEME)),
-    Drawing("trends", trends_picture, (*_OF, *_TRENDS, parameters.THEME)),
+    Drawing("trends", trends_picture, (*_OF, *_TRENDS, parameters.DAYS_BY, parameters.THEME)),
     Drawing(
         "coverage",
         coverage_picture,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import tzinfo
-from typing import Final
+from typing import Final, get_args
 
 import msgspec
 from starlette.datastructures import QueryParams
@@ -18,7 +18,7 @@ from ps2daemon.analysis import asking
 from ps2daemon.analysis.leaving import BYS, EFFECT_START
 from ps2daemon.analysis.overlay import MAX_BACK
 from ps2daemon.analysis.population import FACTIONS, PopulationQuery
-from ps2daemon.analysis.rhythm import MAX_COMPARED
+from ps2daemon.analysis.rhythm import MAX_COMPARED, Shown
 from ps2daemon.analysis.trend import MAX_WEEKS, WEEKS
 from ps2daemon.errors import UsageError
 from ps2daemon.model.records import DAY, Ms
@@ -123,6 +123,9 @@ HOW_MANY_WEEKS: Final = Parameter(
     example="26",
     default=str(WEEKS),
     most=MAX_WEEKS,
+)
+DAYS_BY: Final = _one_of(
+    "days", "What the calendar shows of each day: people on average, or at most.", *get_args(Shown)
 )
 COMPARED_WEEKS: Final = Parameter(
     name="weeks",

@@ -18,6 +18,7 @@ from starlette.exceptions import HTTPException
 from ps2daemon.analysis.alerts import STEP, alert_views
 from ps2daemon.analysis.overview import overview
 from ps2daemon.analysis.population import spans_by_world
+from ps2daemon.analysis.rhythm import Shown
 from ps2daemon.analysis.trend import notes_of
 from ps2daemon.errors import UsageError
 from ps2daemon.model import tables
@@ -135,7 +136,8 @@ async def trends_picture(store: StoreReader, asked: Asked) -> Picture:
     query, found = await trend_glances(store, asked)
     notes = await notes_of(store, query)
     name = _name("trends", query.worlds, query.end - query.weeks * 7 * DAY, query.end, query.zone)
-    return Picture(trend_picture(found, query.zone, notes=notes, theme=theme), name)
+    days = cast(Shown, asked.one_of("days"))
+    return Picture(trend_picture(found, query.zone, notes=notes, days=days, theme=theme), name)
 
 
 async def coverage_picture(store: StoreReader, asked: Asked) -> Picture:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import tzinfo
 from typing import Any, Final
 
-from ps2daemon.analysis.rhythm import Glance
+from ps2daemon.analysis.rhythm import Glance, Shown
 from ps2daemon.analysis.trend import LEAST_SHARE, Trend, Week, recorded_share
 from ps2daemon.analysis.view import ALL, faction_label
 from ps2daemon.model import tables
@@ -152,22 +152,37 @@ def _title(trends: Sequence[Trend], zone: tzinfo) -> Spec:
 
 
 def trend_picture(
-    found: Sequence[Glance], zone: tzinfo, *, notes: Sequence[Note] = (), theme: ThemeName = "light"
+    found: Sequence[Glance],
+    zone: tzinfo,
+    *,
+    notes: Sequence[Note] = (),
+    days: Shown = "mean",
+    theme: ThemeName = "light",
 ) -> Spec:
-    """All worlds, one below the other, for a file: the charts that the page has of each, with the notes that concern it."""
+    """All worlds, one below the other, for a file: the charts that the page has of each, with the notes that concern it.
+
+    Args:
+        days: what the calendar shows.
+    """
     return stacked(
         [
-            _world(each, zone, [note for note in notes if note.concerns([each.rhythm.world_id])], theme=theme)
+            _world(
+                each,
+                zone,
+                [note for note in notes if note.concerns([each.rhythm.world_id])],
+                days,
+                theme=theme,
+            )
             for each in found
         ]
     )
 
 
-def _world(found: Glance, zone: tzinfo, notes: Sequence[Note], *, theme: ThemeName) -> Spec:
+def _world(found: Glance, zone: tzinfo, notes: Sequence[Note], days: Shown, *, theme: ThemeName) -> Spec:
     trends, rhythm = found
     panels = [
         weeks_chart(trends, zone, notes=notes, theme=theme, width=PANEL, height=PANEL_HEIGHT, title=True),
-        calendar_chart(rhythm, theme=theme, width=PANEL, title=True),
+        calendar_chart(rhythm, by=days, theme=theme, width=PANEL, title=True),
         hours_chart(rhythm, theme=theme, width=PANEL, title=True),
     ]
     if rhythm.compared:

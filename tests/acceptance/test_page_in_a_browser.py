@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator, Collection
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -350,6 +352,96 @@ async def test_the_trends_show_notes_at_their_week(page: Page) -> None:
     ]
     written = "[...document.querySelectorAll('#world-10 .weeks text')].map((each) => each.textContent)"
     assert any(text.startswith("<img src=x") for text in await tab.value(written))
+
+
+async def point_at_cell(tab: Tab, chart: str, number: int) -> list[str]:
+    """Moves the pointer over one of the cells of which something is known, and returns what it shows, line by line."""
+    cell = f"document.querySelectorAll('#world-10 .{chart} g.mark-rect.role-mark path')[{number}]"
+    await tab.value(f"{cell}.scrollIntoView({{block: 'center'}})")
+    await tab.move(
+        *await tab.value(
+            f"(({{ x, y, width, height }}) => [x + width / 2, y + height / 2])({cell}.getBoundingClientRect())"
+        )
+    )
+    shown: str = await tab.value(
+        f"document.querySelector('#world-10 .{chart}').parentNode.querySelector('.tip').innerText"
+    )
+    return shown.splitlines()
+
+
+def lines_of(day: dict[str, Any]) -> list[str]:
+    """What the calendar shows of a day that the API answers."""
+    date = f"{datetime.fromisoformat(day['date']):%a %-d %b %Y}"
+    return [
+        date,
+        f"on average\t{day['mean']:.1f}",
+        f"at most\t{day['peak']}",
+        f"recorded\t{100 * day['share']:.1f} %",
+    ]
+
+
+async def test_a_peak_is_read_from_the_calendar_by_pointer_and_by_keys(page: Page) -> None:
+    tab = page.tab
+    await tab.open(f"{page.origin}/trends?world=10&weeks=4&tz=Europe/Berlin&days=peak")
+    assert await tab.value("location.search") == "?world=10&weeks=4&tz=Europe%2FBerlin&days=peak"
+    assert "&days=peak" in await tab.value("document.getElementById('png').href")
+    calendar = "document.querySelector('#world-10 .calendar')"
+    assert "people at most" in await tab.value(f"{calendar}.textContent")
+    days = (await tab.value("fetch(document.querySelector('#more a').href).then((answer) => answer.json())"))[
+        "days"
+    ]
+    known = [day for day in days if day["peak"] is not None]
+    for number in (0, 7, len(known) - 1):
+        assert await point_at_cell(tab, "calendar", number) == lines_of(known[number])
+    assert known[0]["share"] < 0.25
+    crossed = [day for day in known if day["share"] < 0.9]
+    assert await tab.value(f"{calendar}.querySelectorAll('g.mark-rule line').length") == len(crossed) == 2
+    assert (await texts(tab, "#world-10 .missing")) == [
+        "Crossed: less than 90% of the day was recorded. Dot: nothing was recorded."
+    ]
+    # The keys go from the latest day on, and what they come to is said.
+    await tab.move(1, 1)
+    for _ in range(40):
+        await tab.press("Tab")
+        if await tab.value(f"document.activeElement === {calendar}"):
+            break
+    by_date = {day["date"]: day for day in days}
+    said = f"{calendar}.parentNode.querySelector('[aria-live]').textContent"
+    for key, date in (
+        ("", "2026-03-14"),
+        ("ArrowUp", "2026-03-13"),
+        ("ArrowLeft", "2026-03-06"),
+        ("ArrowDown", "2026-03-07"),
+        ("ArrowRight", "2026-03-14"),
+        ("ArrowRight", "2026-03-14"),
+    ):
+        if key:
+            await tab.press(key)
+        head, *values = lines_of(by_date[date])
+        assert await tab.value(f"{calendar}.parentNode.querySelector('.tip').innerText") == "\n".join(
+            [head, *values]
+        )
+        assert await tab.value(said) == f"{head}: {', '.join(values)}.".replace("\t", " ")
+    await tab.press("Home")
+    assert await tab.value(said) == "Sat 21 Feb 2026: not recorded."
+    await tab.press("Escape")
+    assert await tab.value(f"{calendar}.parentNode.querySelector('.tip').hidden")
+
+
+async def test_hours_say_now_before_and_the_difference(tmp_path: Path) -> None:
+    made = fortnight(END, worlds=(10,), days=40, people=30, gaps=())
+    async with served(page_app(made, FixedClock())) as origin, watched(tmp_path) as tab:
+        await tab.open(f"{origin}/trends?world=10&weeks=4&tz=UTC")
+        links = "[...document.querySelectorAll('#more a')].map((link) => link.href)"
+        address = next(link for link in await tab.value(links) if "trends/hours?" in link)
+        hours = (await tab.value(f"fetch({address!r}).then((answer) => answer.json())"))["hours"]
+        for chart in ("hours", "change"):
+            head, now, before, difference = await point_at_cell(tab, chart, 30)
+            assert head == "Tuesday, 06:00"
+            assert now == f"now\t{hours[30]['mean']:.1f}"
+            assert before == f"before\t{hours[30]['before']:.1f}"
+            shown = difference.removeprefix("difference\t").replace("−", "-").replace("±", "")
+            assert float(shown) == pytest.approx(hours[30]["difference"], abs=0.051)
 
 
 async def test_the_trends_fit_a_phone(page: Page) -> None:

@@ -77,6 +77,15 @@ def test_a_trend_says_which_weeks_do_not_count(config: Path, tmp_path: Path) -> 
 
 
 @drawn
+def test_a_trend_shows_the_mean_or_the_peak_of_each_day(config: Path, tmp_path: Path) -> None:
+    asked = ("trend", "--world", "10", "--weeks", "2", "--to", "2026-03-16")
+    assert "Day by day, people on average" in picture(config, tmp_path, *asked)
+    said = picture(config, tmp_path, *asked, "--days", "peak")
+    assert "Day by day, people at most" in said
+    assert "Crossed: less than 90% of the day was recorded. Dot: nothing was recorded." in said
+
+
+@drawn
 def test_coverage_says_how_much_and_why_not(config: Path, tmp_path: Path) -> None:
     said = picture(config, tmp_path, "coverage", *WINDOW)
     assert said.count("62.50% recorded") == 2

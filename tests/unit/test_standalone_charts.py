@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from itertools import pairwise
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -10,13 +11,14 @@ from msgspec.structs import replace
 
 from ps2daemon.analysis.alerts import alert_views
 from ps2daemon.analysis.overview import overview
-from ps2daemon.analysis.rhythm import glances
+from ps2daemon.analysis.rhythm import Day, Rhythm, glances
 from ps2daemon.analysis.trend import TrendQuery, trends
 from ps2daemon.analysis.view import faction_label, unrecorded
 from ps2daemon.model.notes import make_note
 from ps2daemon.model.records import DAY, HOUR, MINUTE
 from ps2daemon.model.times import from_ms, parse_iso
 from ps2daemon.web.alert_charts import alerts_chart
+from ps2daemon.web.cell_charts import calendar_chart
 from ps2daemon.web.coverage_charts import coverage_chart
 from ps2daemon.web.now_charts import overview_chart
 from ps2daemon.web.specs import stacked
@@ -199,7 +201,7 @@ async def test_a_picture_of_trends_has_the_charts_of_the_page() -> None:
         "Wainwright: people online",
     ]
     assert {tuple(chart["title"]["text"] for chart in world["concat"]) for world in worlds} == {
-        ("Week by week", "Day by day", "The week hour by hour")
+        ("Week by week", "Day by day, people on average", "The week hour by hour")
     }
     compared = trend_picture(
         await glances(READER, replace(whole, end=END + 6 * DAY, weeks=1, worlds=(10,))), UTC
@@ -207,3 +209,24 @@ async def test_a_picture_of_trends_has_the_charts_of_the_page() -> None:
     assert compared["columns"] == 2
     assert [chart["title"]["text"] for chart in compared["concat"]][3:] == ["Against as many weeks before"]
     assert "config" in compared
+
+
+def test_a_calendar_shows_the_mean_or_the_peak_and_crosses_out_parts_of_days() -> None:
+    shares = (1.0, 0.9, 0.899, 0.01, 0.0)
+    days = tuple(
+        Day(date(2026, 3, 2 + number), 10.0 if share else None, 20 if share else None, share)
+        for number, share in enumerate(shares)
+    )
+    found = Rhythm(10, 1, days, ())
+    mean, peak = calendar_chart(found), calendar_chart(found, by="peak", title=True)
+    assert [spec["layer"][0]["encoding"]["color"]["field"] for spec in (mean, peak)] == ["mean", "peak"]
+    assert "title" not in mean
+    assert peak["title"]["text"] == "Day by day, people at most"
+    assert peak["title"]["subtitle"] == [
+        "Crossed: less than 90% of the day was recorded. Dot: nothing was recorded."
+    ]
+    assert [row["part"] for row in peak["data"]["values"]] == [False, False, True, True, False]
+    assert [layer["mark"]["type"] for layer in peak["layer"]] == ["rect", "rule", "point"]
+    whole = calendar_chart(Rhythm(10, 1, days[:2], ()), title=True)
+    assert [layer["mark"]["type"] for layer in whole["layer"]] == ["rect", "point"]
+    assert whole["title"]["subtitle"] == []

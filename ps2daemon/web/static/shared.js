@@ -182,8 +182,8 @@ export function keepFresh(show, wanted = () => true) {
   });
 }
 
-// Links to what is shown, as files: the numbers of an address of the API, and its pictures.
-export function offer(name, params, { pictures = null } = {}) {
+// Links to what is shown, as files: the numbers of an address of the API, and its pictures, which may take other parameters.
+export function offer(name, params, { pictures = null, drawn = params } = {}) {
   const link = (id, address) => {
     const found = document.getElementById(id);
     found.hidden = address === null;
@@ -191,7 +191,7 @@ export function offer(name, params, { pictures = null } = {}) {
   };
   link("json", `${name}?${params}`);
   link("csv", `${name}?${params}&format=csv`);
-  for (const kind of ["png", "svg"]) link(kind, pictures ? `${pictures}.${kind}?${params}` : null);
+  for (const kind of ["png", "svg"]) link(kind, pictures ? `${pictures}.${kind}?${drawn}` : null);
 }
 
 // More links beside those of `offer`: of what they are, and an address of the API for each kind of file.

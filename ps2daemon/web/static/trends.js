@@ -1,15 +1,19 @@
 // Rising or falling: what is chosen is in the address, each world is a card, and a card is one answer of the API.
 // Names come from outside and only ever become text, never markup.
 
+import { attachCells, detachCells } from "./cells.js";
 import { ask, begin, check, checkWorlds, clock, dark, draw, element, erase, offer, offerAlso, plusMinus, showZones, signed } from "./shared.js";
 
 const SPANS = ["4", "8", "26", "52"];
 const MOST = 4; // worlds that are shown where none is chosen
+const DAYS = ["mean", "peak"]; // what the calendar shows
+const WEEKDAYS = { Mon: "Monday", Tue: "Tuesday", Wed: "Wednesday", Thu: "Thursday", Fri: "Friday", Sat: "Saturday", Sun: "Sunday" };
+// Each chart's title, and of cells the field of their column and what one says.
 const CHARTS = [
-  ["weeks", "Week by week"],
-  ["calendar", "Day by day"],
-  ["hours", "The week hour by hour"],
-  ["change", "Against as many weeks before"],
+  { name: "weeks", title: "Week by week" },
+  { name: "calendar", title: "Day by day", across: "week", told: toldDay },
+  { name: "hours", title: "The week hour by hour", across: "hour", told: toldHour },
+  { name: "change", title: "Against as many weeks before", across: "hour", told: toldHour },
 ];
 const NAMES = { 1: "VS", 2: "NC", 3: "TR", 4: "NSO", 0: "unknown", null: "all" };
 
@@ -23,7 +27,7 @@ let round = 0; // answers of an earlier round than the latest are thrown away
 function chosen() {
   const data = new FormData(form);
   const { to } = form.elements;
-  return { worlds: data.getAll("world"), weeks: data.get("weeks"), to: to.validity.valid ? to.value : "", tz: data.get("tz") };
+  return { worlds: data.getAll("world"), weeks: data.get("weeks"), days: data.get("days"), to: to.validity.valid ? to.value : "", tz: data.get("tz") };
 }
 
 function restore(found) {
@@ -31,6 +35,7 @@ function restore(found) {
   const wanted = new URLSearchParams(location.search);
   checkWorlds(form, worlds, wanted, MOST);
   check(form, "weeks", [SPANS.includes(wanted.get("weeks")) ? wanted.get("weeks") : "8"]);
+  check(form, "days", [DAYS.includes(wanted.get("days")) ? wanted.get("days") : "mean"]);
   form.elements.to.value = wanted.get("to") || "";
   showZones(form.elements.tz, wanted.get("tz"));
 }
@@ -41,6 +46,24 @@ function address(view) {
   if (view.to) params.set("to", view.to);
   params.set("tz", view.tz);
   return params;
+}
+
+// The same with what concerns drawings alone.
+function drawnAddress(view) {
+  const params = address(view);
+  if (view.days !== "mean") params.set("days", view.days);
+  return params;
+}
+
+function toldDay(day) {
+  if (day.mean === null) return { head: day.date, values: [["not recorded", ""]] };
+  return { head: day.date, values: [["on average", day.mean.toFixed(1)], ["at most", day.peak.toLocaleString("en")], ["recorded", `${day.share.toFixed(1)} %`]] };
+}
+
+function toldHour(hour) {
+  const shown = (value) => (value === null ? "not recorded" : value.toFixed(1));
+  const difference = hour.change === null ? [] : [["difference", plusMinus(hour.change, 1)]];
+  return { head: `${WEEKDAYS[hour.day]}, ${String(hour.hour).padStart(2, "0")}:00`, values: [["now", shown(hour.mean)], ["before", shown(hour.before)], ...difference] };
 }
 
 function sentence(trends) {
@@ -79,19 +102,34 @@ function card(world) {
       element("header", {}, element("h2", {}, world.name)),
       element("p", { class: "sentence" }),
       element("div", { class: "compare" }),
-      element("div", { class: "pair" }, ...CHARTS.map(([name, title]) =>
-        element("div", {}, element("h3", {}, title), element("div", { class: `chart ${name}`, role: "img" }),
-          ...(name === "weeks" ? [element("div", { class: "notes" })] : [])))));
+      element("div", { class: "pair" }, ...CHARTS.map(({ name, title }) =>
+        element("div", {}, element("h3", {}, title),
+          element("div", { class: "cells" }, element("div", { class: `chart ${name}`, role: "img" })),
+          ...(name === "weeks" ? [element("div", { class: "notes" })] : []),
+          ...(name === "calendar" ? [element("p", { class: "statement missing" })] : [])))));
     cards.append(box);
   }
   return box;
+}
+
+async function showChart(place, { name, title, across, told }, spec, view, world) {
+  const said = name === "calendar" ? `${title}, people ${view.days === "peak" ? "at most" : "on average"}` : title;
+  place.parentNode.previousSibling.textContent = said;
+  if (!spec) {
+    erase(place);
+    detachCells(place.parentNode);
+    place.append(element("p", { class: "statement" }, "Nothing was recorded before."));
+    return;
+  }
+  const drawn = await draw(place, spec, `${world.name}: ${said}${told ? "; arrow keys go from cell to cell" : ""}`);
+  if (drawn && told) attachCells(place.parentNode, drawn.view, spec.data.values, across, told);
 }
 
 async function showWorld(world, view, mine) {
   const box = card(world);
   box.classList.add("waiting");
   try {
-    const params = address({ ...view, worlds: [world.world_id] });
+    const params = drawnAddress({ ...view, worlds: [world.world_id] });
     params.set("theme", dark.matches ? "dark" : "light");
     const answer = await ask("trends/charts", params);
     if (mine !== round) return;
@@ -100,20 +138,18 @@ async function showWorld(world, view, mine) {
     const day = clock(view.tz, { day: "numeric", month: "short", year: "numeric" });
     box.querySelector(".notes").replaceChildren(...answer.notes.map((note) =>
       element("p", { class: "statement" }, `Note, ${day.format(new Date(note.at))}: ${note.text}`)));
-    for (const [name, title] of CHARTS) {
-      const place = box.querySelector(`.${name}`);
-      if (answer[name]) await draw(place, answer[name], `${world.name}: ${title}`);
-      else {
-        erase(place);
-        place.append(element("p", { class: "statement" }, "Nothing was recorded before."));
-      }
-    }
+    box.querySelector(".missing").textContent = answer.missing;
+    for (const chart of CHARTS) if (mine === round) await showChart(box.querySelector(`.${chart.name}`), chart, answer[chart.name], view, world);
   } catch (error) {
     if (mine !== round) return;
     box.querySelector(".sentence").replaceChildren(element("span", { class: "problem" }, `This can't be shown: ${error.message}`));
     box.querySelector(".compare").replaceChildren();
     box.querySelector(".notes").replaceChildren();
-    for (const place of box.querySelectorAll(".chart")) erase(place);
+    box.querySelector(".missing").textContent = "";
+    for (const place of box.querySelectorAll(".chart")) {
+      erase(place);
+      detachCells(place.parentNode);
+    }
   } finally {
     box.classList.remove("waiting");
   }
@@ -122,8 +158,8 @@ async function showWorld(world, view, mine) {
 async function show() {
   const mine = ++round;
   const view = chosen();
-  history.replaceState(null, "", `?${address(view)}`);
-  offer("trends", address(view), { pictures: "trends" });
+  history.replaceState(null, "", `?${drawnAddress(view)}`);
+  offer("trends", address(view), { pictures: "trends", drawn: drawnAddress(view) });
   for (const [id, said] of [["days", "The days as"], ["hours", "The hours of the week as"]]) {
     offerAlso(`taken-${id}`, said, { JSON: `trends/${id}?${address(view)}`, CSV: `trends/${id}?${address(view)}&format=csv` });
   }
