@@ -446,9 +446,13 @@ async def test_hours_say_now_before_and_the_difference(tmp_path: Path) -> None:
 
 async def test_the_trends_fit_a_phone(page: Page) -> None:
     await page.tab.size(390, 844)
-    await page.tab.open(f"{page.origin}/trends")
-    await page.tab.until("document.body.dataset.shown")
-    assert await page.tab.value("document.documentElement.scrollWidth <= innerWidth")
+    made = fortnight(END, worlds=(10,), days=40, people=40)
+    async with served(page_app(made, FixedClock())) as origin:
+        await page.tab.open(f"{origin}/trends?weeks=8&tz=UTC")
+        assert await page.tab.value("document.documentElement.scrollWidth <= innerWidth")
+        table = "document.querySelector('#world-10 .compare')"
+        assert "no trend found" in await page.tab.value(f"{table}.innerText")
+        assert await page.tab.value(f"{table}.scrollWidth <= {table}.clientWidth"), "the verdict is seen"
 
 
 # Where there is little to see

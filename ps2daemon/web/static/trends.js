@@ -78,15 +78,16 @@ function sentence(trends) {
 
 function table(trends) {
   const heads = ["empire", "first week", "last week", "peak", "a week", "95 %", ""];
+  const kinds = { "first week": "mean", "last week": "mean" }; // which a phone has no room for
   const shown = (value) => (value === null ? "–" : value.toFixed(1));
   return element("table", { class: "numbers" },
-    element("thead", {}, element("tr", {}, ...heads.map((head) => element("th", {}, head)))),
+    element("thead", {}, element("tr", {}, ...heads.map((head) => element("th", { class: kinds[head] || "" }, head)))),
     element("tbody", {}, ...trends.map((each) => {
       const peaks = each.weeks.map((week) => week.peak).filter((peak) => peak !== null);
       return element("tr", { class: each.verdict === "rising" || each.verdict === "falling" ? "sure" : "" },
         element("td", {}, element("span", { class: `empire f${each.faction_id === null ? "all" : each.faction_id}` }, NAMES[each.faction_id])),
-        element("td", {}, shown(each.weeks[0].mean)),
-        element("td", {}, shown(each.weeks[each.weeks.length - 1].mean)),
+        element("td", { class: "mean" }, shown(each.weeks[0].mean)),
+        element("td", { class: "mean" }, shown(each.weeks[each.weeks.length - 1].mean)),
         element("td", {}, peaks.length ? Math.max(...peaks).toLocaleString() : "–"),
         element("td", {}, each.per_week === null ? "" : signed(each.per_week, 1)),
         element("td", {}, each.low === null ? "" : `${plusMinus(each.low, 1)} to ${plusMinus(each.high, 1)}`),
