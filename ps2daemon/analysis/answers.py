@@ -331,6 +331,19 @@ class EffectAnswer(TypedDict):
     events: Sequence[EventRow]
 
 
+class PartCurveRow(CurveRow):
+    """The same of all events, or of those that have in common what they are told apart by."""
+
+    of: Annotated[str | None, Meta(description="What these events have in common; null for all of them.")]
+    minutes: Annotated[Sequence[int], Meta(description="After the event; of each value of the others.")]
+
+
+class CurvesAnswer(TypedDict):
+    """People on the world around the events."""
+
+    curves: Sequence[PartCurveRow]
+
+
 # trends
 
 WeekRow = TypedDict(

@@ -28,6 +28,7 @@ from ps2daemon.store.base import CharacterDocument, SessionDocument
 if TYPE_CHECKING:
     # These bring numpy, which most commands do without.
     from ps2daemon.analysis import answers
+    from ps2daemon.analysis.effect import Curve
     from ps2daemon.analysis.leaving import Answer
     from ps2daemon.analysis.matching import Matched
 
@@ -285,18 +286,31 @@ def effect_document(answer: Answer) -> answers.EffectAnswer:
     """The whole answer: all rows, the curves around the events by minute, and each event with its controls or why it is left out."""
     return {
         "effects": effect_rows(answer),
-        "curves": [
-            {
-                "event": curve.event,
-                "n": curve.n,
-                "events": _rounded_all(curve.events),
-                "low": _rounded_all(curve.low),
-                "high": _rounded_all(curve.high),
-                "controls": _rounded_all(curve.controls),
-            }
-            for curve in answer.whole.curves
-        ],
+        "curves": [_curve(curve) for curve in answer.whole.curves],
         "events": [_event(each) for each in answer.whole.matched],
+    }
+
+
+def curves_document(answer: Answer) -> answers.CurvesAnswer:
+    """The curves around the events, of all and of what they are told apart by, if that has any."""
+    from ps2daemon.analysis.counting import CURVE  # it brings numpy, as whoever answered has
+
+    found = ((None, answer.whole), *answer.parts.items())
+    return {
+        "curves": [
+            {**_curve(curve), "of": name, "minutes": CURVE} for name, each in found for curve in each.curves
+        ]
+    }
+
+
+def _curve(curve: Curve) -> answers.CurveRow:
+    return {
+        "event": curve.event,
+        "n": curve.n,
+        "events": _rounded_all(curve.events),
+        "low": _rounded_all(curve.low),
+        "high": _rounded_all(curve.high),
+        "controls": _rounded_all(curve.controls),
     }
 
 

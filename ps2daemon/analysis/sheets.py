@@ -37,6 +37,7 @@ OVERLAY_FIELDS: Final = (*POPULATION_FIELDS, "back", "earlier_time", "earlier_on
 EFFECT_SHEET_FIELDS: Final = ("of", *EFFECT_FIELDS[:4], "people", *EFFECT_FIELDS[4:])
 TERMS: Final = ("unit", "nso")
 """Columns of the two above, where the answer has them."""
+CURVE_FIELDS: Final = ("of", "event", "n", "minute", "events", "low", "high", "controls")
 TREND_FIELDS: Final = ("world_id", "faction_id", *WEEK_FIELDS)
 
 Row: TypeAlias = Mapping[str, Any]
@@ -166,6 +167,25 @@ def coverage_sheet(answer: answers.CoverageAnswer) -> Sheet:
 def effect_sheet(answer: answers.EffectAnswer) -> Sheet:
     """One row a kind of event, group and span; `of` is empty for all events together."""
     return Sheet(EFFECT_SHEET_FIELDS, answer["effects"])
+
+
+def curves_sheet(answer: answers.CurvesAnswer) -> Sheet:
+    """One row a kind of event and minute; `of` is empty for all events together."""
+    rows = (
+        {
+            "of": curve["of"],
+            "event": curve["event"],
+            "n": curve["n"],
+            "minute": minute,
+            "events": curve["events"][place],
+            "low": curve["low"][place],
+            "high": curve["high"][place],
+            "controls": curve["controls"][place],
+        }
+        for curve in answer["curves"]
+        for place, minute in enumerate(curve["minutes"])
+    )
+    return Sheet(CURVE_FIELDS, rows)
 
 
 def trends_sheet(answer: answers.TrendsAnswer) -> Sheet:

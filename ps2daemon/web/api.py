@@ -17,6 +17,7 @@ from ps2daemon.analysis.alerts import STEP, alert_views
 from ps2daemon.analysis.documents import (
     Document,
     coverage_answer,
+    curves_document,
     effect_document,
     rounded,
     trend_answer,
@@ -129,6 +130,11 @@ async def coverage(store: StoreReader, asked: Asked) -> answers.CoverageAnswer:
 async def effect_of(store: StoreReader, asked: Asked) -> answers.EffectAnswer:
     """What `ps2daemon effect` says of the events in the window, with the curves around them, and each event with its controls."""
     return effect_document((await effect_answer(store, asked))[1])
+
+
+async def effect_curves_of(store: StoreReader, asked: Asked) -> answers.CurvesAnswer:
+    """The curves around the events alone, of what they are told apart by as well."""
+    return curves_document((await effect_answer(store, asked, part_curves=True))[1])
 
 
 async def effect_charts_of(store: StoreReader, asked: Asked) -> Document:

@@ -91,6 +91,7 @@ ENDPOINTS: Final[tuple[Endpoint[Any], ...]] = (
     Endpoint("notes", api.notes, WINDOW, sheets.notes_sheet),
     Endpoint("coverage", api.coverage, WINDOW, sheets.coverage_sheet),
     Endpoint("effect", api.effect_of, _EFFECT, sheets.effect_sheet),
+    Endpoint("effect/curves", api.effect_curves_of, _EFFECT, sheets.curves_sheet),
     Endpoint("trends", api.trends_of, (*_OF, *_TRENDS), sheets.trends_sheet),
     Endpoint("trends/days", api.days_of, (*_OF, *_TRENDS), sheets.days_sheet),
     Endpoint("trends/hours", api.hours_of, (*_OF, *_COMPARED), sheets.hours_sheet),

@@ -165,6 +165,10 @@ async def test_a_part_opens_to_show_its_groups(page: Page) -> None:
     labels = [each.split(" (")[0] for each in await tab.value(shown)]
     assert labels == ["Osprey", "", "", "Wainwright", "", ""]
     body = (await get(tab, "#json")).json()["effects"]
+    curves = (await get(tab, "#curves a.csv")).text
+    assert ",alert_end," in curves
+    assert "\nWainwright,alert_end," in curves
+    assert (await get(tab, "#curves a.json")).json()["curves"]
     (first,) = (
         row["n"]
         for row in body

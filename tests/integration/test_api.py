@@ -61,6 +61,7 @@ QUERIES = {
     "effect": ["from=-14d", "from=-14d&by=ended", "world=40"],
     "trends/days": ["weeks=1", "weeks=6&world=10", "empire=vs&weeks=2&tz=Europe/Berlin", "world=40"],
     "trends/hours": ["weeks=1", "weeks=6&world=10", "empire=vs&weeks=2&tz=Europe/Berlin", "world=40"],
+    "effect/curves": ["from=-14d", "from=-14d&by=ended", "world=40"],
     "trends": ["weeks=1", "weeks=6&world=10", "empire=vs&weeks=2"],
 }
 LIVE = ",".join(str(world.world_id) for world in tables.worlds().values() if world.live)
@@ -360,6 +361,24 @@ async def test_csv_of_the_view_of_now_is_what_it_shows(client: httpx.AsyncClient
         assert then == [""] * 5 if row["a_day_ago"] == "" else sum(map(int, then)) == day_ago[0] > 0
     assert together["world_id"] == ""
     assert int(together["people"]) > 0
+
+
+async def test_csv_of_curves_is_what_effect_answers(client: httpx.AsyncClient) -> None:
+    window = "from=2026-03-01&to=2026-03-15"
+    answer = await client.get(f"/api/v1/effect/curves?{window}&by=world&format=csv")
+    assert answer.headers["content-disposition"] == 'attachment; filename="effect-curves.csv"'
+    rows = list(csv.DictReader(io.StringIO(answer.text)))
+    curves = (await client.get(f"/api/v1/effect?{window}")).json()["curves"]
+    assert len(curves) > 1
+    for curve in curves:
+        mine = [row for row in rows if row["event"] == curve["event"] and not row["of"]]
+        assert [int(row["minute"]) for row in mine] == list(range(-30, 61))
+        assert {int(row["n"]) for row in mine} == {curve["n"]}
+        for name in ("events", "low", "high", "controls"):
+            assert [float(row[name]) for row in mine] == curve[name]
+    of_one = (await client.get(f"/api/v1/effect?{window}&world=10")).json()["curves"][0]
+    part = [row for row in rows if (row["of"], row["event"]) == ("Wainwright", of_one["event"])]
+    assert [float(row["events"]) for row in part] == of_one["events"]
 
 
 async def test_csv_of_worlds_and_now(client: httpx.AsyncClient) -> None:

@@ -2,7 +2,7 @@
 // Names come from outside and only ever become text, never markup.
 
 import { hideAlerts, listAlerts, listedDay, restoreDay } from "./alerts.js";
-import { ask, begin, checkWorlds, dark, draw, element, erase, offer, plusMinus, signed, showZones } from "./shared.js";
+import { ask, begin, checkWorlds, dark, draw, element, erase, offer, offerAlso, plusMinus, signed, showZones } from "./shared.js";
 import { chosenWindow, fillWindow, restoreWindow, windowAddress } from "./windows.js";
 
 const WINDOWS = ["14d", "28d", "91d", "365d"];
@@ -138,6 +138,7 @@ async function show() {
   history.replaceState(null, "", `?${address}`);
   const asked = new URLSearchParams([...ofWorlds, ["from", view.from], ["to", view.to], ["tz", view.tz], ["by", view.by]]);
   offer("effect", asked, { pictures: "effect" });
+  offerAlso("curves", "The curves as", { JSON: `effect/curves?${asked}`, CSV: `effect/curves?${asked}&format=csv` });
   if (!view.worlds.length) {
     statusLine.textContent = "Choose a world.";
     return;
