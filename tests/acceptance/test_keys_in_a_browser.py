@@ -130,3 +130,43 @@ async def test_a_screen_reader_is_told_what_the_chart_is_and_takes(page: Page) -
     await tab.press("ArrowLeft")  # another window, and so another drawing
     await tab.until(f"!location.search.includes('{WINDOW.split('&')[0]}')")
     assert await tab.value(f"{said} === window.kept"), "a region that is new is not listened to"
+
+
+REACHABLE = """[...document.querySelectorAll('a[href], button, select, input, summary, [tabindex="0"], .plot .chart')].filter((one) =>
+    one.checkVisibility() && (one.type !== 'radio' || one.checked || !document.querySelector(`input[name="${one.name}"]:checked`)))"""
+"""Every control and every chart that says something under the pointer; of several to choose one from, the one that is chosen, from which arrows lead to the others."""
+FOCUSED = """(() => {
+    const one = document.activeElement, shown = one.matches('.chips input') ? one.nextElementSibling : one;
+    const { outlineStyle, outlineWidth } = getComputedStyle(shown), { left, top, right, bottom } = shown.getBoundingClientRect();
+    window.reached.add(one);
+    return [one === document.body, one.outerHTML.slice(0, 120), outlineStyle !== 'none' && parseFloat(outlineWidth) >= 1,
+        right > left && bottom > top && right > 0 && bottom > 0 && left < innerWidth && top < innerHeight];
+})()"""
+
+
+@pytest.mark.parametrize("width", [1400, 390])
+@pytest.mark.parametrize(
+    "path",
+    ["/?tz=UTC", f"/history?{WINDOW}&by=week&tz=UTC", "/trends?tz=UTC", "/events?window=14d&by=world&tz=UTC", "/recording?tz=UTC"],
+    ids=["now", "history", "trends", "events", "recording"],
+)  # fmt: skip
+async def test_tab_walks_to_every_control_and_chart_and_is_seen(page: Page, path: str, width: int) -> None:
+    tab = page.tab
+    await tab.size(width, 900)
+    await tab.open(f"{page.origin}{path}")
+    await tab.until("document.body.dataset.shown && !document.querySelector('.waiting')")
+    await tab.value("window.reached = new Set()")
+    expected = await tab.value(f"{REACHABLE}.length")
+    seen = []
+    for _ in range(120):
+        await tab.press("Tab")
+        ended, *where = await tab.value(FOCUSED)
+        if ended:
+            break
+        seen.append(where)
+    assert ended, "Tab leads out of the page at its end"
+    assert [name for name, outlined, _ in seen if not outlined] == []
+    assert [name for name, _, inside in seen if not inside] == []
+    missing = f"{REACHABLE}.filter((one) => !reached.has(one)).map((one) => one.outerHTML.slice(0, 120))"
+    assert await tab.value(missing) == []
+    assert len(seen) >= expected > 8
