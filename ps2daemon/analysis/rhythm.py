@@ -23,7 +23,7 @@ from ps2daemon.analysis.population import (
     numbers_of,
     population,
 )
-from ps2daemon.analysis.trend import MAX_WEEKS, STEP, Trend, TrendQuery, trends_of, week_edges
+from ps2daemon.analysis.trend import LEAST_SHARE, MAX_WEEKS, STEP, Trend, TrendQuery, trends_of, week_edges
 from ps2daemon.errors import UsageError
 from ps2daemon.model.records import DAY, HOUR, Ms
 from ps2daemon.store.base import StoreReader
@@ -55,17 +55,17 @@ class Day(msgspec.Struct, frozen=True):
 
 
 class Hour(msgspec.Struct, frozen=True):
-    """One hour of the week, 0 for Monday: people of the empires together, on average over the weeks of the period and over those before it."""
+    """One hour of the week, 0 for Monday: people of the empires together, on average over the weeks of the period and over those before it.
+
+    Attributes:
+        difference: how many more than before; None where less than `LEAST_SHARE` of either is covered, as one odd day would stand for all.
+    """
 
     weekday: int
     hour: int
     mean: float | None
     before: float | None
-
-    @property
-    def difference(self) -> float | None:
-        """How many more than before; None where either is not known."""
-        return None if self.mean is None or self.before is None else self.mean - self.before
+    difference: float | None
 
 
 class Rhythm(msgspec.Struct, frozen=True):
@@ -83,8 +83,8 @@ class Rhythm(msgspec.Struct, frozen=True):
 
     @property
     def compared(self) -> bool:
-        """Whether anything of the weeks before is known."""
-        return any(hour.before is not None for hour in self.hours)
+        """Whether enough of the weeks before is known to compare any hour with."""
+        return any(hour.difference is not None for hour in self.hours)
 
 
 class Glance(NamedTuple):
@@ -139,17 +139,29 @@ def rhythm(answer: Population, query: TrendQuery, world_id: int, since: Ms) -> R
     times = np.array(answer.times, dtype=np.int64)
     local = WallClock(query.zone, answer.times[0], answer.times[-1]).shown(times)
     is_now = times >= since
+    now, before = (_by_hour(local[part], people[part]) for part in (is_now, ~is_now))
     return Rhythm(
         world_id,
         query.weeks,
         tuple(_days(local[is_now] // DAY, people[is_now])),
         tuple(
-            Hour(*divmod(hour, 24), *means)
-            for hour, means in enumerate(
-                zip(*(_by_hour(local[part], people[part]) for part in (is_now, ~is_now)), strict=True)
-            )
+            Hour(*divmod(number, 24), hour.mean, then.mean, _difference(hour, then))
+            for number, (hour, then) in enumerate(zip(now, before, strict=True))
         ),
     )
+
+
+class _Known(NamedTuple):
+    """People in one hour of the week, and the share of its instants that is covered."""
+
+    mean: float | None
+    share: float
+
+
+def _difference(now: _Known, before: _Known) -> float | None:
+    if now.mean is None or before.mean is None or min(now.share, before.share) < LEAST_SHARE:
+        return None
+    return now.mean - before.mean
 
 
 def _days(numbers: _Times, people: _People) -> Iterable[Day]:
@@ -165,13 +177,14 @@ def _days(numbers: _Times, people: _People) -> Iterable[Day]:
         )
 
 
-def _by_hour(local: _Times, people: _People) -> list[float | None]:
-    """The mean of each hour of the week, from Monday's first on."""
+def _by_hour(local: _Times, people: _People) -> list[_Known]:
+    """Each hour of the week, from Monday's first on."""
     known = ~np.isnan(people)
-    hours = (local[known] // HOUR + 24 * _THURSDAY) % (7 * 24)
-    numbers = np.bincount(hours, minlength=7 * 24)
-    sums = np.bincount(hours, weights=people[known], minlength=7 * 24)
+    hours = (local // HOUR + 24 * _THURSDAY) % (7 * 24)
+    instants = np.bincount(hours, minlength=7 * 24)
+    numbers = np.bincount(hours[known], minlength=7 * 24)
+    sums = np.bincount(hours[known], weights=people[known], minlength=7 * 24)
     return [
-        total / number if number else None
-        for total, number in zip(sums.tolist(), numbers.tolist(), strict=True)
+        _Known(total / number, number / all_) if number else _Known(None, 0.0)
+        for total, number, all_ in zip(sums.tolist(), numbers.tolist(), instants.tolist(), strict=True)
     ]

@@ -34,7 +34,7 @@ class HourRow(TypedDict):
     hour: Annotated[int, Meta(ge=0, le=23)]
     mean: float | None
     before: float | None
-    difference: float | None
+    difference: Annotated[float | None, Meta(description="Null where less than half of either was recorded.")]
 
 
 class HoursAnswer(TypedDict):

@@ -337,7 +337,7 @@ async def test_the_trends_show_weeks_days_and_hours(page: Page) -> None:
     assert await tab.value(cells.format("calendar")) == 14, "days of which something is recorded"
     assert await tab.value(cells.format("hours")) == 7 * 24
     before = await tab.value("document.querySelector('#world-10 .change').innerText")
-    assert before.strip() == "Nothing was recorded before."
+    assert before.strip() == "Too little was recorded before."
     assert await tab.value("location.search") == "?world=10&weeks=8&tz=Europe%2FBerlin"
 
 
@@ -429,7 +429,7 @@ async def test_a_peak_is_read_from_the_calendar_by_pointer_and_by_keys(page: Pag
 
 
 async def test_hours_say_now_before_and_the_difference(tmp_path: Path) -> None:
-    made = fortnight(END, worlds=(10,), days=40, people=30, gaps=())
+    made = fortnight(END, worlds=(10,), days=56, people=30, gaps=())
     async with served(page_app(made, FixedClock())) as origin, watched(tmp_path) as tab:
         await tab.open(f"{origin}/trends?world=10&weeks=4&tz=UTC")
         links = "[...document.querySelectorAll('#more a')].map((link) => link.href)"

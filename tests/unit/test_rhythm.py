@@ -93,6 +93,22 @@ async def test_hours_are_those_of_the_week_and_beside_them_the_weeks_before() ->
     assert (found.hours[21].mean, found.hours[21].before) == (0.0, 0.0)
 
 
+async def test_an_hour_is_compared_where_at_least_half_of_it_was_recorded_in_both() -> None:
+    """Of two Mondays before, nobody was there on one, which was recorded until 20:30; the other was from then on."""
+    people = [(at(day, 20), at(day, 22)) for day in (16, 23, 30)]
+    spans = (
+        Span(WORLD, at(1, 0), at(9, 20) + HOUR // 2, "start"),
+        Span(WORLD, at(16, 20) + HOUR // 2, END, "connection"),
+    )
+    found = await rhythm_of(reader(*people, spans=spans), 2)
+    (eight, nine) = found.hours[20:22]
+    assert (eight.mean, eight.before, eight.difference) == (1.0, 0.5, 0.5)
+    assert (nine.mean, nine.before, nine.difference) == (1.0, 1.0, 0.0)
+    less = (Span(WORLD, at(1, 0), at(9, 20) + HOUR // 4, "start"), *spans[1:])
+    (eight, _) = (await rhythm_of(reader(*people, spans=less), 2)).hours[20:22]
+    assert (eight.mean, eight.difference) == (1.0, None)
+
+
 async def test_what_was_not_recorded_before_is_unknown_and_not_zero() -> None:
     spans = (Span(WORLD, at(25, 0), END, "start"),)
     found = await rhythm_of(reader(spans=spans), 1)
@@ -133,7 +149,7 @@ def test_days_and_hours_as_rows() -> None:
         WORLD,
         1,
         (Day(date(2026, 3, 31), 1 / 3, 2, 1.0), Day(date(2026, 4, 1), None, None, 0.0)),
-        (Hour(0, 20, 1.5, 2.25), Hour(6, 21, None, 2.0)),
+        (Hour(0, 20, 1.5, 2.25, -0.75), Hour(6, 21, None, 2.0, None)),
     )
     days = days_answer([found])
     assert days["days"] == [

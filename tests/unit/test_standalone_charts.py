@@ -24,6 +24,7 @@ from ps2daemon.web.now_charts import overview_chart
 from ps2daemon.web.specs import stacked
 from ps2daemon.web.trend_charts import trend_picture, weeks_chart
 from tests.memory_reader import MemoryReader
+from tests.pages import two_weeks
 from tests.synthetic import fortnight
 
 END = parse_iso("2026-03-15T18:00:00Z")
@@ -193,7 +194,7 @@ async def test_notes_are_at_their_week_in_the_charts_of_their_worlds() -> None:
 
 
 async def test_a_picture_of_trends_has_the_charts_of_the_page() -> None:
-    """Of two weeks nothing is recorded before; of one that begins in the middle of what is recorded, there is."""
+    """Of two weeks nothing is recorded before; of one that begins in the middle of two that are recorded, there is."""
     whole = TrendQuery(end=END + DAY, weeks=2, worlds=(1, 10), zone=UTC)
     worlds = trend_picture(await glances(READER, whole), UTC)["concat"]
     assert [world["title"]["text"] for world in worlds] == [
@@ -203,9 +204,7 @@ async def test_a_picture_of_trends_has_the_charts_of_the_page() -> None:
     assert {tuple(chart["title"]["text"] for chart in world["concat"]) for world in worlds} == {
         ("Week by week", "Day by day, people on average", "The week hour by hour")
     }
-    compared = trend_picture(
-        await glances(READER, replace(whole, end=END + 6 * DAY, weeks=1, worlds=(10,))), UTC
-    )
+    compared = trend_picture(await glances(two_weeks(), replace(whole, end=END, weeks=1, worlds=(10,))), UTC)
     assert compared["columns"] == 2
     assert [chart["title"]["text"] for chart in compared["concat"]][3:] == ["Against as many weeks before"]
     assert "config" in compared

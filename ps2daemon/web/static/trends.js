@@ -119,7 +119,7 @@ async function showChart(place, { name, title, across, told }, spec, view, world
   if (!spec) {
     erase(place);
     detachCells(place.parentNode);
-    place.append(element("p", { class: "statement" }, "Nothing was recorded before."));
+    place.append(element("p", { class: "statement" }, "Too little was recorded before."));
     return;
   }
   const drawn = await draw(place, spec, `${world.name}: ${said}${told ? "; arrow keys go from cell to cell" : ""}`);
