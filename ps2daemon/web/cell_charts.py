@@ -124,11 +124,6 @@ def _cells(
 ) -> Spec:
     """The body of a chart of cells, a row for each weekday."""
     colours = THEMES[theme]
-    known = [row[value] for row in rows if row[value] is not None]
-    scale: Spec = {"range": list(SHADES[theme])}
-    if value == "change":
-        most = max((abs(each) for each in known), default=1.0) or 1.0
-        scale = {"range": list(LESS_MORE[theme]), "domain": [-most, 0, most]}
     axis: Spec = {"title": None, "labelAngle": 0, "labelOverlap": "greedy", "domain": False, "ticks": False}
     if time_format is not None:
         axis["labelExpr"] = f"timeFormat(toDate(datum.value + 'T00:00'), '{time_format}')"
@@ -149,7 +144,7 @@ def _cells(
                 "color": {
                     "field": value,
                     "type": "quantitative",
-                    "scale": scale,
+                    "scale": _shades(rows, value, theme),
                     "legend": {
                         "title": legend,
                         "titleOrient": "left",
@@ -170,3 +165,15 @@ def _cells(
         },
     ]
     return {"data": {"values": list(rows)}, "height": 7 * CELL, "layer": layers}
+
+
+def _shades(rows: Sequence[dict[str, Any]], value: str, theme: ThemeName) -> Spec:
+    known = [row[value] for row in rows if row[value] is not None]
+    if value == "change":
+        most = max((abs(each) for each in known), default=1.0) or 1.0
+        return {"range": list(LESS_MORE[theme]), "domain": [-most, 0, most]}
+    # An evening alone has more people than any day, and would leave all others of one shade.
+    whole = [row[value] for row in rows if row[value] is not None and not row.get("part")] or known
+    if not whole or min(whole) == max(whole):
+        return {"range": list(SHADES[theme])}
+    return {"range": list(SHADES[theme]), "domain": [min(whole), max(whole)], "clamp": True}

@@ -229,3 +229,13 @@ def test_a_calendar_shows_the_mean_or_the_peak_and_crosses_out_parts_of_days() -
     whole = calendar_chart(Rhythm(10, 1, days[:2], ()), title=True)
     assert [layer["mark"]["type"] for layer in whole["layer"]] == ["rect", "point"]
     assert whole["title"]["subtitle"] == []
+
+
+def test_a_part_of_a_day_makes_no_other_day_paler() -> None:
+    means = ((10.0, 1.0), (14.0, 0.95), (90.0, 0.3), (None, 0.0))
+    days = tuple(
+        Day(date(2026, 3, 2 + number), mean, None if mean is None else 99, share)
+        for number, (mean, share) in enumerate(means)
+    )
+    shades = calendar_chart(Rhythm(10, 1, days, ()))["layer"][0]["encoding"]["color"]["scale"]
+    assert (shades["domain"], shades["clamp"]) == ([10.0, 14.0], True)
