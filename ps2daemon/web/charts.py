@@ -242,7 +242,13 @@ def _lines(view: View, x: Spec, theme: Theme, height: int, track: int, legend: b
             "domain": [period_label(view, back) for back in backs],
             "range": [[1, 0] if back == 0 else list(_DASHES[(back - 1) % len(_DASHES)]) for back in backs],
         },
-        "legend": {"title": None, "symbolType": "stroke", "symbolStrokeColor": theme.ink}
+        "legend": {
+            "title": None,
+            "symbolType": "stroke",
+            "symbolStrokeColor": theme.ink,
+            # Each kind of dash once; it comes again with the fifth period, and a legend of 52 has no room.
+            "values": [period_label(view, back) for back in backs[: 1 + len(_DASHES)]],
+        }
         if len(backs) > 1
         else None,
     }

@@ -119,6 +119,31 @@ async def test_shift_moves_a_double_click_and_buttons_zoom(page: Page) -> None:
     assert abs(minutes(wider[1]) - minutes(wider[0]) - 4 * 24 * 60) <= 2
 
 
+async def test_a_year_of_weeks_is_laid_over_it_and_kept_in_the_address(page: Page) -> None:
+    tab = page.tab
+    url = f"{page.origin}/history?world=10&from=2026-03-10T00:00&to=2026-03-11T00:00&tz=UTC&lines=total&by=day&back="
+    for asked, taken in (("12", 12), ("52", 52), ("99", 52), ("-3", 1), ("x", 1)):
+        await tab.open(f"{url}{asked}")
+        await tab.until(f"{BOX}?.drawn")
+        assert f"back={taken}&" in await tab.value("location.search + '&'")
+        told = await tab.value(
+            "fetch(document.getElementById('json').href).then((answer) => answer.json()).then((told) => told.earlier.length)"
+        )
+        assert told == taken
+    await tab.open(f"{url}12")
+    await tab.until(f"{BOX}?.drawn")
+    place = await tab.value(
+        f"(() => {{ const {{ left, top, width }} = {BOX}.querySelector('svg.marks').getBoundingClientRect(); return [left + width / 2, top + 100]; }})()"
+    )
+    await tab.move(*place)
+    tip = f"{BOX}.querySelector('.tip')"
+    assert (await tab.value(f"{tip}.innerText")).count("earlier") == 4
+    assert "and 8 more periods before" in await tab.value(f"{tip}.innerText")
+    assert await tab.value(f"{tip}.scrollWidth <= {tip}.clientWidth")
+    assert await tab.value(f"{tip}.getBoundingClientRect().right <= innerWidth")
+    assert await tab.value("document.querySelector('.plot + .compare').offsetHeight") <= 420
+
+
 async def test_nothing_is_too_wide_on_a_phone(page: Page) -> None:
     await page.tab.size(390, 800)
     tab = await opened(page)

@@ -8,6 +8,7 @@ import { attachZoom } from "./zoom.js";
 
 const WINDOWS = ["24h", "7d", "14d", "28d"];
 const KEYS_TEXT = "Keys: shift with ← → reads point by point, with page up and down in leaps; g goes to the next gap, shift with g to the one before. ← → + − move and zoom the window.";
+const MOST_BACK = 52; // of the API
 const MOST = 4; // worlds that are shown where none is chosen
 const form = document.getElementById("controls");
 const cards = document.getElementById("cards");
@@ -24,7 +25,7 @@ function chosen() {
     worlds: data.getAll("world"),
     ...chosenWindow(form),
     by: data.get("by"),
-    back: data.get("back") || "1",
+    back: String(Math.min(MOST_BACK, Math.max(1, Math.round(Number(data.get("back"))) || 1))),
     lines: data.get("lines"),
     empires: data.getAll("empire"),
     folded: data.has("nso"),

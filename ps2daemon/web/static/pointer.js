@@ -3,6 +3,8 @@
 import { dayClock, element, empireName, plusMinus, spanText } from "./shared.js";
 
 const NEAR_PIXELS = 4;
+const PERIOD_PIXELS = 160; // of a column and the difference beside it
+const MOST_PERIODS = 4; // that a tip tells beside the window's own
 const LEAP = 0.1; // of the window, for a key
 
 // With shift, since the keys alone move the window (see zoom.js).
@@ -60,10 +62,14 @@ export function attachPointer(box, vegaView, view, zone) {
     const scale = vegaView.scale("x");
     const near = Math.abs(scale.invert(NEAR_PIXELS) - scale.invert(0));
     const at = scale.invert(x);
-    show(at, event.clientY - box.getBoundingClientRect().top, content(view, at, near, near, when));
+    show(at, event.clientY - box.getBoundingClientRect().top, content(view, at, near, near, when, room()));
   };
   box.onpointerleave = hide;
-  attachKeys(box, view, show, hide, (at) => content(view, at, 0, view.step / 2, when));
+  attachKeys(box, view, show, hide, (at) => content(view, at, 0, view.step / 2, when, room()));
+
+  function room() {
+    return Math.max(1, Math.min(MOST_PERIODS, Math.floor(box.clientWidth / PERIOD_PIXELS) - 1));
+  }
 }
 
 // A cursor that keys move from stop to stop. It stays where it is from answer to answer, and what it comes to is said to a screen reader.
@@ -112,7 +118,7 @@ function stopsOf(view) {
 }
 
 // What there is to say, as pieces that are drawn or put into words: the time, a text, or the rows of a table.
-function content(view, at, nearGap, near, when) {
+function content(view, at, nearGap, near, when, periods) {
   const gap = view.unrecorded.find((each) => each.start - nearGap <= at && at < each.end + nearGap);
   const bucket = Math.max(0, Math.min(Math.round((at - view.from) / view.step), view.lines[0].online.length - 1));
   const instant = view.from + bucket * view.step;
@@ -120,7 +126,11 @@ function content(view, at, nearGap, near, when) {
   if (gap) {
     parts.push({ text: `${gap.pending ? "No numbers" : "Not recorded"}: ${gap.reason}.`, kind: "gap" });
     parts.push({ text: gap.pending ? `since ${when.format(new Date(gap.start))}` : spanText(gap, when), kind: "more" });
-  } else parts.push(values(view, bucket));
+  } else {
+    parts.push(values(view, bucket, periods));
+    const more = Math.max(...view.lines.map((line) => line.back)) - periods;
+    if (more > 0) parts.push({ text: `and ${more} more ${more === 1 ? "period" : "periods"} before`, kind: "more" });
+  }
   for (const alert of view.alerts) {
     if (alert.start - near <= at && at <= alert.end + near) {
       const end = alert.running ? ", still running" : alert.unseen ? ", whose end was not seen" : alert.canceled ? ", called off" : alert.winner ? `, won by ${empireName(alert.winner)}` : "";
@@ -146,10 +156,10 @@ function difference(now, then, digits, share) {
 }
 
 // A row an empire; of earlier periods their number, and the difference.
-function values(view, bucket) {
+function values(view, bucket, periods) {
   const share = view.unit === "share";
   const digits = view.lines.some((line) => !Number.isInteger(line.online[bucket] ?? 0)) ? 1 : 0;
-  const backs = [...new Set(view.lines.map((line) => line.back))];
+  const backs = [...new Set(view.lines.map((line) => line.back))].filter((back) => back <= periods);
   const factions = [...new Set(view.lines.map((line) => line.faction_id))];
   const at = (faction, back) => view.lines.find((line) => line.faction_id === faction && line.back === back);
   const shown = (value) => (value === null ? "–"
