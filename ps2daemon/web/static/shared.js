@@ -198,8 +198,8 @@ export function offer(name, params, { pictures = null, drawn = params } = {}) {
 export function offerAlso(id, said, addresses) {
   const box = document.getElementById(id) || element("span", { id });
   if (!box.parentNode) document.getElementById("json").parentNode.append(" ", box);
-  box.replaceChildren(said, ...Object.entries(addresses).flatMap(([kind, address]) => {
+  box.replaceChildren(...Object.entries(addresses).flatMap(([kind, address], place) => {
     const saved = kind === "JSON" ? {} : { download: "" };
-    return [" ", element("a", { class: kind.toLowerCase(), href: `/api/v1/${address}`, ...saved }, kind)];
+    return [" ", element("a", { class: kind.toLowerCase(), href: `/api/v1/${address}`, ...saved }, `${place ? "as" : said} ${kind}`)];
   }));
 }
