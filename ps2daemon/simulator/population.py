@@ -53,11 +53,16 @@ _FACTIONS: Final = (tables.VS, tables.NC, tables.TR, tables.NSO)
 
 
 class Sitting(NamedTuple):
-    """One session to come: `login <= t < logout`."""
+    """One session to come: `login <= t < logout`.
+
+    Attributes:
+        planned: when it would end if no alert ended and nothing locked; the logout or later.
+    """
 
     login: Ms
     logout: Ms
     character: TrueCharacter
+    planned: Ms
 
 
 class _Person:
@@ -135,11 +140,11 @@ class WorldPopulation:
         """Adds one session; returns when the person logs in again, if that is at once."""
         random = self._random
         seconds = MEDIAN_SECONDS * math.exp(random.gauss(0.0, SIGMA))
-        logout = login + int(min(LONGEST_SECONDS, max(SHORTEST_SECONDS, seconds))) * SECOND
-        left = self._leaves(person.character.faction_id, login, logout)
+        logout = planned = login + int(min(LONGEST_SECONDS, max(SHORTEST_SECONDS, seconds))) * SECOND
+        left = self._leaves(person.character.faction_id, login, planned)
         if left is not None:
             logout = left
-        made.append(Sitting(login, logout, person.character))
+        made.append(Sitting(login, logout, person.character, planned))
         if left is None and random.random() < RELOG_SHARE:
             return logout + random.randrange(*RELOG_SECONDS) * SECOND
         person.free_at = logout + ANOTHER_DAY

@@ -69,7 +69,7 @@ class Timeline:
         since, self._made = self._made, until
         add = self._pending.append
         for population in self._populations:
-            for login, logout, character in population.sittings(until):
+            for login, logout, character, _ in population.sittings(until):
                 who, world_id = character.character_id, character.world_id
                 add(Moment(login, Login(who, world_id, login), character))
                 add(Moment(logout, Logout(who, world_id, logout), character))

@@ -16,7 +16,9 @@ from ps2daemon.model.recording import format_line, parse_line
 from ps2daemon.model.records import DAY, HOUR, MINUTE, SECOND, CoverageRecord, EventRecord, Ms, Record
 from ps2daemon.model.times import parse_iso
 from ps2daemon.simulator.names import HOSTILE_NAME, character_id, character_name
+from ps2daemon.simulator.population import WorldPopulation
 from ps2daemon.simulator.recording import HistorySettings, history
+from ps2daemon.simulator.schedule import Schedule
 from ps2daemon.simulator.settings import PopulationSettings, faction_shares, level
 from ps2daemon.simulator.timeline import Timeline, origin_before
 from ps2daemon.simulator.truth import Truth
@@ -341,6 +343,18 @@ def test_the_extra_share_that_leaves_is_what_was_set(leave: dict[str, float], wh
             differences.append((after - before) / (1 - before))
     assert len(differences) > 15
     assert sum(differences) / len(differences) == pytest.approx(0.3, abs=0.03)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3])
+def test_who_leaves_because_of_something_had_planned_to_go_later(share: float) -> None:
+    settings = PopulationSettings(seed=11, worlds=(10,), scale=0.2, alert_leave=share, lock_leave=0.0)
+    schedule = Schedule(settings, 10, START)
+    people = WorldPopulation(settings, 10, schedule, START, hostile=False).sittings(START + 48 * HOUR)
+    assert all(each.login < each.logout <= each.planned for each in people)
+    sooner = [each for each in people if each.logout < each.planned]
+    assert len(sooner) > 200 if share else not sooner
+    ends = [effect.at for effect in schedule.effects if effect.share]
+    assert all(any(each.login <= at < each.logout for at in ends) for each in sooner)
 
 
 def test_a_timeline_is_the_same_however_it_is_asked() -> None:
