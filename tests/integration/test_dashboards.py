@@ -29,7 +29,7 @@ from ps2daemon.simulator.server import Simulator
 from ps2daemon.simulator.sources import BusySource
 from ps2daemon.store.elasticsearch import ElasticsearchStore
 from ps2daemon.telemetry import Telemetry
-from tests.elasticsearch import EACH_MAJOR, address, indices
+from tests.elasticsearch import EACH_MAJOR, Indices, address, indices
 from tests.integration.test_daemon import WORLDS, Scene, scene
 from tests.prometheus import RULES, needs_program, promtool, rules
 
@@ -195,14 +195,27 @@ async def test_every_query_of_prometheus_has_an_answer(tmp_path: Path) -> None:
             assert await _unanswered(client, {"no such": "ps2_no_such"}), "an empty answer is told from one"
             firing = await client.get("/api/v1/query", params={"query": 'ALERTS{alertstate="firing"}'})
             assert firing.json()["data"]["result"] == []
+            assert await _evaluated(client) == {rule.alert or rule.record: "ok" for rule in rules()}
         stop.set()
 
 
-def search(target: dict[str, Any], start: int, end: int) -> dict[str, Any]:
-    """The body of the `_search` that Grafana's Elasticsearch data source sends for a target, for a window in milliseconds."""
+async def _evaluated(client: httpx.AsyncClient) -> dict[str, str]:
+    """How each rule was evaluated as it is committed, by its name: `ok`, or the error."""
+    groups = (await client.get("/api/v1/rules")).json()["data"]["groups"]
+    return {
+        rule["name"]: rule.get("lastError") or rule["health"] for group in groups for rule in group["rules"]
+    }
+
+
+def search(target: dict[str, Any], start: int, end: int, world: str = "*") -> dict[str, Any]:
+    """The body of the `_search` that Grafana's Elasticsearch data source sends for a target, for a window in milliseconds.
+
+    Args:
+        world: what the variable is filled in with.
+    """
     field = target["timeField"]
     window = {"range": {field: {"gte": start, "lte": end, "format": "epoch_millis"}}}
-    query = target["query"].replace("$world", "*")
+    query = target["query"].replace("$world", world)
     body: dict[str, Any] = {
         "query": {"bool": {"filter": [window, {"query_string": {"analyze_wildcard": True, "query": query}}]}},
         "size": 0,
@@ -241,11 +254,39 @@ def search(target: dict[str, Any], start: int, end: int) -> dict[str, Any]:
     return body | {"aggs": inner}
 
 
+def _quoted(value: str) -> str:
+    """As Grafana fills in what was chosen; of several, with `OR` and in brackets."""
+    return f'"{value}"'
+
+
 def _found(answer: dict[str, Any]) -> int:
     """How many documents it shows."""
     if "aggregations" not in answer:
         return len(answer["hits"]["hits"])
     return sum(bucket["doc_count"] for bucket in answer["aggregations"]["2"]["buckets"])
+
+
+def choices(variable: dict[str, Any]) -> dict[str, Any]:
+    """The body of the `_msearch` for what a variable may be: see `getTerms` of Grafana's Elasticsearch data source."""
+    asked = json.loads(variable["query"])
+    assert asked.pop("find") == "terms"
+    return {
+        "size": 0,
+        "query": {"bool": {"filter": [{"query_string": {"analyze_wildcard": True, "query": "*"}}]}},
+        "aggs": {"1": {"terms": asked | {"order": {"_key": "asc"}}}},
+    }
+
+
+async def _choices(server: Indices) -> list[str]:
+    """What the page offers as worlds."""
+    (variable,) = (
+        variable
+        for variable in json.loads((FOLDER / "elasticsearch.json").read_text())["templating"]["list"]
+        if variable["type"] == "query"
+    )
+    assert variable["name"] == "world"
+    answer = await server.ask("POST", f"/{server.prefix}-*/_search", choices(variable))
+    return [str(bucket["key"]) for bucket in answer["aggregations"]["1"]["buckets"]]
 
 
 @EACH_MAJOR
@@ -255,9 +296,12 @@ async def test_every_query_of_elasticsearch_has_an_answer(major: int) -> None:
     async with indices(address(major)) as server:
         store = await ElasticsearchStore.open(server.settings())
         try:
-            await fill(store, Year(now, scale=0.1, days=7, worlds=(10,)))
+            assert await _choices(server) == []
+            await fill(store, Year(now, scale=0.1, days=7, worlds=(10, 40)))
         finally:
             await store.aclose()
+        worlds = await _choices(server)
+        assert worlds == ["10", "40"]
         asked = 0
         for title, target in targets("elasticsearch.json"):
             answer = await server.ask("POST", f"/{server.prefix}-*/_search", search(target, start, now))
@@ -266,5 +310,15 @@ async def test_every_query_of_elasticsearch_has_an_answer(major: int) -> None:
                 "POST", f"/{server.prefix}-*/_search", search(target, start - 9 * DAY, start - 8 * DAY)
             )
             assert _found(empty) == 0, f"{title} is of the window"
+            every, *each = [
+                _found(
+                    await server.ask(
+                        "POST", f"/{server.prefix}-*/_search", search(target, start, now, chosen)
+                    )
+                )
+                for chosen in (f"({' OR '.join(map(_quoted, worlds))})", *map(_quoted, worlds))
+            ]
+            assert every == sum(each) == _found(answer)
+            assert min(each) > 0, f"{title} is of the worlds that are chosen"
             asked += 1
         assert asked == 14
