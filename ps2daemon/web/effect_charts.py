@@ -19,6 +19,7 @@ from ps2daemon.web.specs import (
     Theme,
     ThemeName,
     config_of,
+    panel_title,
     stacked,
     window_text,
 )
@@ -180,7 +181,7 @@ def _panels(part: str, kind: Kind, found: Found, theme: ThemeName) -> tuple[Spec
     count = count_text(of_kind).split("; ")
     left = {
         **curve_chart(curve, theme=theme),
-        "title": _panel_title(
+        "title": panel_title(
             f"{part}{KIND_TITLES[kind]}", f"{curve.n:,} of {len(of_kind):,} compared", *count[1:]
         ),
     }
@@ -189,7 +190,7 @@ def _panels(part: str, kind: Kind, found: Found, theme: ThemeName) -> tuple[Spec
         return left, _silent(few, THEMES[theme])
     right = {
         **difference_chart(by_group(rows), theme=theme, legend="bottom"),
-        "title": _panel_title("How many more log off than otherwise", f"Everybody: {'; '.join(said)}"),
+        "title": panel_title("How many more log off than otherwise", f"Everybody: {'; '.join(said)}"),
     }
     return left, right
 
@@ -198,10 +199,6 @@ def _silent(text: str, colours: Theme) -> Spec:
     """Where a chart would have nothing to show, and why."""
     mark: Spec = {"type": "text", "text": text, "fontSize": 12, "color": colours.faint}
     return {"width": 460, "height": HEIGHT, "data": {"values": [{}]}, "mark": mark}
-
-
-def _panel_title(text: str, *subtitle: str) -> Spec:
-    return {"text": text, "subtitle": list(subtitle), "fontSize": 13, "frame": "group"}
 
 
 def _rule(encoding: Spec, colours: Theme) -> Spec:
