@@ -1,18 +1,39 @@
-"""The page as a browser shows it, and what no page may do."""
+"""The page, from a process or from this one, as a browser shows it, and what no page may do."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import re
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import trio
 from starlette.types import ASGIApp
 
+from bench.programs import program
 from ps2daemon.web.server import serve_app
 from tests.acceptance.browser import Tab, open_tab
+
+CONFIGURED: Final = ("--config", "config.toml")
+PATIENCE: Final = 60.0
+"""Seconds; what is waited for takes a few."""
+
+
+@contextmanager
+def serving(directory: Path) -> Iterator[str]:
+    """`ps2daemon serve` with the configuration there; gives the page's address."""
+    log = directory / "bench.log"
+    log.unlink(missing_ok=True)
+    with program(directory, *CONFIGURED, "serve", "--port", "0") as page:
+        deadline = time.monotonic() + PATIENCE
+        while (told := re.search(r"The page is at (http://\S+)", log.read_text())) is None:
+            assert page.poll() is None, log.read_text()
+            assert time.monotonic() < deadline, "it does not listen"
+            time.sleep(0.02)
+        yield told[1]
 
 
 class Page(NamedTuple):
