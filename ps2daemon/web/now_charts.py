@@ -108,13 +108,9 @@ def _changes(row: _Row) -> str:
     return "; ".join(told)
 
 
-def _bars(row: _Row, top: int, zone: tzinfo, theme: Theme) -> Spec:
-    """Its people by empire, each with its changes.
-
-    Args:
-        top: people of the longest bar of all that are compared.
-    """
-    values = [
+def _empires(row: _Row, theme: Theme) -> list[dict[str, object]]:
+    """Its people by empire, as the data of its bars."""
+    return [
         {
             "empire": faction_label(faction),
             "people": people,
@@ -128,6 +124,15 @@ def _bars(row: _Row, top: int, zone: tzinfo, theme: Theme) -> Spec:
         }
         for faction, people in row.online.items()
     ]
+
+
+def _bars(row: _Row, top: int, zone: tzinfo, theme: Theme) -> Spec:
+    """Its people by empire, each with its changes.
+
+    Args:
+        top: people of the longest bar of all that are compared.
+    """
+    values = _empires(row, theme)
     labels = [each["empire"] for each in values]
     y: Spec = {
         "field": "empire",
