@@ -266,7 +266,11 @@ async def test_the_recording_of_a_fixed_window(page: Page) -> None:
     )
     ends = await tab.value("document.querySelector('.ends').innerText")
     assert re.fullmatch(r"4 Mar 2026, 00:00\s*8 Mar 2026, 12:00", ends)
-    assert (await get(tab, "#csv")).text.count("\n") == 3
+    rows = (await get(tab, "#csv")).text.splitlines()
+    worlds = [row.split(",")[1:5] for row in rows if row.startswith("world,")]
+    assert [(world, *window) for world, _, *window in worlds] == [
+        (world, "2026-03-04T00:00:00Z", "2026-03-08T12:00:00Z") for world in ("1", "10")
+    ]
 
 
 @pytest.mark.parametrize("view", ["events", "trends", "recording", "history"])

@@ -133,8 +133,8 @@ async def test_a_screen_reader_is_told_what_the_chart_is_and_takes(page: Page) -
 
 
 REACHABLE = """[...document.querySelectorAll('a[href], button, select, input, summary, [tabindex="0"], .plot .chart')].filter((one) =>
-    one.checkVisibility() && (one.type !== 'radio' || one.checked || !document.querySelector(`input[name="${one.name}"]:checked`)))"""
-"""Every control and every chart that says something under the pointer; of several to choose one from, the one that is chosen, from which arrows lead to the others."""
+    one.checkVisibility() && !one.disabled && (one.type !== 'radio' || one.checked || !document.querySelector(`input[name="${one.name}"]:checked`)))"""
+"""Every control that can do something, and every chart that says something under the pointer; of several to choose one from, the one that is chosen, from which arrows lead to the others."""
 FOCUSED = """(() => {
     const one = document.activeElement, shown = one.matches('.chips input') ? one.nextElementSibling : one;
     const { outlineStyle, outlineWidth } = getComputedStyle(shown), { left, top, right, bottom } = shown.getBoundingClientRect();

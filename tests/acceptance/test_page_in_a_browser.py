@@ -387,9 +387,9 @@ async def test_a_peak_is_read_from_the_calendar_by_pointer_and_by_keys(page: Pag
     assert "&days=peak" in await tab.value("document.getElementById('png').href")
     calendar = "document.querySelector('#world-10 .calendar')"
     assert "people at most" in await tab.value(f"{calendar}.textContent")
-    days = (await tab.value("fetch(document.querySelector('#more a').href).then((answer) => answer.json())"))[
-        "days"
-    ]
+    days = (
+        await tab.value("fetch(document.querySelector('#taken-days a').href).then((answer) => answer.json())")
+    )["days"]
     known = [day for day in days if day["peak"] is not None]
     for number in (0, 7, len(known) - 1):
         assert await point_at_cell(tab, "calendar", number) == lines_of(known[number])
@@ -432,7 +432,7 @@ async def test_hours_say_now_before_and_the_difference(tmp_path: Path) -> None:
     made = fortnight(END, worlds=(10,), days=56, people=30, gaps=())
     async with served(page_app(made, FixedClock())) as origin, watched(tmp_path) as tab:
         await tab.open(f"{origin}/trends?world=10&weeks=4&tz=UTC")
-        links = "[...document.querySelectorAll('#more a')].map((link) => link.href)"
+        links = "[...document.querySelectorAll('#taken-hours a')].map((link) => link.href)"
         address = next(link for link in await tab.value(links) if "trends/hours?" in link)
         hours = (await tab.value(f"fetch({address!r}).then((answer) => answer.json())"))["hours"]
         for chart in ("hours", "change"):
