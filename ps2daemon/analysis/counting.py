@@ -6,6 +6,7 @@ ended long ago, and asking again counts the day that goes on.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
@@ -21,6 +22,8 @@ from ps2daemon.model.sittings import NEVER, Part
 
 HORIZONS: Final = (5, 15, 30)
 """Minutes."""
+AGES: Final = (15, 60)
+"""Minutes since the login, between which people are told apart: who has just come leaves sooner."""
 CURVE: Final = tuple(range(-30, 61))
 """Minutes around the event."""
 AROUND: Final = np.array(CURVE, dtype=np.int64) * MINUTE
@@ -28,21 +31,25 @@ AROUND: Final = np.array(CURVE, dtype=np.int64) * MINUTE
 AT_ONCE: Final = 2
 """Worlds counted at the same time."""
 MOST_KNOWN: Final = 500
-"""Instants that counts are kept of with each part, 220 bytes each; of a day those of a year's events are less than 200."""
+"""Instants that counts are kept of with each part, 300 bytes each; of a day those of a year's events are less than 200."""
 
-WIDTH: Final = len(FACTIONS) * (1 + len(HORIZONS)) + len(CURVE)
+_GROUPS: Final = (len(FACTIONS), len(AGES) + 1)
+_ONLINE: Final = math.prod(_GROUPS)
+_LEFT: Final = _ONLINE * len(HORIZONS)
+WIDTH: Final = _ONLINE + _LEFT + len(CURVE)
 """Numbers of one instant."""
 
 Small: TypeAlias = NDArray[np.signedinteger[Any]]
 
 _SPANS: Final = tuple(minutes * MINUTE for minutes in HORIZONS)
+_SINCE: Final = tuple(minutes * MINUTE for minutes in AGES)
 
 
 class Counted(NamedTuple):
     """People; of an event that is left out there are none.
 
     Attributes:
-        online: (factions, events); `left` (factions, horizons, events) of them.
+        online: (factions, ages, events); `left` (factions, ages, horizons, events) of them. Ages are those less than each of `AGES`, and all others.
         around: people by minute, (minutes, events).
         control_online, control_left, control_around: the same, summed over the controls of each.
     """
@@ -89,8 +96,12 @@ def _nobody(events: int) -> Counted:
 
 def _columns(rows: Counts, events: int) -> list[Counts]:
     """The columns of `Counted` from the counts of so many events and, behind them, of their controls."""
-    left = rows[:, len(FACTIONS) : -len(CURVE)].reshape(len(rows), len(FACTIONS), len(HORIZONS))
-    every = rows[:, : len(FACTIONS)].T, np.moveaxis(left, 0, -1), rows[:, -len(CURVE) :].T
+    numbers = rows.T
+    every = (
+        numbers[:_ONLINE].reshape(*_GROUPS, -1),
+        numbers[_ONLINE : _ONLINE + _LEFT].reshape(*_GROUPS, len(HORIZONS), -1),
+        numbers[_ONLINE + _LEFT :],
+    )
     return [column[..., part] for part in (slice(events), slice(events, None)) for column in every]
 
 
@@ -115,7 +126,7 @@ class _Known(NamedTuple):
     """What was counted of a part: at these instants, in order, a row for each.
 
     Attributes:
-        rows: who was online by faction, who left by faction and horizon, and how many there were around.
+        rows: who was online by faction and age, who left by faction, age and horizon, and how many there were around.
     """
 
     at: Times
@@ -157,8 +168,8 @@ def _among(at: Times, known: Times) -> NDArray[np.bool_]:
 
 def _counts(part: Part, at: Times) -> Small:
     crowds = Crowds(part.sittings())
-    left = np.moveaxis(crowds.leavers(at, _SPANS), -1, 0).reshape(len(at), -1)
-    rows = np.concatenate(
-        [crowds.online(at).T, left, crowds.together.online(at[:, None] + AROUND)], axis=1, dtype=np.int64
-    )
+    online = crowds.online(at, _SINCE).reshape(_ONLINE, -1)
+    left = crowds.leavers(at, _SPANS, _SINCE).reshape(_LEFT, -1)
+    around = crowds.together.online(at[:, None] + AROUND)
+    rows = np.concatenate([online.T, left.T, around], axis=1, dtype=np.int64)
     return rows.astype(np.int16 if rows.max(initial=0) <= np.iinfo(np.int16).max else np.int32)

@@ -5,7 +5,8 @@ Of the people online on a world at an event, the share who leave within so many 
 logout of its own (see `sittings`).
 
 - `share` is of all people at all events together, and so an event counts by its people; `control_share` weighs the share at each event's controls
-  with the people at the event.
+  with the people at the event: those who came in the last quarter of an hour, in the last hour, and before, each with their own (direct
+  standardisation). Who has just come leaves sooner, and where many leave at each event, fewer of those at the next one have.
 - The interval of their difference is of a bootstrap over days: the events of one world and day are drawn together, since what makes a day unlike
   others they have in common. Its 2.5 and 97.5 percent quantiles are widened by two factors: by Student's t over the normal quantile, as there are few days; and by
   what two events of different days deviate by together if their controls overlap, since by as much as those people were unlike others both are wrong (their
@@ -139,7 +140,9 @@ def measure(matched: Sequence[Matched], counted: Counted, zone: tzinfo, *, curve
         )
         for group in GROUPS:
             rows += _effects(kind, group, len(of_kind), columns)
-        usable = (columns.people.online.sum(axis=0) > 0) & (columns.people.control_online.sum(axis=0) > 0)
+        usable = (columns.people.online.sum(axis=(0, 1)) > 0) & (
+            columns.people.control_online.sum(axis=(0, 1)) > 0
+        )
         if curves and usable.any():
             drawn.append(_curve(kind, columns, usable))
     return Found(tuple(rows), tuple(drawn), tuple(matched))
@@ -187,18 +190,19 @@ def _pairs(used: Sequence[Matched], days: Counts) -> Counts:
 def _effects(kind: Kind, group: Group, events: int, columns: _Columns) -> list[Effect]:
     """The rows of one kind and group, one for each of `HORIZONS`."""
     members = _members(group, columns.winners)
-    online = (columns.people.online * members).sum(axis=0)
-    control_online = (columns.people.control_online * members).sum(axis=0)
-    usable = (online > 0) & (control_online > 0)
+    by_age = (columns.people.online * members[:, None]).sum(axis=0)
+    control_by_age = (columns.people.control_online * members[:, None]).sum(axis=0)
+    online = by_age.sum(axis=0)
+    usable = (online > 0) & (control_by_age.sum(axis=0) > 0)
     n, people = int(usable.sum()), online[usable]
     if not n:
         nothing = (None, None, None, None, None)
         return [
             Effect(kind, group, minutes, 0, 0, events, *nothing, "too few events") for minutes in HORIZONS
         ]
-    left = (columns.people.left * members[:, None]).sum(axis=0)[:, usable]
-    control_left = (columns.people.control_left * members[:, None]).sum(axis=0)[:, usable]
-    expected = people * control_left / control_online[usable]
+    left = (columns.people.left * members[:, None, None]).sum(axis=(0, 1))[:, usable]
+    control_left = (columns.people.control_left * members[:, None, None]).sum(axis=0)[:, :, usable]
+    expected = _expected(by_age[:, usable], control_by_age[:, usable], control_left)
     shares, control_shares = left.sum(axis=1) / people.sum(), expected.sum(axis=1) / people.sum()
     shared = _Shared(columns.days[usable], _among(columns.pairs, usable))
     bands = _bands(people, left - expected, shared)
@@ -208,6 +212,21 @@ def _effects(kind: Kind, group: Group, events: int, columns: _Columns) -> list[E
             HORIZONS, shares.tolist(), control_shares.tolist(), bands, strict=True
         )
     ]
+
+
+def _expected(people: Counts, controls: Counts, left: Counts) -> _Numbers:
+    """How many of the people at each event would leave as those at its controls do, (horizons, events).
+
+    Where nobody of an age is at the controls, those of that age are taken to leave as everybody there does.
+
+    Args:
+        people, controls: (ages, events).
+        left: of the controls, (ages, horizons, events).
+    """
+    everybody = left.sum(axis=0) / controls.sum(axis=0)
+    own = left / np.maximum(controls, 1)[:, None]
+    shares = np.where((controls > 0)[:, None], own, everybody)
+    return np.asarray((people[:, None] * shares).sum(axis=0))
 
 
 def _members(group: Group, winners: Counts) -> Counts:
@@ -313,8 +332,8 @@ def student(freedom: int) -> float:
 
 
 def _curve(kind: Kind, columns: _Columns, usable: NDArray[np.bool_]) -> Curve:
-    there = columns.people.online.sum(axis=0)
-    then = columns.people.control_online.sum(axis=0)
+    there = columns.people.online.sum(axis=(0, 1))
+    then = columns.people.control_online.sum(axis=(0, 1))
     around, people, days = columns.people.around[:, usable], there[usable], columns.days[usable]
     expected = columns.people.control_around[:, usable] * (people / then[usable])
     curve = around.sum(axis=1) / people.sum()

@@ -51,21 +51,32 @@ class Crowd:
         ended = np.searchsorted(self._logouts, at, side="right")
         return np.asarray(begun - ended, dtype=np.int64)
 
-    def leavers(self, at: Times, within: Sequence[Ms]) -> Counts:
+    def newcomers(self, at: Times, age: Ms) -> Counts:
+        """Those of the people online at each instant who came less than so long before it."""
+        begun = np.searchsorted(self._logins, at, side="right")
+        begun -= np.searchsorted(self._logins, at - age, side="right")
+        return np.asarray(begun - self._visitors(at - age, (age,))[0], dtype=np.int64)
+
+    def leavers(self, at: Times, within: Sequence[Ms], age: Ms | None = None) -> Counts:
         """Those of the people online at each instant whose logout comes at most so much later: a row for each of `within`.
 
         That is everybody who logs out by then, but for those who came after the instant.
-        """
-        ended = np.searchsorted(self._logouts, at, side="right")
-        counts = np.stack(
-            [np.searchsorted(self._logouts, at + span, side="right") - ended for span in within]
-        )
-        counts -= self._visitors(at, within)
-        return counts
 
-    def _visitors(self, at: Times, within: Sequence[Ms]) -> Counts:
-        """Those who come after each instant and leave at most so much later: only short sessions have room for both."""
-        brief = self._logouts - self._since < max(within)
+        Args:
+            age: of the newcomers alone, who came less than so long before.
+        """
+        if age is None:
+            ended = np.searchsorted(self._logouts, at, side="right")
+            everybody = np.stack(
+                [np.searchsorted(self._logouts, at + span, side="right") - ended for span in within]
+            )
+        else:
+            everybody = self._visitors(at, within, age)
+        return np.asarray(everybody - self._visitors(at, within), dtype=np.int64)
+
+    def _visitors(self, at: Times, within: Sequence[Ms], before: Ms = 0) -> Counts:
+        """Those who leave after each instant and at most so much later, and came after it, or less than `before` before: only short sessions have room for both."""
+        brief = self._logouts - self._since < max(within) + before
         logouts, since = self._logouts[brief], self._since[brief]
         counts = np.zeros((len(within), len(at)), dtype=np.int64)
         first = np.searchsorted(logouts, at, side="right")
@@ -77,7 +88,7 @@ class Crowd:
             behind = min(len(at), max(behind, start + 1))
             whose = np.repeat(np.arange(start, behind), sizes[start:behind])
             index = np.arange(bounds[behind] - bounds[start]) + (first - bounds[:-1])[whose] + bounds[start]
-            came = since[index] > at[whose]
+            came = since[index] > at[whose] - before
             whose, index = whose[came], index[came]
             for row, span in enumerate(within):
                 left = logouts[index] <= at[whose] + span
@@ -100,14 +111,27 @@ class Crowds:
         """All of them: where factions don't matter, that is a fifth of the work."""
         return Crowd(self._sittings.logins, self._sittings.logouts)
 
-    def online(self, at: Times) -> Counts:
-        """People online at each instant, a row for each of `FACTIONS`."""
-        return self._crowd.online(_of_each(at)).reshape(len(FACTIONS), -1)
+    def online(self, at: Times, ages: Sequence[Ms] = ()) -> Counts:
+        """People online at each instant, as (factions, ages, instants).
 
-    def leavers(self, at: Times, within: Sequence[Ms]) -> Counts:
-        """People who leave (see `Crowd.leavers`), as (factions, spans, instants)."""
-        counts = self._crowd.leavers(_of_each(at), within)
-        return np.moveaxis(counts.reshape(len(within), len(FACTIONS), -1), 0, 1)
+        Args:
+            ages: apart are those who came less than the first of these before, then those who came less than the second, and last all others.
+        """
+        own = _of_each(at)
+        younger = [self._crowd.newcomers(own, age) for age in ages]
+        return self._by_age([*younger, self._crowd.online(own)])
+
+    def leavers(self, at: Times, within: Sequence[Ms], ages: Sequence[Ms] = ()) -> Counts:
+        """People who leave (see `Crowd.leavers`), as (factions, ages, spans, instants); see `online`."""
+        own = _of_each(at)
+        return self._by_age([self._crowd.leavers(own, within, age) for age in (*ages, None)])
+
+    @staticmethod
+    def _by_age(younger: Sequence[Counts]) -> Counts:
+        """From those who are younger than each age, everybody at last: those between each age and the one before."""
+        found = np.stack(younger)
+        found[1:] = found[1:] - found[:-1]
+        return np.moveaxis(found.reshape(*found.shape[:-1], len(FACTIONS), -1), -2, 0)
 
 
 def _of_each(at: Times) -> Times:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ps2daemon.analysis import counting
-from ps2daemon.analysis.counting import AROUND, HORIZONS, Counted, count
+from ps2daemon.analysis.counting import AGES, AROUND, HORIZONS, Counted, count
 from ps2daemon.analysis.matching import Event, Matched
 from ps2daemon.analysis.sittings import FACTIONS, Times
 from ps2daemon.model.records import DAY, HOUR, MINUTE, Ms
@@ -50,17 +50,32 @@ def slowly(matched: list[Matched], sittings: Sittings) -> Counted:
     """One by one."""
     rows = list(zip(*(column.tolist() for column in sittings), strict=True))
 
-    def at(instants: tuple[Ms, ...]) -> tuple[list[int], list[list[int]], list[int]]:
+    def at(instants: tuple[Ms, ...]) -> tuple[list[list[int]], list[list[list[int]]], list[int]]:
         there = [
-            [(faction, logout - instant) for faction, login, logout in rows if login <= instant < logout]
+            [
+                (faction, sum(instant - login >= age * MINUTE for age in AGES), logout - instant)
+                for faction, login, logout in rows
+                if login <= instant < logout
+            ]
             for instant in instants
         ]
+        ages = range(len(AGES) + 1)
         return (
-            [sum(who == faction for each in there for who, _ in each) for faction in FACTIONS],
+            [
+                [sum((who, old) == (faction, age) for each in there for who, old, _ in each) for age in ages]
+                for faction in FACTIONS
+            ],
             [
                 [
-                    sum(who == faction and goes <= span * MINUTE for each in there for who, goes in each)
-                    for span in HORIZONS
+                    [
+                        sum(
+                            (who, old) == (faction, age) and goes <= span * MINUTE
+                            for each in there
+                            for who, old, goes in each
+                        )
+                        for span in HORIZONS
+                    ]
+                    for age in ages
                 ]
                 for faction in FACTIONS
             ],

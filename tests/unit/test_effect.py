@@ -76,6 +76,20 @@ def test_the_shares_are_of_all_people_and_controls_weigh_as_their_event() -> Non
     assert (five.low, five.high, five.verdict) == (None, None, "too few events")
 
 
+def test_who_has_just_come_is_compared_with_those_who_had_just_come() -> None:
+    def came(before: int, at: Ms, *minutes: int) -> list[Sitting]:
+        return [Sitting(10, 1, at - before * MINUTE, at + each * MINUTE) for each in minutes]
+
+    controls = [*came(14, T0 - WEEK, 3), *came(15, T0 - WEEK, 40, 3), *came(61, T0 - WEEK, 40)]
+    matched = [Matched(ended(T0), (T0 - WEEK,))]
+    people = [*came(5, T0, 40, 40, 40), *came(20, T0, 40, 40), *came(90, T0, 40)]
+    five = row(found_in(matched, [*people, *controls]), 5)
+    assert five.share == 0
+    assert five.control_share == pytest.approx((3 * 1 + 2 * 0.5 + 1 * 0) / 6)
+    nobody_new = row(found_in(matched, [*people, *controls[1:]]), 5)
+    assert nobody_new.control_share == pytest.approx((3 * (1 / 3) + 2 * 0.5 + 1 * 0) / 6)
+
+
 def test_groups_are_those_of_the_winner_of_the_others_and_of_those_who_fight_for_all() -> None:
     people = [
         *stays(T0, 1, 3),
