@@ -57,22 +57,20 @@ class Crowd:
         begun -= np.searchsorted(self._logins, at - age, side="right")
         return np.asarray(begun - self._visitors(at - age, (age,))[0], dtype=np.int64)
 
-    def leavers(self, at: Times, within: Sequence[Ms], age: Ms | None = None) -> Counts:
-        """Those of the people online at each instant whose logout comes at most so much later: a row for each of `within`.
+    def leavers(self, at: Times, within: Sequence[Ms], ages: Sequence[Ms] = ()) -> Counts:
+        """Those of the people online at each instant whose logout comes at most so much later: (ages and everybody, spans, instants).
 
         That is everybody who logs out by then, but for those who came after the instant.
 
         Args:
-            age: of the newcomers alone, who came less than so long before.
+            ages: first come the newcomers alone, who came less than so long before, for each of these.
         """
-        if age is None:
-            ended = np.searchsorted(self._logouts, at, side="right")
-            everybody = np.stack(
-                [np.searchsorted(self._logouts, at + span, side="right") - ended for span in within]
-            )
-        else:
-            everybody = self._visitors(at, within, age)
-        return np.asarray(everybody - self._visitors(at, within), dtype=np.int64)
+        ended = np.searchsorted(self._logouts, at, side="right")
+        everybody = np.stack(
+            [np.searchsorted(self._logouts, at + span, side="right") - ended for span in within]
+        )
+        newcomers = [self._visitors(at, within, age) for age in ages]
+        return np.asarray(np.stack([*newcomers, everybody]) - self._visitors(at, within), dtype=np.int64)
 
     def _visitors(self, at: Times, within: Sequence[Ms], before: Ms = 0) -> Counts:
         """Those who leave after each instant and at most so much later, and came after it, or less than `before` before: only short sessions have room for both."""
@@ -119,18 +117,17 @@ class Crowds:
         """
         own = _of_each(at)
         younger = [self._crowd.newcomers(own, age) for age in ages]
-        return self._by_age([*younger, self._crowd.online(own)])
+        return self._by_age(np.stack([*younger, self._crowd.online(own)]))
 
     def leavers(self, at: Times, within: Sequence[Ms], ages: Sequence[Ms] = ()) -> Counts:
         """People who leave (see `Crowd.leavers`), as (factions, ages, spans, instants); see `online`."""
-        own = _of_each(at)
-        return self._by_age([self._crowd.leavers(own, within, age) for age in (*ages, None)])
+        return self._by_age(self._crowd.leavers(_of_each(at), within, ages))
 
     @staticmethod
-    def _by_age(younger: Sequence[Counts]) -> Counts:
+    def _by_age(younger: Counts) -> Counts:
         """From those who are younger than each age, everybody at last: those between each age and the one before."""
-        found = np.stack(younger)
-        found[1:] = found[1:] - found[:-1]
+        found = younger.copy()
+        found[1:] -= younger[:-1]
         return np.moveaxis(found.reshape(*found.shape[:-1], len(FACTIONS), -1), -2, 0)
 
 
