@@ -12,13 +12,12 @@ from ps2daemon.analysis.matching import KINDS, Kind
 from ps2daemon.analysis.telling import GROUPS, KIND_TITLES, count_text
 from ps2daemon.model import tables
 from ps2daemon.web.specs import (
-    SCHEMA,
     SIGNED,
     THEMES,
     Spec,
     Theme,
     ThemeName,
-    config_of,
+    framed,
     panel_title,
     stacked,
     window_text,
@@ -213,14 +212,5 @@ def _spec(
     width: int | Literal["container"],
     height: int,
 ) -> Spec:
-    return {
-        "$schema": SCHEMA,
-        "width": width,
-        "height": height,
-        "background": "transparent" if width == "container" else colours.background,
-        "autosize": {"type": "fit-x" if width == "container" else "pad", "contains": "padding"},
-        "padding": 2 if width == "container" else 12,
-        "config": config_of(colours),
-        "data": {"values": list(rows)},
-        "layer": list(layers),
-    }
+    body = {"height": height, "data": {"values": list(rows)}, "layer": list(layers)}
+    return framed(colours, width, body)
