@@ -233,16 +233,16 @@ def _trend(trend: Trend) -> answers.TrendRow:
             {
                 "from": iso(week.start),
                 "to": iso(week.end),
-                "mean": _rounded(week.mean),
+                "mean": rounded_number(week.mean),
                 "peak": week.peak,
                 "share": round(week.share, DIGITS),
             }
             for week in trend.weeks
         ],
         "n": trend.n,
-        "per_week": _rounded(trend.per_week),
-        "low": _rounded(trend.low),
-        "high": _rounded(trend.high),
+        "per_week": rounded_number(trend.per_week),
+        "low": rounded_number(trend.low),
+        "high": rounded_number(trend.high),
         "verdict": trend.verdict,
     }
 
@@ -339,10 +339,11 @@ def _rounded_all(values: Sequence[float]) -> list[float]:
 def rounded(rows: Sequence[msgspec.Struct]) -> list[Document]:
     """Their fields, with fractions of no more digits than anybody reads."""
     return [
-        {name: _rounded(value) if isinstance(value, float) else value for name, value in row.items()}
+        {name: rounded_number(value) if isinstance(value, float) else value for name, value in row.items()}
         for row in map(msgspec.structs.asdict, rows)
     ]
 
 
-def _rounded(value: float | None) -> float | None:
+def rounded_number(value: float | None) -> float | None:
+    """With no more digits than anybody reads."""
     return None if value is None else round(value, DIGITS)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import msgspec
 
-from ps2daemon.analysis.documents import DIGITS
+from ps2daemon.analysis.documents import DIGITS, rounded_number
 
 if TYPE_CHECKING:
     from ps2daemon.analysis import rhythm_answers
@@ -24,7 +24,7 @@ def days_answer(found: Sequence[Rhythm]) -> rhythm_answers.DaysAnswer:
             "world_id": rhythm.world_id,
             **msgspec.structs.asdict(day),
             "date": day.date.isoformat(),
-            "mean": _rounded(day.mean),
+            "mean": rounded_number(day.mean),
             "share": round(day.share, DIGITS),
         }
         for rhythm in found
@@ -40,15 +40,11 @@ def hours_answer(found: Sequence[Rhythm]) -> rhythm_answers.HoursAnswer:
             "world_id": rhythm.world_id,
             "weekday": hour.weekday + 1,
             "hour": hour.hour,
-            "mean": _rounded(hour.mean),
-            "before": _rounded(hour.before),
-            "difference": _rounded(hour.difference),
+            "mean": rounded_number(hour.mean),
+            "before": rounded_number(hour.before),
+            "difference": rounded_number(hour.difference),
         }
         for rhythm in found
         for hour in rhythm.hours
     ]
     return {"hours": cast("list[rhythm_answers.HourRow]", rows)}
-
-
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, DIGITS)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 import msgspec
 
-from ps2daemon.analysis.documents import DIGITS, Document, rounded
+from ps2daemon.analysis.documents import Document, rounded, rounded_number
 from ps2daemon.analysis.overlay import Curve, Overlay, differences, ratios
 from ps2daemon.analysis.population import Population
 from ps2daemon.analysis.view import ALL, PLAIN, Terms
@@ -55,7 +55,7 @@ def _measured(values: Sequence[float | None]) -> Sequence[float | None]:
     """Fractions with no more digits than anybody reads; whole numbers as they are."""
     if not any(isinstance(value, float) for value in values):
         return values
-    return [None if value is None else round(value, DIGITS) for value in values]
+    return [rounded_number(value) for value in values]
 
 
 def _empire(faction_id: int) -> int | None:
