@@ -168,8 +168,9 @@ def _among(at: Times, known: Times) -> NDArray[np.bool_]:
 
 def _counts(part: Part, at: Times) -> Small:
     crowds = Crowds(part.sittings())
-    online = crowds.online(at, _SINCE).reshape(_ONLINE, -1)
-    left = crowds.leavers(at, _SPANS, _SINCE).reshape(_LEFT, -1)
+    online, left = crowds.at(at, _SPANS, _SINCE)
     around = crowds.together.online(at[:, None] + AROUND)
-    rows = np.concatenate([online.T, left.T, around], axis=1, dtype=np.int64)
+    rows = np.concatenate(
+        [online.reshape(_ONLINE, -1).T, left.reshape(_LEFT, -1).T, around], axis=1, dtype=np.int64
+    )
     return rows.astype(np.int16 if rows.max(initial=0) <= np.iinfo(np.int16).max else np.int32)

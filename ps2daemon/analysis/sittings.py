@@ -5,9 +5,10 @@ Only sessions whose end is known, or that go on, are in them. Whether somebody w
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from functools import cached_property
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,8 +25,8 @@ FACTIONS: Final = (tables.UNKNOWN_FACTION, tables.VS, tables.NC, tables.TR, tabl
 """In the order of the rows of all counts; a faction's id is its row."""
 APART: Final = 2**44
 """Milliseconds: no time is later, since that is the year 2527."""
-AT_ONCE: Final = 1_000_000
-"""Logouts looked at with one step: 24 MB."""
+AT_ONCE: Final = 100_000
+"""Logins looked at with one step: 6 MB."""
 
 
 class Crowd:
@@ -36,11 +37,9 @@ class Crowd:
     """
 
     def __init__(self, logins: Times, logouts: Times) -> None:
-        if (logouts[1:] < logouts[:-1]).any():  # a day's sittings come in order, and so do days
-            order = np.argsort(logouts)
-            logins, logouts = logins[order], logouts[order]
         self._logins = np.sort(logins)
-        self._logouts, self._since = logouts, logins
+        # A day's sittings come in the order of their logouts, and so do days.
+        self._logouts = np.sort(logouts) if (logouts[1:] < logouts[:-1]).any() else logouts
 
     def online(self, at: Times) -> Counts:
         """People with `login <= at < logout`, for each instant (of any shape).
@@ -48,89 +47,98 @@ class Crowd:
         Instants near to each other, one after the other, are found in a fraction of the time.
         """
         begun = np.searchsorted(self._logins, at, side="right")
-        ended = np.searchsorted(self._logouts, at, side="right")
-        return np.asarray(begun - ended, dtype=np.int64)
+        return np.asarray(begun - self.ended(at), dtype=np.int64)
 
-    def newcomers(self, at: Times, age: Ms) -> Counts:
-        """Those of the people online at each instant who came less than so long before it."""
-        begun = np.searchsorted(self._logins, at, side="right")
-        begun -= np.searchsorted(self._logins, at - age, side="right")
-        return np.asarray(begun - self._visitors(at - age, (age,))[0], dtype=np.int64)
+    def ended(self, at: Times) -> Counts:
+        """Sessions with `logout <= at`, for each instant (of any shape)."""
+        return np.searchsorted(self._logouts, at, side="right")
 
-    def leavers(self, at: Times, within: Sequence[Ms], ages: Sequence[Ms] = ()) -> Counts:
-        """Those of the people online at each instant whose logout comes at most so much later: (ages and everybody, spans, instants).
 
-        That is everybody who logs out by then, but for those who came after the instant.
+class AtInstants(NamedTuple):
+    """People at some instants.
 
-        Args:
-            ages: first come the newcomers alone, who came less than so long before, for each of these.
-        """
-        ended = np.searchsorted(self._logouts, at, side="right")
-        everybody = np.stack(
-            [np.searchsorted(self._logouts, at + span, side="right") - ended for span in within]
-        )
-        newcomers = [self._visitors(at, within, age) for age in ages]
-        return np.asarray(np.stack([*newcomers, everybody]) - self._visitors(at, within), dtype=np.int64)
+    Attributes:
+        online: (factions, ages, instants).
+        left: those of them whose logout comes at most so much later, (factions, ages, spans, instants).
+    """
 
-    def _visitors(self, at: Times, within: Sequence[Ms], before: Ms = 0) -> Counts:
-        """Those who leave after each instant and at most so much later, and came after it, or less than `before` before: only short sessions have room for both."""
-        brief = self._logouts - self._since < max(within) + before
-        logouts, since = self._logouts[brief], self._since[brief]
-        counts = np.zeros((len(within), len(at)), dtype=np.int64)
-        first = np.searchsorted(logouts, at, side="right")
-        sizes = np.searchsorted(logouts, at + max(within), side="right") - first
-        bounds = np.concatenate(([0], np.cumsum(sizes)))
-        start = 0
-        while start < len(at):
-            behind = int(np.searchsorted(bounds, bounds[start] + AT_ONCE, side="right")) - 1
-            behind = min(len(at), max(behind, start + 1))
-            whose = np.repeat(np.arange(start, behind), sizes[start:behind])
-            index = np.arange(bounds[behind] - bounds[start]) + (first - bounds[:-1])[whose] + bounds[start]
-            came = since[index] > at[whose] - before
-            whose, index = whose[came], index[came]
-            for row, span in enumerate(within):
-                left = logouts[index] <= at[whose] + span
-                counts[row, start:behind] = np.bincount(whose[left] - start, minlength=behind - start)
-            start = behind
-        return counts
+    online: Counts
+    left: Counts
 
 
 class Crowds:
-    """The sessions of one world, by faction: one crowd whose times lie `APART` for each faction, as if it were one time after the other."""
+    """The sessions of one world, by faction."""
 
     def __init__(self, sittings: Sittings) -> None:
         self._sittings = sittings.where(np.isin(sittings.faction_ids, FACTIONS))
-        faction_ids, logins, logouts = self._sittings
-        first = faction_ids * APART
-        self._crowd = Crowd(first + logins, first + np.minimum(logouts, APART - 1))
 
     @cached_property
     def together(self) -> Crowd:
         """All of them: where factions don't matter, that is a fifth of the work."""
         return Crowd(self._sittings.logins, self._sittings.logouts)
 
-    def online(self, at: Times, ages: Sequence[Ms] = ()) -> Counts:
-        """People online at each instant, as (factions, ages, instants).
+    def at(self, instants: Times, within: Sequence[Ms], ages: Sequence[Ms]) -> AtInstants:
+        """Who is online at each instant, and who leaves soon.
 
         Args:
-            ages: apart are those who came less than the first of these before, then those who came less than the second, and last all others.
+            within: how soon, ascending.
+            ages: what tells people apart by the time since their login, ascending: who came less than the first of these before an instant, who came less
+                than the second, and last all others.
         """
-        own = _of_each(at)
-        younger = [self._crowd.newcomers(own, age) for age in ages]
-        return self._by_age(np.stack([*younger, self._crowd.online(own)]))
+        # One crowd whose times lie `APART` for each faction, as if it were one time after the other.
+        faction_ids, logins, logouts = self._sittings
+        first = faction_ids * APART
+        crowd = Crowd(first + logins, first + np.minimum(logouts, APART - 1))
+        own = np.add.outer(np.array(FACTIONS) * APART, instants)
+        online, ended = crowd.online(own), crowd.ended(own)
+        # Everybody who logs out by then, but for those who come after the instant; those are found on the way.
+        left = np.stack([crowd.ended(own + span) - ended for span in within])
+        about = self._about(instants, within, ages)
+        soon = about[..., 1:-1].cumsum(axis=-1)
+        new, new_left = about[1:, ..., 1:].sum(axis=-1), np.moveaxis(soon[1:], -1, 1)
+        old_left = left - np.moveaxis(soon.sum(axis=0), -1, 0)
+        online = np.concatenate([new, (online - new.sum(axis=0))[None]])
+        return AtInstants(
+            np.moveaxis(online, 1, 0), np.moveaxis(np.concatenate([new_left, old_left[None]]), 2, 0)
+        )
 
-    def leavers(self, at: Times, within: Sequence[Ms], ages: Sequence[Ms] = ()) -> Counts:
-        """People who leave (see `Crowd.leavers`), as (factions, ages, spans, instants); see `online`."""
-        return self._by_age(self._crowd.leavers(_of_each(at), within, ages))
+    def _about(self, instants: Times, within: Sequence[Ms], ages: Sequence[Ms]) -> Counts:
+        """Those who come about each instant, (ages, factions, instants, ends).
 
-    @staticmethod
-    def _by_age(younger: Counts) -> Counts:
-        """From those who are younger than each age, everybody at last: those between each age and the one before."""
-        found = younger.copy()
-        found[1:] -= younger[:-1]
-        return np.moveaxis(found.reshape(*found.shape[:-1], len(FACTIONS), -1), -2, 0)
+        The first age is of those who come after it, soon enough to leave within the longest span; the others as in `at`, but for the last of those.
+        Ends are: by the instant, within each span more, and later.
+        """
+        faction_ids, logins, logouts = self._by_login
+        first = np.searchsorted(logins, instants - ages[-1], side="right")
+        behind = np.searchsorted(logins, instants + within[-1], side="right")
+        shape = len(FACTIONS), len(ages) + 1, len(within) + 2
+        width = math.prod(shape)
+        counts = np.empty((len(instants), width), dtype=np.int64)
+        for part in _steps(behind - first):
+            sizes = (behind - first)[part]
+            whose = np.repeat(np.arange(len(sizes)), sizes)
+            place = np.arange(len(whose)) + np.repeat(behind[part] - np.cumsum(sizes), sizes)
+            at = instants[part][whose]
+            kind = faction_ids[place]
+            for edges, since in (
+                ((0, *ages[:-1]), at - logins[place]),
+                ((1, *(span + 1 for span in within)), logouts[place] - at),
+            ):
+                kind = kind * (len(edges) + 1) + sum((since >= edge).view(np.int8) for edge in edges)
+            counts[part] = np.bincount(whose * width + kind, minlength=len(sizes) * width).reshape(-1, width)
+        return counts.reshape(-1, *shape).transpose(2, 1, 0, 3)
+
+    @cached_property
+    def _by_login(self) -> Sittings:
+        return self._sittings.at(np.argsort(self._sittings.logins, kind="stable"))
 
 
-def _of_each(at: Times) -> Times:
-    """The instants in the time of each faction, one faction after the other."""
-    return np.asarray(np.add.outer(np.array(FACTIONS) * APART, at).ravel(), dtype=np.int64)
+def _steps(sizes: Counts) -> Iterator[slice]:
+    """Instants with at most `AT_ONCE` logins together, or one with more."""
+    bounds = np.concatenate(([0], np.cumsum(sizes)))
+    start = 0
+    while start < len(sizes):
+        behind = int(np.searchsorted(bounds, bounds[start] + AT_ONCE, side="right")) - 1
+        behind = max(behind, start + 1)
+        yield slice(start, behind)
+        start = behind

@@ -41,9 +41,8 @@ def test_they_are_counted_as_one_by_one(at_once: int, people: list[Sitting], ins
         patch.setattr(sittings_module, "AT_ONCE", at_once)
         for world_id, columns in columns_of(people).items():
             crowds = Crowds(columns)
-            online, left = crowds.online(at, AGES), crowds.leavers(at, SPANS, AGES)
+            online, left = crowds.at(at, SPANS, AGES)
             assert online.shape == (len(FACTIONS), len(AGES) + 1, len(at))
-            assert crowds.online(at).sum(axis=1).tolist() == online.sum(axis=1).tolist()
             assert crowds.together.online(at).tolist() == online.sum(axis=(0, 1)).tolist()
             assert left.shape == (len(FACTIONS), len(AGES) + 1, len(SPANS), len(at))
             for row, age, place in np.ndindex(online.shape):
