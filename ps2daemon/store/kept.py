@@ -102,21 +102,20 @@ class KeptReader:
         buckets = (end - 1 - start) // step
         days = range(start // DAY, (start + buckets * step - 1) // DAY + 1)
         found: Differences = {}
-        with self._asked():
-            pace = self._source.pace
-            if start % MINUTE or step % MINUTE or len(days) <= pace.counts:
-                return await self._source.changes(start, end, step, worlds)
-            wanted = await self._source.change_versions(days, worlds)
-            if sum(self._minutes.missing(world_id, days, wanted) for world_id in set(worlds)) > pace.reads:
-                return await self._source.changes(start, end, step, worlds)
-            for world_id in sorted(set(worlds)):
-                parts = await self._minutes.get(world_id, days, wanted)
-                if any(part is None for part in parts):
-                    found |= await self._source.changes(start, end, step, (world_id,))
-                elif buckets:
-                    whole = np.concatenate([part for part in parts if part is not None])
-                    summed = _summed(whole[start % DAY // MINUTE :], buckets, step // MINUTE)
-                    found |= {(world_id, number): row for number, row in enumerate(summed) if row.any()}
+        pace = self._source.pace
+        if start % MINUTE or step % MINUTE or len(days) <= pace.counts:
+            return await self._source.changes(start, end, step, worlds)
+        wanted = await self._source.change_versions(days, worlds)
+        if sum(self._minutes.missing(world_id, days, wanted) for world_id in set(worlds)) > pace.reads:
+            return await self._source.changes(start, end, step, worlds)
+        for world_id in sorted(set(worlds)):
+            parts = await self._minutes.get(world_id, days, wanted)
+            if any(part is None for part in parts):
+                found |= await self._source.changes(start, end, step, (world_id,))
+            elif buckets:
+                whole = np.concatenate([part for part in parts if part is not None])
+                summed = _summed(whole[start % DAY // MINUTE :], buckets, step // MINUTE)
+                found |= {(world_id, number): row for number, row in enumerate(summed) if row.any()}
         return found
 
     async def sittings(self, start: Ms, end: Ms, worlds: Collection[int]) -> dict[int, Sittings]:
@@ -129,12 +128,11 @@ class KeptReader:
         """See `PartReader`."""
         # Who is online in the window and logs out later than a day after it is among those that last.
         days = range(start // DAY, -(-(end + DAY) // DAY))
-        with self._asked():
-            found, restless = await settled(
-                partial(self._source.day_versions, days), partial(self._read_parts, end, days), worlds
-            )
-            others = await self._source.sittings(start, end, restless) if restless else {}
-            return found | {world_id: [Part(columns)] for world_id, columns in others.items()}
+        found, restless = await settled(
+            partial(self._source.day_versions, days), partial(self._read_parts, end, days), worlds
+        )
+        others = await self._source.sittings(start, end, restless) if restless else {}
+        return found | {world_id: [Part(columns)] for world_id, columns in others.items()}
 
     async def _read_parts(
         self, before: Ms, days: range, versions: Versions, worlds: Collection[int]
@@ -202,7 +200,8 @@ class KeptReader:
             await trio.sleep(QUIET_SECONDS / 2)
 
     @contextmanager
-    def _asked(self) -> Iterator[None]:
+    def asked(self) -> Iterator[None]:
+        """While somebody waits for an answer, from the first question to the last byte made of what was read."""
         self._asking += 1
         try:
             yield
@@ -238,29 +237,24 @@ class KeptReader:
         return await self._source.online_at(at, worlds)
 
     async def unknown_starts(self, start: Ms, end: Ms, worlds: Collection[int]) -> list[UnknownStart]:
-        with self._asked():
-            return await self._endings.unknown_starts(start, end, worlds)
+        return await self._endings.unknown_starts(start, end, worlds)
 
     async def spans(
         self, worlds: Collection[int] | None = None, start: Ms | None = None, end: Ms | None = None
     ) -> list[Span]:
-        with self._asked():  # most answers begin with this
-            return await self._source.spans(worlds, start, end)
+        return await self._source.spans(worlds, start, end)
 
     async def alerts(self, start: Ms, end: Ms, worlds: Collection[int] | None) -> list[Alert]:
-        with self._asked():
-            return await self._endings.alerts(start, end, worlds)
+        return await self._endings.alerts(start, end, worlds)
 
     async def locks(self, start: Ms, end: Ms, worlds: Collection[int] | None) -> list[Lock]:
-        with self._asked():
-            return await self._endings.locks(start, end, worlds)
+        return await self._endings.locks(start, end, worlds)
 
     async def notes(self, start: Ms | None, end: Ms | None, worlds: Collection[int] | None) -> list[Note]:
         return await self._source.notes(start, end, worlds)
 
     async def worlds(self) -> list[int]:
-        with self._asked():
-            return await self._source.worlds()
+        return await self._source.worlds()
 
     async def records_until(self) -> Ms | None:
         return await self._source.records_until()

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import nullcontext
 from importlib.resources import files
 from typing import Any, Final, TypeVar
 
@@ -31,6 +32,7 @@ from ps2daemon.clock import Clock
 from ps2daemon.errors import StoreError, UsageError
 from ps2daemon.model.records import DAY, Ms
 from ps2daemon.store.base import StoreReader
+from ps2daemon.store.kept import KeptReader
 from ps2daemon.web import openapi, shell
 from ps2daemon.web.bundle import ChartLibrary
 from ps2daemon.web.endpoints import DRAWINGS, ENDPOINTS, Drawing, Endpoint, recording
@@ -90,7 +92,9 @@ def page_app(
     def answering(endpoint: Endpoint[Any]) -> Handler:
         async def handle(request: Request) -> Response:
             media_type = _media_type(request, endpoint)
-            body = await _in_time(limit, lambda: _answer(store, endpoint, request, media_type, clock.now()))
+            body = await _in_time(
+                limit, store, lambda: _answer(store, endpoint, request, media_type, clock.now())
+            )
             return respond(request, body)
 
         return handle
@@ -98,7 +102,7 @@ def page_app(
     def drawing(each: Drawing, kind: str) -> Handler:
         async def handle(request: Request) -> Response:
             _check_length(request)
-            picture = await _in_time(limit, lambda: _picture(store, each, request, clock.now()))
+            picture = await _in_time(limit, store, lambda: _picture(store, each, request, clock.now()))
             content = await pictures.draw(picture.spec, kind)
             headers = {"Content-Disposition": f'attachment; filename="{picture.name}.{kind}"'}
             return respond(request, Body(content, MEDIA[kind], headers))
@@ -131,15 +135,16 @@ def page_app(
     )
 
 
-async def _in_time(limit: trio.CapacityLimiter, work: Callable[[], Awaitable[T]]) -> T:
-    """What `work` returns, once it is its turn.
+async def _in_time(limit: trio.CapacityLimiter, store: StoreReader, work: Callable[[], Awaitable[T]]) -> T:
+    """What `work` returns, once it is its turn; what is read or counted ahead waits for it.
 
     Raises:
         HTTPException: 503, there are too many, or it takes too long.
     """
     if limit.statistics().tasks_waiting >= WAITING:
         raise HTTPException(503, f"{READERS + WAITING} requests are being answered already: ask again later")
-    with trio.move_on_after(REQUEST_SECONDS):
+    waits = store.asked() if isinstance(store, KeptReader) else nullcontext()
+    with waits, trio.move_on_after(REQUEST_SECONDS):
         async with limit:
             return await work()
     raise HTTPException(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import UTC
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 import trio
 
 from ps2daemon.analysis import counting
-from ps2daemon.analysis.leaving import Answer, EffectQuery, effect, gather
+from ps2daemon.analysis.leaving import Answer, EffectQuery, Facts, effect, gather
 from ps2daemon.analysis.sittings import Times
 from ps2daemon.errors import StoreUnavailable
 from ps2daemon.model.alerts import Alert
@@ -17,11 +18,13 @@ from ps2daemon.model.coverage import Span
 from ps2daemon.model.records import DAY, HOUR, MINUTE
 from ps2daemon.model.sittings import Part
 from ps2daemon.store.base import Commit, StoreReader
-from ps2daemon.store.kept import KeptReader
+from ps2daemon.store.kept import QUIET_SECONDS, KeptReader
 from ps2daemon.store.sqlite import SqliteStore
+from ps2daemon.web import api
 from ps2daemon.web.ahead import count_ahead
 from tests.contract.stores import continent_lock
 from tests.memory_reader import session
+from tests.pages import client_of
 
 D = 20_000 * DAY
 DAYS = 50
@@ -66,6 +69,35 @@ async def test_what_was_counted_ahead_is_not_counted_again(
         assert found == await asked(store, days)
         assert counted != []
         counted.clear()
+    await store.aclose()
+
+
+async def test_who_waits_for_an_answer_is_waited_for_until_it_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also while it is counted, after all is read."""
+    store = await SqliteStore.open(tmp_path / "ps2.db")
+    await store.commit(Commit(spans=[Span(10, D, D + DAYS * DAY, "start")]))
+    kept = KeptReader(store)
+    may_end, begun = threading.Event(), trio.Event()
+
+    def slow(query: EffectQuery, facts: Facts) -> Answer:
+        trio.from_thread.run_sync(begun.set)
+        assert may_end.wait(10)
+        return effect(query, facts)
+
+    monkeypatch.setattr(api, "effect", slow)
+    async with client_of(kept, D + DAYS * DAY) as client, trio.open_nursery() as nursery:
+        await kept.quiet()
+        nursery.start_soon(client.get, "/api/v1/effect?world=10")
+        with trio.fail_after(10):
+            await begun.wait()
+        with trio.move_on_after(3 * QUIET_SECONDS) as waited:
+            await kept.quiet()
+        assert waited.cancelled_caught
+        may_end.set()
+        with trio.fail_after(10):
+            await kept.quiet()
     await store.aclose()
 
 

@@ -359,12 +359,12 @@ async def test_warming_reads_the_latest_days_first_and_waits_while_somebody_asks
         await store.commit(Commit(spans=[Span(10, D, D + 10 * DAY - 1, "start")]))
         kept, store.may_answer = KeptReader(store), trio.Event()
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(told, kept, D + 4 * DAY, D + 5 * DAY, MINUTE, (10,))
-            await trio.testing.wait_all_tasks_blocked(0.05)
             nursery.start_soon(kept.warm)
-            await trio.testing.wait_all_tasks_blocked(0.05)
-            assert store.loads == [(10, 4, 5)]
-            store.may_answer.set()
+            with kept.asked():
+                nursery.start_soon(told, kept, D + 4 * DAY, D + 5 * DAY, MINUTE, (10,))
+                await trio.testing.wait_all_tasks_blocked(0.05)
+                assert store.loads == [(10, 4, 5)]
+                store.may_answer.set()
         assert store.loads[1:] == [(10, 6, 10), (10, 2, 4), (10, 5, 6), (10, 0, 2)]
         await told(kept, D, D + 10 * DAY, worlds=(10,))
         assert len(store.loads) == 5
