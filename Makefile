@@ -15,8 +15,9 @@ STAMP := $(VENV)/installed
 BIN := $(VENV)/bin
 PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
-# One more than the two cores of a small machine, since many tests wait for servers; a file to one of them, which fills its stores once.
-PYTEST_ARGS ?= -n 3 --dist loadfile
+# One more than the two cores of a small machine, since many tests wait for servers; a file to one of them, which fills its stores once. The files of
+# acceptance come first, as they are collected: they have few tests, and the longest.
+PYTEST_ARGS ?= -n 3 --dist loadfile --no-loadscope-reorder
 PORT ?= 8020
 STORE ?= sqlite
 
