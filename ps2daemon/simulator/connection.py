@@ -6,7 +6,11 @@ stream costs a copy and not a call for each event. What comes in is left to h11 
 
 from __future__ import annotations
 
+import socket
+import struct
 from collections.abc import Callable, Iterable
+from enum import Enum
+from math import ceil
 from typing import Final, NamedTuple
 
 import h11
@@ -22,6 +26,11 @@ MAX_BUFFERED: Final = 64 * 1024 * 1024
 MAX_HEAD: Final = 64 * 1024
 """Of a request: room for some thousand ids."""
 _READ: Final = 64 * 1024
+_TRICKLE_PIECES: Final = 4
+"""A second, of a body that is sent slowly."""
+_LINGER: Final = struct.pack("ii", 1, 0)
+"""On, for no time: what is closed then is reset."""
+_JSON: Final = "application/json;charset=utf-8"
 _ROOM: Final = 1024 * 1024
 
 
@@ -33,6 +42,32 @@ def text_frame(payload: bytes) -> bytes:
     if length < 65_536:
         return b"\x81\x7e%b%b" % (length.to_bytes(2, "big"), payload)
     return b"\x81\x7f%b%b" % (length.to_bytes(8, "big"), payload)
+
+
+class Ending(Enum):
+    """How an answer ends."""
+
+    WHOLE = "whole"
+    RESET = "reset"
+    """In the middle of the body."""
+    NOTHING = "nothing"
+    """Not a byte is sent."""
+
+
+class Answer(NamedTuple):
+    """What a request is answered with.
+
+    Attributes:
+        location: where a redirect leads.
+        seconds: how long the body takes.
+    """
+
+    body: bytes
+    status: int = 200
+    content_type: str = _JSON
+    location: str | None = None
+    seconds: float = 0.0
+    ending: Ending = Ending.WHOLE
 
 
 class Upgrade(NamedTuple):
@@ -50,35 +85,42 @@ class Upgrade(NamedTuple):
 
 
 async def serve_http(
-    stream: trio.abc.Stream, answer: Callable[[str], bytes], admit: Callable[[str], bool]
+    stream: trio.abc.Stream,
+    answer: Callable[[str, str], Answer],
+    admit: Callable[[str], int | None],
+    begun: bytes = b"",
 ) -> Upgrade | None:
     """Answers requests until the peer is done (None) or one that is admitted asks for a websocket.
 
     Args:
-        answer: the body for a GET's target.
-        admit: whether a target may become a websocket; 403 if not.
+        answer: the answer to a method and target.
+        admit: None for a target that may become a websocket, otherwise the status, or 0 for the end without a word.
+        begun: what was received already.
     """
     http = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD)
+    if begun:
+        http.receive_data(begun)
     while True:
         try:
             request = await _next_request(stream, http)
         except h11.RemoteProtocolError as error:
-            await _respond(stream, http, error.error_status_hint, b"")
+            await _respond(stream, http, Answer(b"", error.error_status_hint))
             return None
         if request is None:
             return None
         target = request.target.decode("ascii", "replace")
         headers = dict(request.headers)
         if headers.get(b"upgrade", b"").lower() == b"websocket" and b"sec-websocket-key" in headers:
-            if not admit(target):
-                await _respond(stream, http, 403, b"")
+            refusal = admit(target)
+            if refusal == 0:
+                return None
+            if refusal is not None:
+                await _respond(stream, http, Answer(b"", refusal))
                 return None
             token = generate_accept_token(headers[b"sec-websocket-key"])
             return Upgrade(target, _accepting(token), http.trailing_data[0])
-        if request.method != b"GET":
-            await _respond(stream, http, 405, b"")
+        if not await _respond(stream, http, answer(request.method.decode("ascii", "replace"), target)):
             return None
-        await _respond(stream, http, 200, answer(target))
         if http.our_state is not h11.DONE or http.their_state is not h11.DONE:
             return None
         http.start_next_cycle()
@@ -98,16 +140,44 @@ async def _next_request(stream: trio.abc.Stream, http: h11.Connection) -> h11.Re
             return None
 
 
-async def _respond(stream: trio.abc.Stream, http: h11.Connection, status: int, body: bytes) -> None:
-    headers = [("content-type", "application/json;charset=utf-8"), ("content-length", str(len(body)))]
-    if status != 200:
+async def _respond(stream: trio.abc.Stream, http: h11.Connection, answer: Answer) -> bool:
+    """Whether the connection may go on."""
+    if answer.ending is Ending.NOTHING:
+        return False
+    headers = [("content-type", answer.content_type), ("content-length", str(len(answer.body)))]
+    if answer.location is not None:
+        headers.append(("location", answer.location))
+    if answer.status != 200:
         headers.append(("connection", "close"))
-    parts = (
-        h11.Response(status_code=status, headers=headers),
-        h11.Data(data=body),
-        h11.EndOfMessage(),
-    )
-    await stream.send_all(b"".join(http.send(part) or b"" for part in parts))
+    head = http.send(h11.Response(status_code=answer.status, headers=headers)) or b""
+    body = http.send(h11.Data(data=answer.body)) or b""
+    http.send(h11.EndOfMessage())  # nothing follows a body whose length was told
+    if answer.ending is Ending.RESET:
+        await stream.send_all(head + body[: len(body) // 2])
+        reset_on_close(stream)
+        return False
+    if answer.seconds > 0:
+        await stream.send_all(head)
+        await _trickle(stream, body, answer.seconds)
+    else:
+        await stream.send_all(head + body)
+    return True
+
+
+async def _trickle(stream: trio.abc.Stream, body: bytes, seconds: float) -> None:
+    """The first piece at once, the last after so many seconds."""
+    pieces = max(2, min(len(body), ceil(seconds * _TRICKLE_PIECES)))
+    for number in range(pieces):
+        if number:
+            await trio.sleep(seconds / (pieces - 1))
+        piece = body[len(body) * number // pieces : len(body) * (number + 1) // pieces]
+        await stream.send_all(piece)
+
+
+def reset_on_close(stream: trio.abc.Stream) -> None:
+    """Has a TCP connection reset when it is closed; others just end."""
+    if isinstance(stream, trio.SocketStream):
+        stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER)
 
 
 def _accepting(token: bytes) -> bytes:
@@ -128,6 +198,8 @@ class WebSocket:
         self._sent = trio.lowlevel.ParkingLot()
         self._scope = trio.CancelScope()
         self._closing = False
+        self._frozen = False
+        self._cut = False
 
     def send(self, payload: bytes) -> None:
         """Queues a text message."""
@@ -164,6 +236,16 @@ class WebSocket:
             self.send_frames(self._state.send(CloseConnection(code=reason)))
             self._closing = True
 
+    def freeze(self) -> None:
+        """Never sends another byte, nor takes note of one, a ping or a goodbye; the peer is not told."""
+        self._closing = self._frozen = True
+        self._out.clear()
+
+    def cut(self, part: bytes) -> None:
+        """Sends what is queued and then part of a frame, and resets the connection."""
+        self.send_frames(part)
+        self._closing = self._cut = True
+
     async def run(self, received: Callable[[str], None], trailing: bytes) -> None:
         """Reads and writes until the connection is over, however that comes about."""
         with self._scope:
@@ -186,12 +268,15 @@ class WebSocket:
                 data, self._out = self._out, bytearray()
                 await self._stream.send_all(data)
                 self._sent.unpark_all()
+            if self._cut:
+                reset_on_close(self._stream)
+                self.abort()
 
     async def _read(self, received: Callable[[str], None], trailing: bytes) -> None:
         data: bytes | bytearray = trailing
         text = ""
         while True:
-            if data:
+            if data and not self._frozen:
                 try:
                     self._state.receive_data(bytes(data))
                     events: Iterable[object] = list(self._state.events())

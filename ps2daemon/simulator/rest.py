@@ -52,15 +52,22 @@ class Rest:
     Args:
         worlds: the worlds that there are, with whether each is up.
         accepts: whether a service id (without `s:`) is registered.
+        hides_new: whether characters in their first session are unknown.
     """
 
     def __init__(
-        self, truth: Truth, worlds: Mapping[int, bool], clock: Clock, accepts: Callable[[str], bool]
+        self,
+        truth: Truth,
+        worlds: Mapping[int, bool],
+        clock: Clock,
+        accepts: Callable[[str], bool],
+        hides_new: Callable[[], bool] = lambda: True,
     ) -> None:
         self._truth = truth
         self._worlds = worlds
         self._clock = clock
         self._accepts = accepts
+        self._hides_new = hides_new
         self._casual: deque[Ms] = deque()
         self._collections: dict[str, Callable[[str, Mapping[str, list[str]]], Iterable[Row]]] = {
             "character": self._character,
@@ -132,9 +139,10 @@ class Rest:
         if asked is not None:
             ids = {part for value in asked for part in value.split(",")} & known.keys()
         now = self._clock.now()
+        hides_new = self._hides_new()
         for character_id in sorted(ids):
             character = known[character_id]
-            if character.first_end is None or character.first_end > now:
+            if hides_new and (character.first_end is None or character.first_end > now):
                 continue
             if tables.worlds()[character.world_id].environment == environment:
                 yield character

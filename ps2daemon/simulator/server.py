@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from functools import partial
+from itertools import count
+from operator import attrgetter
 from random import Random
 from typing import Final, Protocol
 from urllib.parse import parse_qsl
@@ -20,7 +22,9 @@ from ps2daemon.model import tables
 from ps2daemon.model.events import Login, Logout
 from ps2daemon.model.records import SECOND, Ms
 from ps2daemon.simulator import protocol
-from ps2daemon.simulator.connection import WebSocket, serve_http, text_frame
+from ps2daemon.simulator.connection import Answer, WebSocket, serve_http, text_frame
+from ps2daemon.simulator.control import control, is_control
+from ps2daemon.simulator.faults.board import Faults
 from ps2daemon.simulator.payloads import Happening, event_name, payload_of
 from ps2daemon.simulator.rest import REGISTERED, Rest
 from ps2daemon.simulator.subscription import Subscription
@@ -35,6 +39,9 @@ _QUERY_LISTS: Final[tuple[str, ...]] = (
     "eventNames",
     "logicalAndCharactersWithWorlds",
 )
+
+
+_NUMBER: Final = attrgetter("number")
 
 
 class Source(Protocol):
@@ -54,12 +61,19 @@ class Source(Protocol):
 
 
 class Client:
-    """One connection to the stream."""
+    """One connection to the stream.
 
-    def __init__(self, websocket: WebSocket, environment: str) -> None:
+    Attributes:
+        number: counts connections from their first.
+        silent: it never hears a word.
+    """
+
+    def __init__(self, websocket: WebSocket, environment: str, number: int) -> None:
         self.websocket = websocket
         self.environment = environment
+        self.number = number
         self.subscription = Subscription()
+        self.silent = False
 
 
 class Simulator:
@@ -94,8 +108,18 @@ class Simulator:
         self._running = trio.Event()
         self._running.set()
         self._recent: OrderedDict[str, None] = OrderedDict()
-        self._rest = Rest(self.truth, self.worlds, self.clock, self.accepts)
         self._gone = trio.lowlevel.ParkingLot()
+        self._numbers = count(1)
+        self.hidden = trio.Event()
+        self.shown = trio.Event()
+        self.faults = Faults(self)
+        self._rest = Rest(
+            self.truth,
+            self.worlds,
+            self.clock,
+            self.accepts,
+            lambda: self.faults.is_on("rest_missing_first_session"),
+        )
 
     # What a test, or a fault, may do.
 
@@ -103,7 +127,7 @@ class Simulator:
         """A world's endpoint goes down or up. While it is down, events go on happening there but nobody is told."""
         self.worlds[world_id] = online
         for client in self._clients_of(world_id):
-            client.websocket.send(protocol.world_state(world_id, online))
+            client.websocket.send(self.faults.frame(protocol.world_state(world_id, online)))
 
     def drop_connections(self) -> None:
         """Every connection to the stream is gone, without a close frame."""
@@ -116,6 +140,16 @@ class Simulator:
 
     def resume(self) -> None:
         self._running.set()
+
+    def hide(self) -> None:
+        """Nobody listens any longer; connections stay."""
+        self.hidden.set()
+        self.shown = trio.Event()
+
+    def show(self) -> None:
+        """Listens again, on the same port."""
+        self.hidden = trio.Event()
+        self.shown.set()
 
     def stop(self) -> None:
         """Says goodbye to everybody and ends `serve_simulator`."""
@@ -131,10 +165,24 @@ class Simulator:
         """Sends an event to all that want it.
 
         Returns:
-            when it was queued for a socket, or None if nobody got it.
+            when it was queued for a socket, or None if nobody got it, or not yet because a fault holds it back.
         """
-        if not self.worlds.get(event.world_id, False):
+        if isinstance(event, Logout) and event.character_id in self.truth.thrown_out:
+            return None  # a restart was before
+        if self.faults.touch_events:
+            return self.faults.tell(event)
+        clients = self.audience(event)
+        if not clients:
             return None
+        frame = text_frame(protocol.service_message(payload_of(event)))
+        for client in clients:
+            client.websocket.send_frames(frame)
+        return self.clock.now()
+
+    def audience(self, event: Happening) -> list[Client]:
+        """The connections that want an event, the oldest first; none while its world is down."""
+        if not self.worlds.get(event.world_id, False):
+            return []
         name, world_id = event_name(event), str(event.world_id)
         character_id = None
         if isinstance(event, Login | Logout):
@@ -143,12 +191,11 @@ class Simulator:
             self._recent.move_to_end(character_id)
             if len(self._recent) > RECENT_CHARACTERS:
                 self._recent.popitem(last=False)
-        frame = b""
-        for client in self._clients_of(event.world_id):
-            if client.subscription.wants(name, world_id, character_id):
-                frame = frame or text_frame(protocol.service_message(payload_of(event)))
-                client.websocket.send_frames(frame)
-        return self.clock.now() if frame else None
+        return [
+            client
+            for client in self._clients_of(event.world_id)
+            if client.subscription.wants(name, world_id, character_id)
+        ]
 
     # Serving.
 
@@ -158,11 +205,24 @@ class Simulator:
             return service_id in self._service_ids
         return REGISTERED.fullmatch(service_id) is not None
 
+    async def run(self) -> None:
+        """Everything but connections: what happens, and what goes wrong in time."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.faults.run)
+            nursery.start_soon(self.source.run, self)
+
     async def serve_stream(self, stream: Stream) -> None:
         """Serves one connection, of TCP or in memory, to its end."""
         try:
             async with stream:
-                upgrade = await serve_http(stream, self._rest.answer, self._admits)
+                begun = b""
+                instead = self.faults.first_bytes()
+                if instead is not None:
+                    begun = bytes(await stream.receive_some())
+                    if not is_control(begun):
+                        await stream.send_all(instead)
+                        return
+                upgrade = await serve_http(stream, self._answer, self._admits, begun)
                 if upgrade is not None:
                     await stream.send_all(upgrade.accept)
                     await self._converse(WebSocket(stream), upgrade.target, upgrade.trailing)
@@ -177,24 +237,38 @@ class Simulator:
         while self.clients:
             await self._gone.park()
 
-    def _admits(self, target: str) -> bool:
+    def _answer(self, method: str, target: str) -> Answer:
+        answer = control(self.faults, method, target)
+        if answer is not None:
+            return answer
+        if method != "GET":
+            return Answer(b"", 405)
+        return self.faults.answer(Answer(self._rest.answer(target)))
+
+    def _admits(self, target: str) -> int | None:
+        refusal = self.faults.admit()
+        if refusal is not None:
+            return refusal
         path, _, text = target.partition("?")
         query = dict(parse_qsl(text))
         service_id = query.get("service-id", "")
-        return (
+        admitted = (
             path == "/streaming"
             and query.get("environment") in ENVIRONMENTS
             and service_id.startswith("s:")
             and self.accepts(service_id[2:])
         )
+        return None if admitted else 403
 
     async def _converse(self, websocket: WebSocket, target: str, trailing: bytes) -> None:
         query = dict(parse_qsl(target.partition("?")[2]))
-        client = Client(websocket, query["environment"])
+        client = Client(websocket, query["environment"], next(self._numbers))
+        self.faults.opened(client)
         async with trio.open_nursery() as nursery:
-            self.clients.add(client)
             try:
-                nursery.start_soon(self._attend, client, query, nursery)
+                if not client.silent:
+                    self.clients.add(client)
+                    nursery.start_soon(self._attend, client, query, nursery)
                 await websocket.run(partial(self._received, client), trailing)
             finally:
                 self.clients.discard(client)
@@ -204,7 +278,7 @@ class Simulator:
     async def _attend(self, client: Client, query: dict[str, str], nursery: trio.Nursery) -> None:
         if not self.source.greets:
             for frame in protocol.greeting(self._worlds_of(client.environment), self._random):
-                client.websocket.send(frame)
+                client.websocket.send(self.faults.frame(frame))
         nursery.start_soon(self.source.connected, client)
         asked = {key: query[key] for key in _QUERY_LISTS if key in query}
         if asked:
@@ -215,14 +289,18 @@ class Simulator:
             now = self.clock.now()
             period = protocol.HEARTBEAT_SECONDS * SECOND
             await trio.sleep((period - (now - phase * SECOND) % period) / SECOND)
-            client.websocket.send(protocol.heartbeat(self._worlds_of(client.environment), self.clock.now()))
+            beat = protocol.heartbeat(self._worlds_of(client.environment), self.clock.now())
+            client.websocket.send(self.faults.frame(beat))
 
     def _received(self, client: Client, text: str) -> None:
+        if client.silent:
+            return
         answer = protocol.answer(text, client.subscription, self._recent)
-        if answer is not None:
-            client.websocket.send(answer)
-            if answer.startswith(b'{"subscription"'):
-                self.source.subscribed(client)
+        told = self.faults.reply(answer)
+        if told is not None:
+            client.websocket.send(told)
+        if answer is not None and answer.startswith(b'{"subscription"'):
+            self.source.subscribed(client)
 
     def _worlds_of(self, environment: str) -> dict[int, bool]:
         known = tables.worlds()
@@ -234,7 +312,12 @@ class Simulator:
 
     def _clients_of(self, world_id: int) -> list[Client]:
         world = tables.worlds().get(world_id)
-        return [client for client in self.clients if world is None or client.environment == world.environment]
+        clients = [
+            client for client in self.clients if world is None or client.environment == world.environment
+        ]
+        if len(clients) > 1:
+            clients.sort(key=_NUMBER)
+        return clients
 
 
 class Address:
@@ -264,11 +347,32 @@ async def serve_simulator(
         OSError: the address is in use or not this machine's.
     """
     listeners = await trio.open_tcp_listeners(port, host=host)
+    port = listeners[0].socket.getsockname()[1]
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(partial(trio.serve_listeners, simulator.serve_stream, listeners))
-        nursery.start_soon(simulator.source.run, simulator)
-        task_status.started(Address(host, listeners[0].socket.getsockname()[1]))
+        nursery.start_soon(_listen, simulator, listeners, host, port, nursery)
+        nursery.start_soon(simulator.run)
+        task_status.started(Address(host, port))
         await simulator.stopping.wait()
         with trio.move_on_after(CLOSE_SECONDS):
             await simulator.say_goodbye()
         nursery.cancel_scope.cancel()
+
+
+async def _listen(
+    simulator: Simulator,
+    listeners: list[trio.SocketListener],
+    host: str,
+    port: int,
+    connections: trio.Nursery,
+) -> None:
+    """Serves whoever connects; while the simulator is hidden the port is closed, and connections stay."""
+    while True:
+        async with trio.open_nursery() as listening:
+            serve = partial(
+                trio.serve_listeners, simulator.serve_stream, listeners, handler_nursery=connections
+            )
+            listening.start_soon(serve)
+            await simulator.hidden.wait()
+            listening.cancel_scope.cancel()
+        await simulator.shown.wait()
+        listeners = await trio.open_tcp_listeners(port, host=host)

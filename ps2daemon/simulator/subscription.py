@@ -69,6 +69,11 @@ class Subscription:
         """As they were asked for; `all` may be among them."""
         return frozenset(self._events)
 
+    @property
+    def worlds(self) -> tuple[str, ...]:
+        """In the order in which they were asked for; `all` may be among them."""
+        return tuple(self._worlds)
+
     def _lists(self) -> tuple[tuple[dict[str, None], str], ...]:
         return (self._characters, "characters"), (self._worlds, "worlds"), (self._events, "eventNames")
 

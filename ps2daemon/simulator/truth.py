@@ -8,11 +8,13 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import msgspec
+from msgspec.structs import replace
 
 from ps2daemon.model.coverage import Span
+from ps2daemon.model.events import Login, Logout
 from ps2daemon.model.records import Ms
 
 Shares: TypeAlias = tuple[float, float, float]
@@ -103,6 +105,7 @@ class Truth:
         sessions: in the order of login, running ones among them.
         alerts, locks: in the order of their start.
         coverage: the spans that a recording vouches for; empty for a live simulation, which can't know.
+        thrown_out: who went offline with their world, and whose leaving the story has yet to tell.
     """
 
     def __init__(self) -> None:
@@ -111,6 +114,7 @@ class Truth:
         self.alerts: list[TrueAlert] = []
         self.locks: list[TrueLock] = []
         self.coverage: list[Span] = []
+        self.thrown_out: set[str] = set()
         self._running: dict[str, TrueSession] = {}
         self._last: dict[str, TrueSession] = {}
         self._changes = 0
@@ -118,6 +122,7 @@ class Truth:
 
     def login(self, character: TrueCharacter, at: Ms, sent: Ms | None = None) -> None:
         """A character, offline until now, comes online on its world."""
+        self.thrown_out.discard(character.character_id)
         self.characters[character.character_id] = character
         character.logins += 1
         session = TrueSession(
@@ -128,7 +133,10 @@ class Truth:
         self._changes += 1
 
     def logout(self, character_id: str, at: Ms, sent: Ms | None = None) -> None:
-        """A character that is online leaves."""
+        """A character that is online leaves; one that was thrown out has left."""
+        if character_id in self.thrown_out:
+            self.thrown_out.discard(character_id)
+            return
         session = self._running.pop(character_id)
         session.logout = at
         session.logout_sent = sent
@@ -137,6 +145,32 @@ class Truth:
         if character.first_end is None:
             character.first_end = at
         self._changes += 1
+
+    def throw_out(self, world_id: int, at: Ms) -> list[TrueCharacter]:
+        """Everybody on a world leaves, which nobody is told; returns who that is."""
+        gone = [session for session in self._running.values() if session.world_id == world_id]
+        for session in gone:
+            self.logout(session.character_id, max(at, session.login))
+            self.thrown_out.add(session.character_id)
+        return [self.characters[session.character_id] for session in gone]
+
+    def mark_sent(self, event: Login | Logout, sent: Ms | None) -> None:
+        """An event that is known went out later, or never (None)."""
+        for session in reversed(self.sessions):
+            if session.character_id != event.character_id:
+                continue
+            if isinstance(event, Login) and session.login == event.at:
+                session.login_sent = sent
+                return
+            if isinstance(event, Logout) and session.logout == event.at:
+                session.logout_sent = sent
+                return
+
+    def amend_alert(self, world_id: int, instance_id: int, **changes: Any) -> None:
+        """An alert's life turned out otherwise; one that is not known stays so."""
+        for place, alert in enumerate(self.alerts):
+            if (alert.world_id, alert.instance_id) == (world_id, instance_id):
+                self.alerts[place] = replace(alert, **changes)
 
     def forget(self, before: Ms) -> None:
         """Drops the sessions, alerts and locks that were over by `before`."""

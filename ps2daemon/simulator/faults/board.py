@@ -1,0 +1,349 @@
+"""Which faults are on, and the one place where what they do is done."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from functools import partial
+from heapq import heapify, heappop, heappush
+from itertools import count
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import msgspec
+import trio
+
+from ps2daemon.model.events import Login, Logout, Metagame
+from ps2daemon.model.records import Ms
+from ps2daemon.simulator.connection import Answer, text_frame
+from ps2daemon.simulator.faults.catalogue import FAULTS
+from ps2daemon.simulator.faults.definition import Fault, Setting
+from ps2daemon.simulator.faults.plan import Planned, fault_named, parse_fault
+from ps2daemon.simulator.faults.telling import Also, Telling, telling_of
+from ps2daemon.simulator.payloads import Happening
+
+if TYPE_CHECKING:
+    from ps2daemon.simulator.server import Client, Simulator
+
+ALL: Final = "all"
+Hook = TypeVar("Hook")
+_ORDER: Final = {name: number for number, name in enumerate(FAULTS)}
+
+
+class Later:
+    """Does things after a while, in the order of their times; `run` has to run."""
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[float, int, str, Callable[[], None]]] = []
+        self._numbers = count()
+        self._lives: Counter[str] = Counter()
+        self._changed = trio.Event()
+
+    def __len__(self) -> int:
+        return len(self._heap)
+
+    def add(self, seconds: float, action: Callable[[], None], about: str = "") -> None:
+        """`about`: the character whose life the action is part of."""
+        heappush(self._heap, (trio.current_time() + seconds, next(self._numbers), about, action))
+        self._lives[about] += 1
+        self._changed.set()
+
+    def hurry(self, about: str) -> None:
+        """Does now what is left to do about a character."""
+        if not self._lives[about]:
+            return
+        due = sorted(entry for entry in self._heap if entry[2] == about)
+        self._heap = [entry for entry in self._heap if entry[2] != about]
+        heapify(self._heap)
+        del self._lives[about]
+        for *_, action in due:
+            action()
+
+    async def run(self) -> None:
+        """For ever."""
+        while True:
+            self._changed = trio.Event()
+            with trio.move_on_at(self._heap[0][0]) if self._heap else trio.CancelScope():
+                await self._changed.wait()
+            while self._heap and self._heap[0][0] <= trio.current_time():
+                _, _, about, action = heappop(self._heap)
+                self._lives[about] -= 1
+                if not self._lives[about]:
+                    del self._lives[about]
+                action()
+
+
+class _On:
+    """A fault that is on, with what runs on its account."""
+
+    def __init__(self, setting: Setting) -> None:
+        self.setting = setting
+        self.scope = trio.CancelScope()
+
+
+class Faults:
+    """The faults of one simulator.
+
+    They may be started before it runs; what takes time begins when `run` does. A fault has one setting at a time: starting it again replaces it.
+    """
+
+    def __init__(self, simulator: Simulator) -> None:
+        self._simulator = simulator
+        self._on: dict[str, _On] = {}
+        self._nursery: trio.Nursery | None = None
+        self._planned: list[Planned] = []
+        self._later = Later()
+        self._tells: list[Setting] = []
+        self._happens: list[Setting] = []
+        self._frames: list[Setting] = []
+        for fault in FAULTS.values():
+            if fault.from_start:
+                self._start(Setting(fault))
+
+    @property
+    def active(self) -> tuple[str, ...]:
+        """What is on, each as `start` takes it."""
+        return tuple(str(on.setting) for on in self._on.values())
+
+    def is_on(self, name: str) -> bool:
+        """Whether a fault is on."""
+        return name in self._on
+
+    def start(self, text: str, seconds: float | None = None) -> None:
+        """Starts `NAME[:VALUE][@WORLD]`.
+
+        Args:
+            seconds: how long; None for until it is stopped.
+
+        Raises:
+            UsageError: no fault, or a value that it does not accept.
+        """
+        self.plan([Planned(parse_fault(text), seconds=seconds)])
+
+    def stop(self, name: str = ALL) -> None:
+        """Stops a fault, or `all` but those that are always on; what is not on stays off.
+
+        Raises:
+            UsageError: there is none of that name.
+        """
+        if name != ALL:
+            self._stop(fault_named(name.partition(":")[0]).name)
+            return
+        for on in list(self._on.values()):
+            if not on.setting.fault.from_start:
+                self._stop(on.setting.fault.name)
+
+    def plan(self, planned: Iterable[Planned]) -> None:
+        """Starts faults at their times, counted from now, or from the start of a simulator that does not run yet."""
+        for each in planned:
+            if self._nursery is None and (each.start > 0 or each.seconds is not None):
+                self._planned.append(each)
+            elif each.start <= 0:
+                self._start(each.setting, each.seconds)
+            else:
+                self._later.add(each.start, partial(self._start, each.setting, each.seconds))
+
+    async def run(self) -> None:
+        """Has to run for faults that take time."""
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            for on in self._on.values():
+                self._run_task(on)
+            planned, self._planned = self._planned, []
+            self.plan(planned)
+            await self._later.run()
+
+    def _start(self, setting: Setting, seconds: float | None = None) -> None:
+        fault = setting.fault
+        self._stop(fault.name)
+        self._on[fault.name] = on = _On(setting)
+        self._changed()
+        if seconds is not None:
+            self._later.add(seconds, partial(self._end, on))
+        if fault.existing:
+            for client in list(self._simulator.clients):
+                self._strike(on, client)
+        self._run_task(on)
+
+    def _stop(self, name: str) -> None:
+        on = self._on.pop(name, None)
+        if on is not None:
+            on.scope.cancel()
+            self._changed()
+
+    def _end(self, on: _On) -> None:
+        """Stops it unless it was stopped, or started anew, before."""
+        name = on.setting.fault.name
+        if self._on.get(name) is on:
+            self._stop(name)
+
+    def _run_task(self, on: _On) -> None:
+        if self._nursery is not None and on.setting.fault.task is not None:
+            self._nursery.start_soon(self._task, on)
+
+    async def _task(self, on: _On) -> None:
+        task = on.setting.fault.task
+        if task is None or self._on.get(on.setting.fault.name) is not on:
+            return  # stopped before it began
+        with on.scope:
+            await task(self._simulator, on.setting.value)
+        self._end(on)
+
+    def _changed(self) -> None:
+        settings = [on.setting for on in self._on.values()]
+        settings.sort(key=lambda setting: _ORDER[setting.fault.name])
+        self._tells = [setting for setting in settings if setting.fault.tell is not None]
+        self._happens = [setting for setting in settings if setting.fault.happen is not None]
+        self._frames = [setting for setting in settings if setting.fault.frame is not None]
+
+    def _hooks(self, hook: Callable[[Fault], Hook | None]) -> list[tuple[Hook, Any]]:
+        found = ((hook(on.setting.fault), on.setting.value) for on in self._on.values())
+        return [(function, value) for function, value in found if function is not None]
+
+    # Connections.
+
+    def first_bytes(self) -> bytes | None:
+        """What a new connection is answered with instead of being served."""
+        for first_bytes, value in self._hooks(lambda fault: fault.first_bytes):
+            return first_bytes(value)
+        return None
+
+    def admit(self) -> int | None:
+        """The status that an upgrade is refused with, 0 for the end without a word, None to accept it."""
+        for admit, value in self._hooks(lambda fault: fault.admit):
+            return admit(value)
+        return None
+
+    def opened(self, client: Client) -> None:
+        """A websocket was opened; nothing was sent on it yet."""
+        for on in list(self._on.values()):
+            self._strike(on, client)
+
+    def _strike(self, on: _On, client: Client) -> None:
+        fault, value = on.setting.fault, on.setting.value
+        if fault.connection is None:
+            return
+        if not fault.after:
+            fault.connection(self._simulator, client, value)
+        else:
+            assert isinstance(value, int | float)
+            self._later.add(value, partial(self._strike_later, on, client))
+
+    def _strike_later(self, on: _On, client: Client) -> None:
+        fault = on.setting.fault
+        if (
+            self._on.get(fault.name) is on
+            and client in self._simulator.clients
+            and fault.connection is not None
+        ):
+            fault.connection(self._simulator, client, on.setting.value)
+
+    def reply(self, frame: bytes | None) -> bytes | None:
+        """What a command is answered with."""
+        for reply, value in self._hooks(lambda fault: fault.reply):
+            frame = None if frame is None else reply(frame, value)
+        return frame
+
+    def frame(self, frame: bytes) -> bytes:
+        """A frame that the service sends of its own accord, as it is sent."""
+        if not self._frames:
+            return frame
+        content: dict[str, Any] = msgspec.json.decode(frame)
+        for setting in self._frames:
+            if setting.fault.frame is not None:
+                content = setting.fault.frame(content, setting.value)
+        return msgspec.json.encode(content)
+
+    def answer(self, answer: Answer) -> Answer:
+        """An answer of REST, as it is given."""
+        settings = sorted((on.setting for on in self._on.values()), key=lambda each: _ORDER[each.fault.name])
+        for setting in settings:
+            if setting.fault.answer is not None:
+                answer = setting.fault.answer(answer, setting.value)
+        return answer
+
+    # Events.
+
+    @property
+    def touch_events(self) -> bool:
+        """Whether events have to go through `tell`."""
+        return bool(self._tells or self._happens or self._later)
+
+    def tell(self, event: Happening) -> Ms | None:
+        """Tells an event as the faults have it.
+
+        Returns:
+            when it was handed to a socket, or None if that was not yet, or never; then the truth hears of it.
+        """
+        if isinstance(event, Login | Logout):
+            self._later.hurry(event.character_id)  # what came of their last logout comes before
+        sent = self._convey(event, self.tellings(telling_of(event)))
+        for also in self.also(event):
+            about = event.character_id if isinstance(event, Login | Logout) else ""
+            self._later.add(also.delay, partial(self._happen, also), about)
+        return sent
+
+    def tellings(self, telling: Telling) -> list[Telling]:
+        """What becomes of a telling."""
+        tellings = [telling]
+        for setting in self._tells:
+            tell = setting.fault.tell
+            if tell is not None and setting.strikes(telling.event.world_id):
+                tellings = [each for one in tellings for each in tell(one, setting.value)]
+        return tellings
+
+    def also(self, event: Happening) -> list[Also]:
+        """What really happens because of an event; once, even if several faults want it."""
+        found: dict[Also, None] = {}
+        for setting in self._happens:
+            happen = setting.fault.happen
+            if happen is not None and setting.strikes(event.world_id):
+                found.update(dict.fromkeys(happen(event, setting.value)))
+        return list(found)
+
+    def _happen(self, also: Also) -> None:
+        """It happens now, is told, and is true."""
+        event, truth = also.event, self._simulator.truth
+        if isinstance(event, Login | Logout):
+            there = truth.running(event.character_id) is not None
+            if there is isinstance(event, Login) or event.character_id not in truth.characters:
+                return  # the story went on without it
+        sent = self._convey(event, self.tellings(telling_of(event, extra=True)))
+        if isinstance(event, Login):
+            truth.login(truth.characters[event.character_id], event.at, sent)
+        elif isinstance(event, Logout):
+            truth.logout(event.character_id, event.at, sent)
+        elif isinstance(event, Metagame) and also.amends:
+            truth.amend_alert(event.world_id, event.instance_id, **dict(also.amends))
+
+    def _convey(self, event: Happening, tellings: Iterable[Telling]) -> Ms | None:
+        sent: Ms | None = None
+        for telling in tellings:
+            if telling.delay > 0:
+                self._later.add(telling.delay, partial(self._convey_late, telling))
+                continue
+            at = self._dispatch(telling)
+            if telling.genuine and at is not None:
+                sent = at
+        return sent
+
+    def _convey_late(self, telling: Telling) -> None:
+        sent = self._dispatch(telling)
+        if telling.genuine and isinstance(telling.event, Login | Logout):
+            self._simulator.truth.mark_sent(telling.event, sent)
+
+    def _dispatch(self, telling: Telling) -> Ms | None:
+        """Sends one frame; returns when it was handed to a socket."""
+        event = telling.event
+        if telling.amends and isinstance(event, Metagame):
+            self._simulator.truth.amend_alert(event.world_id, event.instance_id, **telling.amends)
+        clients = self._simulator.audience(event)
+        if telling.audience == "first":
+            clients = clients[:1]
+        elif telling.audience == "others":
+            clients = clients[1:]
+        if not clients:
+            return None
+        frame = text_frame(telling.frame)
+        for client in clients:
+            client.websocket.send_frames(frame)
+        return self._simulator.clock.now()
