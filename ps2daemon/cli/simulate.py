@@ -21,6 +21,8 @@ from ps2daemon.model.coverage import Interval
 from ps2daemon.model.recording import format_line
 from ps2daemon.model.records import DAY, MINUTE, EventRecord, Ms
 from ps2daemon.model.times import parse_iso
+from ps2daemon.simulator.faults.catalogue import listing
+from ps2daemon.simulator.faults.plan import Planned, parse_fault, read_plan
 from ps2daemon.simulator.recording import HistorySettings
 from ps2daemon.simulator.recording import history as make_history
 from ps2daemon.simulator.server import Address, Simulator, serve_simulator
@@ -131,6 +133,38 @@ _truth_option = click.option(
 )
 
 
+def _list_faults(ctx: click.Context, _: click.Parameter, asked: bool) -> None:
+    if asked and not ctx.resilient_parsing:
+        click.echo(listing())
+        ctx.exit()
+
+
+_fault_options = _options(
+    click.option(
+        "--fault",
+        "faults",
+        multiple=True,
+        metavar="NAME[:VALUE]",
+        help="Something that goes wrong from the start; may be repeated. --list-faults explains them.",
+    ),
+    click.option(
+        "--faults",
+        "plan",
+        type=click.Path(dir_okay=False, path_type=Path),
+        metavar="FILE",
+        help="A plan of faults, TOML: tables [[fault]] with fault, start and seconds.",
+    ),
+    click.option(
+        "--list-faults",
+        is_flag=True,
+        is_eager=True,
+        expose_value=False,
+        callback=_list_faults,
+        help="Explain all faults in a line each, and exit.",
+    ),
+)
+
+
 @click.group(
     epilog=epilog(
         "ps2daemon simulate live --port 8025",
@@ -208,6 +242,7 @@ def history(
         "ps2daemon simulate live --port 8025",
         "ps2daemon simulate live --history-from 2026-03-01    # goes on where a recording with the same settings ended",
         "ps2daemon simulate live --busy 500 --truth truth.ndjson",
+        "ps2daemon simulate live --fault drop_logouts:30 --fault half_open:60 --faults plan.toml",
     )
 )
 @_population_options
@@ -229,12 +264,15 @@ def history(
     metavar="N",
     help="Instead: N events to the first who subscribes, as fast as they are taken.",
 )
+@_fault_options
 @_serve_options
 @_truth_option
 def live(
     history_from: Ms | None,
     busy: float | None,
     burst: int | None,
+    faults: tuple[str, ...],
+    plan: Path | None,
     host: str,
     port: int,
     port_file: Path | None,
@@ -244,10 +282,14 @@ def live(
 ) -> None:
     """Serve the event stream and REST, until SIGTERM or Ctrl-C.
 
-    Without --busy or --burst, people come and go as they do on the real servers.
+    Without --busy or --burst, people come and go as they do on the real servers. What --burst sends passes by the faults of events.
+    While it serves, GET /faults says which faults are on, and POST /faults/start?fault=NAME[:VALUE] and POST /faults/stop?fault=NAME change that.
     """
     if sum(option is not None for option in (history_from, busy, burst)) > 1:
         raise UsageError("--history-from, --busy and --burst exclude each other")
+    planned = [Planned(parse_fault(fault)) for fault in faults]
+    if plan is not None:
+        planned += read_plan(plan)
     settings = PopulationSettings(**population)
     truth = Truth()
     source: LiveSource | BusySource | BurstSource
@@ -264,6 +306,7 @@ def live(
         service_ids=frozenset(service_ids) or None,
         seed=settings.seed,
     )
+    simulator.faults.plan(planned)
     _run(simulator, host, port, port_file)
     if truth_file is not None:
         _save(truth, truth_file)
