@@ -38,13 +38,16 @@ class Later:
         self._lives: Counter[str] = Counter()
         self._changed = trio.Event()
 
-    def __len__(self) -> int:
-        return len(self._heap)
+    @property
+    def of_lives(self) -> bool:
+        """Whether anything is left to do about a character."""
+        return bool(self._lives)
 
     def add(self, seconds: float, action: Callable[[], None], about: str = "") -> None:
         """`about`: the character whose life the action is part of."""
         heappush(self._heap, (trio.current_time() + seconds, next(self._numbers), about, action))
-        self._lives[about] += 1
+        if about:
+            self._lives[about] += 1
         self._changed.set()
 
     def hurry(self, about: str) -> None:
@@ -66,17 +69,19 @@ class Later:
                 await self._changed.wait()
             while self._heap and self._heap[0][0] <= trio.current_time():
                 _, _, about, action = heappop(self._heap)
-                self._lives[about] -= 1
-                if not self._lives[about]:
-                    del self._lives[about]
+                if about:
+                    self._lives[about] -= 1
+                    if not self._lives[about]:
+                        del self._lives[about]
                 action()
 
 
 class _On:
-    """A fault that is on, with what runs on its account."""
+    """A fault that is on for so many seconds, or until it is stopped, with what runs on its account."""
 
-    def __init__(self, setting: Setting) -> None:
+    def __init__(self, setting: Setting, seconds: float | None) -> None:
         self.setting = setting
+        self.seconds = seconds
         self.scope = trio.CancelScope()
 
 
@@ -135,10 +140,10 @@ class Faults:
     def plan(self, planned: Iterable[Planned]) -> None:
         """Starts faults at their times, counted from now, or from the start of a simulator that does not run yet."""
         for each in planned:
-            if self._nursery is None and (each.start > 0 or each.seconds is not None):
-                self._planned.append(each)
-            elif each.start <= 0:
+            if each.start <= 0:
                 self._start(each.setting, each.seconds)
+            elif self._nursery is None:
+                self._planned.append(each)
             else:
                 self._later.add(each.start, partial(self._start, each.setting, each.seconds))
 
@@ -146,8 +151,8 @@ class Faults:
         """Has to run for faults that take time."""
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
-            for on in self._on.values():
-                self._run_task(on)
+            for on in list(self._on.values()):
+                self._run(on)
             planned, self._planned = self._planned, []
             self.plan(planned)
             await self._later.run()
@@ -155,14 +160,12 @@ class Faults:
     def _start(self, setting: Setting, seconds: float | None = None) -> None:
         fault = setting.fault
         self._stop(fault.name)
-        self._on[fault.name] = on = _On(setting)
+        self._on[fault.name] = on = _On(setting, seconds)
         self._changed()
-        if seconds is not None:
-            self._later.add(seconds, partial(self._end, on))
         if fault.existing:
             for client in list(self._simulator.clients):
                 self._strike(on, client)
-        self._run_task(on)
+        self._run(on)
 
     def _stop(self, name: str) -> None:
         on = self._on.pop(name, None)
@@ -176,8 +179,13 @@ class Faults:
         if self._on.get(name) is on:
             self._stop(name)
 
-    def _run_task(self, on: _On) -> None:
-        if self._nursery is not None and on.setting.fault.task is not None:
+    def _run(self, on: _On) -> None:
+        """Begins what takes time, or leaves that to `run`."""
+        if self._nursery is None:
+            return
+        if on.seconds is not None:
+            self._later.add(on.seconds, partial(self._end, on))
+        if on.setting.fault.task is not None:
             self._nursery.start_soon(self._task, on)
 
     async def _task(self, on: _On) -> None:
@@ -266,7 +274,7 @@ class Faults:
     @property
     def touch_events(self) -> bool:
         """Whether events have to go through `tell`."""
-        return bool(self._tells or self._happens or self._later)
+        return bool(self._tells or self._happens or self._later.of_lives)
 
     def tell(self, event: Happening) -> Ms | None:
         """Tells an event as the faults have it.
