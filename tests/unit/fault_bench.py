@@ -159,18 +159,27 @@ class Bench:
             who = f"{5_428_010_618_013_876_000 + number}"
             self.truth.login(TrueCharacter(who, f"N{number}", 1, 10, DAY, first_end=0), NOW - DAY)
 
-    async def http(self, request: bytes) -> tuple[bytes, float]:
-        """All that a connection answers, and how long that takes."""
+    async def http(self, request: bytes, later: tuple[float, bytes] | None = None) -> tuple[bytes, float]:
+        """All that a connection answers in 100 s, and how long that takes.
+
+        Args:
+            later: what is sent after so many seconds.
+        """
         mine, theirs = trio.testing.memory_stream_pair()
         self._nursery.start_soon(self.simulator.serve_stream, theirs)
         await mine.send_all(request)
         began, answer = trio.current_time(), b""
+        if later is not None:
+            await trio.sleep(later[0])
+            await mine.send_all(later[1])
         with trio.move_on_after(100):
             while data := await mine.receive_some():
                 answer += data
         return answer, trio.current_time() - began
 
 
+CLOSE_FRAME = bytes.fromhex("88 82 00000000 03e8")
+"""Of a client, masked with zeros, with code 1000."""
 GET_WORLDS = b"GET /s:me/get/ps2/world?c:limit=9 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
 UPGRADE = (
     f"GET {RESOURCE} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"

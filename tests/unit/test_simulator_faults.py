@@ -27,6 +27,7 @@ from ps2daemon.simulator.sources import BusySource
 from ps2daemon.simulator.truth import TrueSession
 from tests.unit.fault_bench import (
     ASK,
+    CLOSE_FRAME,
     EVENTS,
     GET_WORLDS,
     SUBSCRIBE,
@@ -295,10 +296,11 @@ async def world_restart(bench: Bench) -> None:
     assert states == [WorldState((10,), False), WorldState((10,), True)]
     payloads = [json.loads(text)["payload"] for text in texts if "payload" in text]
     assert names(payloads) == ["Logout"], "of the other world"
+    bench.logout(sessions[9])  # up again, but not back yet
     payloads = await listener.payloads(RETURN_SECONDS + 1)
-    assert names(payloads) == ["Login"] * 9
-    again = bench.truth.sessions[-9:]
-    assert {session.character_id for session in again} == {session.character_id for session in sessions[1:]}
+    assert names(payloads) == ["Login"] * 8
+    again = bench.truth.sessions[-8:]
+    assert {session.character_id for session in again} == {session.character_id for session in sessions[1:9]}
     assert all(session.logout_sent is None for session in sessions)
     assert all(session.login_sent is not None for session in again)
     assert "world_restart:10" not in bench.simulator.faults.active
@@ -849,6 +851,45 @@ async def test_relogs_of_all_kinds_together_happen_once(autojump_clock: trio.tes
         told, sessions, at = await relog(here)
         assert told == [("Login", at), ("Logout", at + SECOND)]
         assert sessions[0].logout_sent is None
+
+
+async def test_in_whatever_order_faults_are_started_they_do_the_same(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    faults = ["unknown_event:100", "duplicate:100", "rest_status:503", "rest_redirect"]
+    for order in (faults, faults[::-1]):
+        async with bench() as here:
+            listener = await here.subscribed()
+            for text in order:
+                here.start(text)
+            here.login()
+            assert names(await listener.payloads()) == ["Login", "Login", "Teleport", "Teleport"]
+            assert here.get("/s:me/get/ps2/world").status == 302
+
+
+async def test_who_logs_in_again_has_left_before(autojump_clock: trio.testing.MockClock) -> None:
+    async with bench() as here:
+        here.start("same_second_relog:100")
+        listener = await here.subscribed()
+        session = here.login()
+        await trio.sleep(60)
+        here.logout(session)
+        here.login()  # at once, as when a pause is caught up with
+        assert names(await listener.payloads(5)) == ["Login", "Logout", "Login", "Logout", "Login"]
+        assert [each.logout is None for each in here.truth.sessions] == [False, False, True]
+
+
+async def test_a_half_open_connection_hears_no_goodbye_either(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with bench() as here:
+        here.start("half_open:1")
+        answer, took = await here.http(UPGRADE, (2.0, CLOSE_FRAME))
+        assert answer.startswith(b"HTTP/1.1 101")
+        assert took == pytest.approx(100, abs=3), "its end never came"
+        here.stop()
+        _, took = await here.http(UPGRADE, (2.0, CLOSE_FRAME))
+        assert took == pytest.approx(2, abs=0.1)
 
 
 async def test_a_held_back_event_that_nobody_was_there_for_is_not_told(
