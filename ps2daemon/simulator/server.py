@@ -167,7 +167,8 @@ class Simulator:
         Returns:
             when it was queued for a socket, or None if nobody got it, or not yet because a fault holds it back.
         """
-        if isinstance(event, Logout) and event.character_id in self.truth.thrown_out:
+        gone = self.truth.thrown_out
+        if gone and isinstance(event, Logout) and event.character_id in gone:
             return None  # a restart was before
         if self.faults.touch_events:
             return self.faults.tell(event)
@@ -191,11 +192,11 @@ class Simulator:
             self._recent.move_to_end(character_id)
             if len(self._recent) > RECENT_CHARACTERS:
                 self._recent.popitem(last=False)
-        return [
-            client
-            for client in self._clients_of(event.world_id)
-            if client.subscription.wants(name, world_id, character_id)
-        ]
+        wanting = []  # a comprehension costs a call for each event
+        for client in self._clients_of(event.world_id):
+            if client.subscription.wants(name, world_id, character_id):
+                wanting.append(client)
+        return wanting
 
     # Serving.
 
@@ -312,9 +313,10 @@ class Simulator:
 
     def _clients_of(self, world_id: int) -> list[Client]:
         world = tables.worlds().get(world_id)
-        clients = [
-            client for client in self.clients if world is None or client.environment == world.environment
-        ]
+        clients = []
+        for client in self.clients:
+            if world is None or client.environment == world.environment:
+                clients.append(client)
         if len(clients) > 1:
             clients.sort(key=_NUMBER)
         return clients

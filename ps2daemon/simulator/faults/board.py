@@ -100,6 +100,8 @@ class Faults:
         self._tells: list[Setting] = []
         self._happens: list[Setting] = []
         self._frames: list[Setting] = []
+        self.touch_events = False
+        """Whether events have to go through `tell`."""
         for fault in FAULTS.values():
             if fault.from_start:
                 self._start(Setting(fault))
@@ -202,6 +204,10 @@ class Faults:
         self._tells = [setting for setting in settings if setting.fault.tell is not None]
         self._happens = [setting for setting in settings if setting.fault.happen is not None]
         self._frames = [setting for setting in settings if setting.fault.frame is not None]
+        self._see_to_events()
+
+    def _see_to_events(self) -> None:
+        self.touch_events = bool(self._tells or self._happens or self._later.of_lives)
 
     def _hooks(self, hook: Callable[[Fault], Hook | None]) -> list[tuple[Hook, Any]]:
         found = ((hook(on.setting.fault), on.setting.value) for on in self._on.values())
@@ -271,11 +277,6 @@ class Faults:
 
     # Events.
 
-    @property
-    def touch_events(self) -> bool:
-        """Whether events have to go through `tell`."""
-        return bool(self._tells or self._happens or self._later.of_lives)
-
     def tell(self, event: Happening) -> Ms | None:
         """Tells an event as the faults have it.
 
@@ -288,6 +289,7 @@ class Faults:
         for also in self.also(event):
             about = event.character_id if isinstance(event, Login | Logout) else ""
             self._later.add(also.delay, partial(self._happen, also), about)
+        self._see_to_events()
         return sent
 
     def tellings(self, telling: Telling) -> list[Telling]:
