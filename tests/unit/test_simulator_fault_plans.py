@@ -13,7 +13,7 @@ from ps2daemon.clock import VirtualClock
 from ps2daemon.errors import UsageError
 from ps2daemon.simulator.control import control
 from ps2daemon.simulator.faults.catalogue import FAULTS, listing
-from ps2daemon.simulator.faults.plan import parse_fault, read_plan
+from ps2daemon.simulator.faults.plan import Planned, parse_fault, read_plan
 from ps2daemon.simulator.server import Simulator
 from ps2daemon.simulator.sources import QuietSource
 from tests.unit.fault_bench import NOW, WORLDS, Message, bench
@@ -45,6 +45,16 @@ def test_what_is_no_fault_is_refused_with_what_would_be(text: str, says: list[st
     for part in (repr(text), *says):
         assert part in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["world_restart:13", "world_silent:13", "drop_logouts:5@13"])
+def test_a_world_that_is_not_simulated_is_refused(simulator: Simulator, text: str) -> None:
+    before = simulator.faults.active
+    with pytest.raises(UsageError, match="world 13 is not simulated; simulated are 1, 10, 40"):
+        simulator.faults.start(text)
+    with pytest.raises(UsageError, match="not simulated"):
+        simulator.faults.plan([Planned(parse_fault("no_ack")), Planned(parse_fault(text), start=5)])
+    assert simulator.faults.active == before
 
 
 @pytest.mark.parametrize(

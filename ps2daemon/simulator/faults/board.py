@@ -16,7 +16,7 @@ from ps2daemon.model.events import Login, Logout, Metagame
 from ps2daemon.model.records import Ms
 from ps2daemon.simulator.connection import Answer, text_frame
 from ps2daemon.simulator.faults.catalogue import FAULTS
-from ps2daemon.simulator.faults.definition import Fault, Setting
+from ps2daemon.simulator.faults.definition import ONE_WORLD, Fault, Setting, refused
 from ps2daemon.simulator.faults.plan import Planned, fault_named, parse_fault
 from ps2daemon.simulator.faults.telling import Also, Telling, telling_of
 from ps2daemon.simulator.payloads import Happening
@@ -122,7 +122,7 @@ class Faults:
             seconds: how long; None for until it is stopped.
 
         Raises:
-            UsageError: no fault, or a value that it does not accept.
+            UsageError: no fault, a value that it does not accept, or a world that is not simulated.
         """
         self.plan([Planned(parse_fault(text), seconds=seconds)])
 
@@ -140,7 +140,14 @@ class Faults:
                 self._stop(on.setting.fault.name)
 
     def plan(self, planned: Iterable[Planned]) -> None:
-        """Starts faults at their times, counted from now, or from the start of a simulator that does not run yet."""
+        """Starts faults at their times, counted from now, or from the start of a simulator that does not run yet.
+
+        Raises:
+            UsageError: one is about a world that is not simulated.
+        """
+        planned = list(planned)
+        for each in planned:
+            self._check(each.setting)
         for each in planned:
             if each.start <= 0:
                 self._start(each.setting, each.seconds)
@@ -148,6 +155,13 @@ class Faults:
                 self._planned.append(each)
             else:
                 self._later.add(each.start, partial(self._start, each.setting, each.seconds))
+
+    def _check(self, setting: Setting) -> None:
+        of_one = setting.fault.value is ONE_WORLD
+        for world_id in (setting.value if of_one else None, setting.world_id):
+            if world_id is not None and world_id not in self._simulator.worlds:
+                known = ", ".join(map(str, self._simulator.worlds))
+                raise refused(str(setting), f"world {world_id} is not simulated; simulated are {known}")
 
     async def run(self) -> None:
         """Has to run for faults that take time."""

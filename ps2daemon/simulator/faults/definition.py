@@ -83,6 +83,7 @@ class Value(msgspec.Struct, frozen=True, kw_only=True):
 PERCENT: Final = Value(unit="PERCENT", default=10, low=0, high=100)
 """Of the events that a fault is about."""
 ONE_WORLD: Final = Value(unit=WORLD, default=None)
+"""One that is simulated."""
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True):
