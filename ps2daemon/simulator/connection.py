@@ -240,6 +240,7 @@ class WebSocket:
         """Never sends another byte, nor takes note of one, a ping or a goodbye; the peer is not told."""
         self._closing = self._frozen = True
         self._out.clear()
+        self._sent.unpark_all()
 
     def cut(self, part: bytes) -> None:
         """Sends what is queued and then part of a frame, and resets the connection."""

@@ -83,6 +83,8 @@ class _On:
         self.setting = setting
         self.seconds = seconds
         self.scope = trio.CancelScope()
+        self.before: trio.Event | None = None
+        self.over = trio.Event()
 
 
 class Faults:
@@ -96,6 +98,7 @@ class Faults:
         self._on: dict[str, _On] = {}
         self._nursery: trio.Nursery | None = None
         self._planned: list[Planned] = []
+        self._tasks: dict[str, _On] = {}
         self._later = Later()
         self._tells: list[Setting] = []
         self._happens: list[Setting] = []
@@ -201,20 +204,30 @@ class Faults:
             return
         if on.seconds is not None:
             self._later.add(on.seconds, partial(self._end, on))
-        if on.setting.fault.task is not None:
+        fault = on.setting.fault
+        if fault.task is not None:
+            before, self._tasks[fault.name] = self._tasks.get(fault.name), on
+            on.before = None if before is None else before.over
             self._nursery.start_soon(self._task, on)
 
     async def _task(self, on: _On) -> None:
-        task = on.setting.fault.task
-        if task is None or self._on.get(on.setting.fault.name) is not on:
-            return  # stopped before it began
-        with on.scope:
-            await task(self._simulator, on.setting.value)
-        self._end(on)
+        fault = on.setting.fault
+        try:
+            if on.before is not None:
+                await on.before.wait()  # what it puts right at its end must not undo this one
+            if fault.task is not None and self._on.get(fault.name) is on:
+                with on.scope:
+                    await fault.task(self._simulator, on.setting.value)
+                self._end(on)
+        finally:
+            on.over.set()
+
+    def _settings(self) -> list[Setting]:
+        """In the order in which they are applied."""
+        return sorted((on.setting for on in self._on.values()), key=lambda each: _ORDER[each.fault.name])
 
     def _changed(self) -> None:
-        settings = [on.setting for on in self._on.values()]
-        settings.sort(key=lambda setting: _ORDER[setting.fault.name])
+        settings = self._settings()
         self._tells = [setting for setting in settings if setting.fault.tell is not None]
         self._happens = [setting for setting in settings if setting.fault.happen is not None]
         self._frames = [setting for setting in settings if setting.fault.frame is not None]
@@ -224,7 +237,7 @@ class Faults:
         self.touch_events = bool(self._tells or self._happens or self._later.of_lives)
 
     def _hooks(self, hook: Callable[[Fault], Hook | None]) -> list[tuple[Hook, Any]]:
-        found = ((hook(on.setting.fault), on.setting.value) for on in self._on.values())
+        found = ((hook(setting.fault), setting.value) for setting in self._settings())
         return [(function, value) for function, value in found if function is not None]
 
     # Connections.
@@ -283,10 +296,8 @@ class Faults:
 
     def answer(self, answer: Answer) -> Answer:
         """An answer of REST, as it is given."""
-        settings = sorted((on.setting for on in self._on.values()), key=lambda each: _ORDER[each.fault.name])
-        for setting in settings:
-            if setting.fault.answer is not None:
-                answer = setting.fault.answer(answer, setting.value)
+        for change, value in self._hooks(lambda fault: fault.answer):
+            answer = change(answer, value)
         return answer
 
     # Events.

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 _UNSENT: Final = "events reach no socket while there is none"
 _HANDSHAKE_FAILURE: Final = bytes.fromhex("15 0303 0002 02 28")
 """A TLS record: fatal alert 40. Before HTTP it is garbage."""
+_CODES: Final = ("1000", "1001", "1002", "1003", "1007", "1008", "1009", "1010", "1011", "1012", "1013")
+"""Those that a close frame may carry."""
 _AFTER: Final = Value(unit="SECONDS", default=10, low=0, high=86_400)
 
 
@@ -45,8 +47,8 @@ def _silence(simulator: Simulator, client: Client, _: None) -> None:
     client.silent = True
 
 
-def _close(simulator: Simulator, client: Client, code: int) -> None:
-    client.websocket.close(CloseReason(code))
+def _close(simulator: Simulator, client: Client, code: str) -> None:
+    client.websocket.close(CloseReason(int(code)))
 
 
 def _reset(simulator: Simulator, client: Client, _: float) -> None:
@@ -114,7 +116,7 @@ FAULTS: Final = (
         place="connection",
         effect="new websockets are closed at once",
         truth=_UNSENT,
-        value=Value(unit="CODE", default=1001, low=1000, high=1014, whole=True),
+        value=Value(unit="CODE", default="1001", choices=_CODES),
         existing=False,
         connection=_close,
     ),
