@@ -904,6 +904,17 @@ async def test_a_half_open_connection_hears_no_goodbye_either(
         assert took == pytest.approx(2, abs=0.1)
 
 
+async def test_a_copy_of_what_is_held_back_does_not_come_before_it(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with bench() as here:
+        here.start("swapped_order:100")
+        here.start("duplicate:100")
+        told, _, at = await relog(here)
+        logins, logouts, last = [("Login", at)] * 2, [("Logout", at)] * 2, [("Logout", at + SECOND)] * 2
+        assert told == logins + logouts + last
+
+
 async def test_a_held_back_event_that_nobody_was_there_for_is_not_told(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
