@@ -36,6 +36,7 @@ from tests.unit.fault_bench import NOW, WORLDS, Message, bench
         ("rest_error_body:bad", ["'bad' is not accepted", "one of service_unavailable, no_data"]),
         ("drop_logouts:5@7777", ["'7777' is no world"]),
         ("rest_html@10", ["can't be limited to a world"]),
+        ("world_restart:10@10", ["can't be limited to a world"]),
         ("large_frame:1e9", ["'1e9' is not accepted"]),
     ],
 )

@@ -30,7 +30,12 @@ PLACES: Final = {
 }
 """Where faults act, in the order in which they are applied, with the headings of their list."""
 OF_EVENTS: Final = frozenset({"login", "alert", "frame"})
-"""Places whose faults may be limited to one world: `NAME:VALUE@WORLD`."""
+"""Places whose faults are about events."""
+
+
+def shown(value: Number) -> str:
+    """A value as it is written."""
+    return value if isinstance(value, str) else f"{value:.12g}"
 
 
 class Value(msgspec.Struct, frozen=True, kw_only=True):
@@ -135,9 +140,12 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
         if self.value is None:
             return self.name
         default = self.value.default
-        return f"{self.name}:{self.value.unit}" + (
-            "" if default is None else f"={default:.12g}" if not isinstance(default, str) else f"={default}"
-        )
+        return f"{self.name}:{self.value.unit}{'' if default is None else f'={shown(default)}'}"
+
+    @property
+    def of_events(self) -> bool:
+        """Whether it may be limited to the events of one world: `NAME:VALUE@WORLD`."""
+        return self.place in OF_EVENTS and not (self.tell is None and self.happen is None)
 
 
 class Setting(msgspec.Struct, frozen=True):
@@ -153,12 +161,9 @@ class Setting(msgspec.Struct, frozen=True):
     world_id: int | None = None
 
     def __str__(self) -> str:
-        value = (
-            ""
-            if self.value is None
-            else f":{self.value if isinstance(self.value, str) else format(self.value, '.12g')}"
-        )
-        return f"{self.fault.name}{value}{'' if self.world_id is None else f'@{self.world_id}'}"
+        value = "" if self.value is None else f":{shown(self.value)}"
+        world = "" if self.world_id is None else f"@{self.world_id}"
+        return f"{self.fault.name}{value}{world}"
 
     def strikes(self, world_id: int) -> bool:
         """Whether it is about that world."""

@@ -22,7 +22,7 @@ import msgspec
 from ps2daemon.errors import UsageError
 from ps2daemon.model import tables
 from ps2daemon.simulator.faults.catalogue import FAULTS
-from ps2daemon.simulator.faults.definition import OF_EVENTS, Fault, Setting, refused
+from ps2daemon.simulator.faults.definition import Fault, Setting, refused
 
 MAX_SECONDS: Final = 366 * 86_400.0
 """Of a start and of a duration."""
@@ -86,7 +86,7 @@ def _value(fault: Fault, given: str | None, text: str) -> int | float | str | No
 def _world(fault: Fault, given: str | None, text: str) -> int | None:
     if given is None:
         return None
-    if fault.place not in OF_EVENTS:
+    if not fault.of_events:
         raise refused(text, f"{fault.name} can't be limited to a world (@{given}); faults of events can")
     if not (given.isascii() and given.isdigit() and int(given) in tables.worlds()):
         known = ", ".join(map(str, tables.worlds()))
