@@ -166,6 +166,13 @@ class Truth:
                 session.logout_sent = sent
                 return
 
+    def alert(self, world_id: int, instance_id: int) -> TrueAlert | None:
+        """The latest alert with that id, if there is one."""
+        ids = (world_id, instance_id)
+        return next(
+            (each for each in reversed(self.alerts) if (each.world_id, each.instance_id) == ids), None
+        )
+
     def amend_alert(self, world_id: int, instance_id: int, **changes: Any) -> None:
         """An alert's life turned out otherwise; one that is not known stays so."""
         for place, alert in enumerate(self.alerts):

@@ -126,7 +126,18 @@ class Bench:
         at = self.now()
         third = (33.0, 33.0, 33.0)
         alert = TrueAlert(
-            world_id, instance_id, 147, 2, at, at + seconds * SECOND, False, False, 2, third, third, None
+            world_id,
+            instance_id,
+            147,
+            2,
+            at,
+            at + seconds * SECOND,
+            canceled=False,
+            dominated=False,
+            winner=2,
+            territory_start=third,
+            territory_end=(30.0, 40.0, 29.0),
+            lock_at=None,
         )
         self.simulator.tell(self.change(alert, STARTED, at))
         self.truth.alerts.append(alert)

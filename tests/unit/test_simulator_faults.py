@@ -410,7 +410,9 @@ async def alert_early_end(bench: Bench) -> None:
     listener = await bench.subscribed()
     bench.start("alert_early_end:60")
     alert = bench.alert()
-    assert states(await listener.payloads(70)) == [("135", 0), ("138", 60)]
+    payloads = await listener.payloads(70)
+    assert states(payloads) == [("135", 0), ("138", 60)]
+    assert [payload["faction_nc"] for payload in payloads] == ["33.000000", "40.000000"]
     assert bench.truth.alerts[0].end == alert.start + 60 * SECOND
     bench.end(alert)
     assert await listener.payloads() == [], "it is over"

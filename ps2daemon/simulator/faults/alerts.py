@@ -35,7 +35,7 @@ def _early_end(event: Happening, seconds: float) -> Sequence[Also]:
         return ()
     at = event.at + int(seconds) * SECOND
     ended = msgspec.structs.replace(event, state=ENDED, at=at)
-    return (Also(ended, seconds, (("end", at), ("dominated", True))),)
+    return (Also(ended, seconds, (("end", at), ("lock_at", None))),)
 
 
 def _late_end_untold(telling: Telling, _: float) -> Sequence[Telling]:
@@ -46,7 +46,7 @@ def _canceled(telling: Telling, _: None) -> Sequence[Telling]:
     if _state(telling, ENDED) is None:
         return (telling,)
     fields = {"metagame_event_state": str(CANCELED), "metagame_event_state_name": STATE_NAMES[CANCELED]}
-    amends = {**(telling.amends or {}), "canceled": True, "dominated": False, "winner": None}
+    amends = {**(telling.amends or {}), "canceled": True, "dominated": False, "winner": None, "lock_at": None}
     return (telling.saying(**fields).but(amends=amends),)
 
 
@@ -125,7 +125,7 @@ FAULTS: Final = (
         quirk="E9",
         place="alert",
         effect="ended so soon after the start",
-        truth="has the early end",
+        truth="has the early end; a lock comes when it would have",
         value=_SOON,
         changes=True,
         happen=_early_end,
@@ -144,7 +144,7 @@ FAULTS: Final = (
         quirk="E12",
         place="alert",
         effect="canceled when they would end",
-        truth="has them canceled, without a winner",
+        truth="has them canceled, without a winner; a lock comes when it would have",
         changes=True,
         tell=_canceled,
     ),
