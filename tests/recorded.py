@@ -1,0 +1,224 @@
+"""A simulated time in virtual time, with faults: what the subscriber puts into its queue of it, and what is to be said about that.
+
+The simulator is in memory, the subscriber is the real one, and the queue is in memory too. What happens follows from the seed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, Final, NamedTuple
+
+import msgspec
+import pytest
+import trio
+import trio.testing
+from prometheus_client import CollectorRegistry
+
+from ps2daemon.census.stream import StreamObserver, StreamSettings, run_stream
+from ps2daemon.clock import VirtualClock
+from ps2daemon.health import Health, StageControl
+from ps2daemon.model.coverage import WorldCoverage, coverage_by_world
+from ps2daemon.model.records import MINUTE, SECOND, CoverageRecord, EventRecord, Ms, Record
+from ps2daemon.queue.frames import decode_frame
+from ps2daemon.queue.memory import MemoryQueue
+from ps2daemon.secret import Secret
+from ps2daemon.simulator.faults.plan import Planned, parse_fault
+from ps2daemon.simulator.server import Simulator
+from ps2daemon.simulator.settings import PopulationSettings
+from ps2daemon.simulator.sources import LiveSource
+from ps2daemon.simulator.truth import Truth
+from ps2daemon.stages import subscriber as subscriber_module
+from ps2daemon.stages.intake import Intake
+from ps2daemon.stages.subscriber import Connection, run_subscriber
+from ps2daemon.supervisor import StageSpec, supervise
+from ps2daemon.telemetry import Telemetry
+
+START: Final[Ms] = 1_772_391_600_000  # 2026-03-01T19:00:00Z, a busy hour
+WORLDS: Final = (1, 10, 40)
+LATENCY: Final = SECOND
+"""An event is told within that of its time."""
+
+
+class Fault(NamedTuple):
+    """A fault, with its time in seconds after the start; without `seconds` it stays."""
+
+    text: str
+    start: float
+    seconds: float | None = None
+
+
+class Edge(NamedTuple):
+    """A login or logout, of the truth or recorded."""
+
+    character_id: str
+    world_id: int
+    at: Ms
+    login: bool
+
+
+class Told(NamedTuple):
+    """What the subscriber noticed: in which second after the start, and what."""
+
+    second: float
+    what: str
+
+
+class Recorded(NamedTuple):
+    """What is in the queue, and what is true.
+
+    Attributes:
+        edges: logins and logouts, by how often each is there.
+        told: the ends of connections and wrong subscriptions, in order.
+    """
+
+    edges: dict[Edge, int]
+    payloads: list[dict[str, Any]]
+    coverage: dict[int, WorldCoverage]
+    told: list[Told]
+    truth: Truth
+    end: Ms
+    malformed: int
+
+    def true_edges(self) -> set[Edge]:
+        """What really happened since the start."""
+        found = set()
+        for each in self.truth.sessions:
+            if each.login >= START:
+                found.add(Edge(each.character_id, each.world_id, each.login, True))
+            if each.logout is not None and START <= each.logout < self.end:
+                found.add(Edge(each.character_id, each.world_id, each.logout, False))
+        return found
+
+    def missing(self) -> set[Edge]:
+        """What happened in time that is vouched for, and is not recorded."""
+        return {
+            edge
+            for edge in self.true_edges() - self.edges.keys()
+            if self._vouched(edge.world_id, edge.at) and self._vouched(edge.world_id, edge.at + LATENCY)
+        }
+
+    def invented(self) -> set[Edge]:
+        """What is recorded and did not happen."""
+        return self.edges.keys() - self.true_edges()
+
+    def gaps(self, world_id: int = 10) -> list[tuple[float, float, str | None]]:
+        """The gaps after the first span, in seconds after the start, with what the span behind each says."""
+        coverage = self.coverage[world_id]
+        first = coverage.spans[0].start
+        return [
+            ((gap.start - START) / SECOND, (gap.end - START) / SECOND, gap.after)
+            for gap in coverage.gaps(first, self.end)
+        ]
+
+    def covered(self, start: float, end: float, world_id: int = 10) -> float:
+        """Seconds that are vouched for between two seconds after the start."""
+        first, behind = START + round(start * SECOND), START + round(end * SECOND)
+        spans = self.coverage[world_id].spans if world_id in self.coverage else []
+        return sum(max(0, min(span.end, behind) - max(span.start, first)) for span in spans) / SECOND
+
+    def noticed(self, after: float) -> float:
+        """Seconds from then on until something was noticed."""
+        return min(told.second for told in self.told if told.second >= after) - after
+
+    def _vouched(self, world_id: int, at: Ms) -> bool:
+        return world_id in self.coverage and self.coverage[world_id].covers(at)
+
+
+class _Observer(StreamObserver):
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
+        self.told: list[Told] = []
+        self.bad = 0
+
+    def disconnected(self, cause: str, message: str) -> None:
+        self.told.append(Told(self._now(), cause))
+
+    def verified(self, ok: bool) -> None:
+        if not ok:
+            self.told.append(Told(self._now(), "subscription"))
+
+    def malformed(self, reason: str) -> None:
+        self.bad += 1
+
+    def world_state(self, world_id: int, online: bool) -> None:
+        if not online:
+            self.told.append(Told(self._now(), f"world {world_id} down"))
+
+
+async def record(
+    patch: pytest.MonkeyPatch,
+    *faults: Fault,
+    minutes: int = 20,
+    connections: int = 1,
+    scale: float = 0.3,
+) -> Recorded:
+    """Records so many minutes of three worlds; wants an `autojump_clock`."""
+    clock = VirtualClock(START)
+    began = trio.current_time()
+    truth = Truth()
+    settings = PopulationSettings(worlds=WORLDS, scale=scale)
+    simulator = Simulator(LiveSource(settings, truth, START), worlds=WORLDS, truth=truth, clock=clock)
+    simulator.faults.plan([Planned(parse_fault(each.text), each.start, each.seconds) for each in faults])
+    observer = _Observer(lambda: trio.current_time() - began)
+    queue, intake = MemoryQueue(), Intake(clock)
+    telemetry = Telemetry(CollectorRegistry(), clock=clock)
+    async with trio.open_nursery() as census:
+
+        async def dial(host: str, port: int, tls: object) -> trio.abc.Stream:
+            if simulator.hidden.is_set():
+                raise ConnectionRefusedError(111, "Connection refused")
+            mine, theirs = trio.testing.memory_stream_pair()
+            census.start_soon(simulator.serve_stream, theirs)
+            return mine
+
+        patch.setattr(subscriber_module, "run_stream", partial(run_stream, dial=dial, chance=lambda: 0.5))
+        streams = [_connection(intake, observer) for _ in range(connections)]
+
+        async def subscribe(control: StageControl) -> None:
+            await run_subscriber(
+                control,
+                connections=streams,
+                intake=intake,
+                producer=queue.producer(),
+                clock=clock,
+                events=telemetry,
+            )
+
+        census.start_soon(simulator.run)
+        stop = trio.Event()
+        async with trio.open_nursery() as daemon:
+            spec = StageSpec(name="subscriber", run=subscribe, stop_seconds=3.0)
+            daemon.start_soon(partial(supervise, [spec], telemetry, stop=stop, health=Health()))
+            await trio.sleep(minutes * MINUTE / SECOND)
+            stop.set()
+        census.cancel_scope.cancel()
+    return _recorded(queue, observer, truth, START + minutes * MINUTE)
+
+
+def _connection(intake: Intake, observer: _Observer) -> Connection:
+    settings = StreamSettings(
+        url="ws://census.example/streaming", environment="ps2", service_id=Secret("me"), worlds=WORLDS
+    )
+    sink = intake.source(on_event=lambda payload, at: None, on_oversized=observer.malformed)
+    return Connection(settings, sink, observer)
+
+
+def _recorded(queue: MemoryQueue, observer: _Observer, truth: Truth, end: Ms) -> Recorded:
+    records: Sequence[Record] = [
+        each for item in queue.behind(0, 1_000_000) for each in decode_frame(item.frame)
+    ]
+    payloads = [msgspec.json.decode(each.payload) for each in records if isinstance(each, EventRecord)]
+    edges: dict[Edge, int] = {}
+    for each in payloads:
+        name = each.get("event_name")
+        if name in ("PlayerLogin", "PlayerLogout"):
+            edge = Edge(
+                str(each["character_id"]),
+                int(each["world_id"]),
+                int(each["timestamp"]) * SECOND,
+                name == "PlayerLogin",
+            )
+            edges[edge] = edges.get(edge, 0) + 1
+    spans = [each for each in records if isinstance(each, CoverageRecord)]
+    return Recorded(edges, payloads, coverage_by_world(spans), observer.told, truth, end, observer.bad)
