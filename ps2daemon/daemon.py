@@ -238,7 +238,11 @@ def _subscriber_stage(
                         verify_seconds=stream.verify_seconds,
                         reconnect_seconds=stream.reconnect_seconds,
                     ),
-                    intake.source(on_event=partial(_tell_event, telemetry), on_oversized=observer.malformed),
+                    intake.source(
+                        on_event=partial(_tell_event, telemetry),
+                        on_oversized=observer.malformed,
+                        on_silent=observer.world_silent,
+                    ),
                     observer,
                 )
             )
@@ -256,18 +260,22 @@ def _subscriber_stage(
     )
 
 
-def _tell_event(telemetry: Telemetry, payload: bytes, received_at: Ms) -> None:
+def _tell_event(telemetry: Telemetry, payload: bytes, received_at: Ms) -> int | None:
+    """Counts an event; returns its world, if that can be understood."""
     seen = glance(payload)
     if seen is None:
         telemetry.event_received("malformed", None, None, received_at)
-        return
-    world_id = int(seen.world_id) if _is_number(seen.world_id, 10) else None
-    at = int(seen.timestamp) * SECOND if _is_number(seen.timestamp, 12) else None
-    telemetry.event_received(seen.event_name, world_id, at, received_at)
+        return None
+    world_id, second = _number(seen.world_id, 10), _number(seen.timestamp, 12)
+    telemetry.event_received(
+        seen.event_name, world_id, None if second is None else second * SECOND, received_at
+    )
+    return world_id
 
 
-def _is_number(text: str, digits: int) -> bool:
-    return len(text) <= digits and text.isascii() and text.isdigit()
+def _number(value: str | int, digits: int) -> int | None:
+    text = value if isinstance(value, str) else str(value)
+    return int(text) if len(text) <= digits and text.isascii() and text.isdigit() else None
 
 
 def _worker_stages(

@@ -119,6 +119,12 @@ class Metrics:
             "ps2_stream_malformed", "Frames that could not be understood.", "stream"
         )
         self.world_up = self._gauge("ps2_world_up", "1 while the stream says that a world is up.", "world")
+        self.world_silent = self._gauge(
+            "ps2_world_silent",
+            "1 while a world that is said to be up is silent for longer than chance allows.",
+            "stream",
+            "world",
+        )
         self.events = self._counter("ps2_events", "Events received.", "event", "world")
         self.event_last = self._gauge(
             "ps2_event_last_timestamp_seconds", "When a world's latest event was received.", "world"

@@ -66,3 +66,14 @@ class StreamTelemetry(StreamObserver):
     def world_state(self, world_id: int, online: bool) -> None:
         self._metrics.world_up.labels(world_label(world_id)).set(online)
         self._log.info("world is up" if online else "world is down", world=tables.world_name(world_id))
+
+    def world_silent(self, world_id: int, silent: bool) -> None:
+        """No event of a world came for longer than chance allows, or one came again."""
+        self._metrics.world_silent.labels(self._name, world_label(world_id)).set(silent)
+        if silent:
+            self._log.warning(
+                "world is silent though it is said to be up; its time is not vouched for",
+                world=tables.world_name(world_id),
+            )
+        else:
+            self._log.info("world is heard again", world=tables.world_name(world_id))

@@ -19,6 +19,7 @@ from ps2daemon.census.stream import StreamObserver, StreamSettings, run_stream
 from ps2daemon.clock import VirtualClock
 from ps2daemon.health import Health, StageControl
 from ps2daemon.model.coverage import WorldCoverage, coverage_by_world
+from ps2daemon.model.events import glance
 from ps2daemon.model.records import MINUTE, SECOND, CoverageRecord, EventRecord, Ms, Record
 from ps2daemon.queue.frames import decode_frame
 from ps2daemon.queue.memory import MemoryQueue
@@ -145,6 +146,10 @@ class _Observer(StreamObserver):
         if not online:
             self.told.append(Told(self._now(), f"world {world_id} down"))
 
+    def world_silent(self, world_id: int, silent: bool) -> None:
+        if silent:
+            self.told.append(Told(self._now(), f"world {world_id} silent"))
+
 
 async def record(
     patch: pytest.MonkeyPatch,
@@ -152,13 +157,18 @@ async def record(
     minutes: int = 20,
     connections: int = 1,
     scale: float = 0.3,
+    clock_set: Sequence[tuple[float, float]] = (),
 ) -> Recorded:
-    """Records so many minutes of three worlds; wants an `autojump_clock`."""
-    clock = VirtualClock(START)
+    """Records so many minutes of three worlds; wants an `autojump_clock`.
+
+    Args:
+        clock_set: when the recording machine's clock is set, and by how much, in seconds.
+    """
+    clock, true_clock = VirtualClock(START), VirtualClock(START)
     began = trio.current_time()
     truth = Truth()
     settings = PopulationSettings(worlds=WORLDS, scale=scale)
-    simulator = Simulator(LiveSource(settings, truth, START), worlds=WORLDS, truth=truth, clock=clock)
+    simulator = Simulator(LiveSource(settings, truth, START), worlds=WORLDS, truth=truth, clock=true_clock)
     simulator.faults.plan([Planned(parse_fault(each.text), each.start, each.seconds) for each in faults])
     observer = _Observer(lambda: trio.current_time() - began)
     queue, intake = MemoryQueue(), Intake(clock)
@@ -189,6 +199,7 @@ async def record(
         stop = trio.Event()
         async with trio.open_nursery() as daemon:
             spec = StageSpec(name="subscriber", run=subscribe, stop_seconds=3.0)
+            daemon.start_soon(_set_clock, clock, clock_set)
             daemon.start_soon(partial(supervise, [spec], telemetry, stop=stop, health=Health()))
             await trio.sleep(minutes * MINUTE / SECOND)
             stop.set()
@@ -196,12 +207,24 @@ async def record(
     return _recorded(queue, observer, truth, START + minutes * MINUTE)
 
 
+async def _set_clock(clock: VirtualClock, times: Sequence[tuple[float, float]]) -> None:
+    began = trio.current_time()
+    for second, by in times:
+        await trio.sleep_until(began + second)
+        clock.set(clock.now() + round(by * SECOND))
+
+
 def _connection(intake: Intake, observer: _Observer) -> Connection:
     settings = StreamSettings(
         url="ws://census.example/streaming", environment="ps2", service_id=Secret("me"), worlds=WORLDS
     )
-    sink = intake.source(on_event=lambda payload, at: None, on_oversized=observer.malformed)
+    sink = intake.source(on_event=_world_of, on_oversized=observer.malformed, on_silent=observer.world_silent)
     return Connection(settings, sink, observer)
+
+
+def _world_of(payload: bytes, at: Ms) -> int | None:
+    seen = glance(payload)
+    return None if seen is None or seen.world_id == "" else int(seen.world_id)
 
 
 def _recorded(queue: MemoryQueue, observer: _Observer, truth: Truth, end: Ms) -> Recorded:

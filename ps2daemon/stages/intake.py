@@ -4,6 +4,7 @@ Promises:
 - A coverage record stands behind the events of the span that it vouches for.
 - Coverage is claimed in arrears: a span begins when the first right answer arrived, and ends when the latest right one was asked.
 - A jump of the machine's clock ends every span: no time is vouched for that did not pass.
+- A world that is silent for longer than chance allows is not vouched for, whatever the server says (see `model.silence`).
 - It outlives a crash of the stage that empties it: what is here is handed over by reference, and removed only when it is on disk.
 """
 
@@ -19,6 +20,7 @@ import trio
 from ps2daemon.clock import Clock
 from ps2daemon.model.events import MAX_PAYLOAD_BYTES
 from ps2daemon.model.records import SECOND, After, CoverageRecord, EventRecord, Ms, Record
+from ps2daemon.model.silence import Silence
 from ps2daemon.queue.frames import MAX_FRAME_BYTES, MAX_RECORDS
 
 HIGH_RECORDS: Final = 10_000
@@ -47,14 +49,21 @@ class Intake:
     def __len__(self) -> int:
         return len(self._records)
 
-    def source(self, *, on_event: Callable[[bytes, Ms], None], on_oversized: Callable[[str], None]) -> Source:
+    def source(
+        self,
+        *,
+        on_event: Callable[[bytes, Ms], int | None],
+        on_oversized: Callable[[str], None],
+        on_silent: Callable[[int, bool], None] = lambda world_id, silent: None,
+    ) -> Source:
         """The sink of one connection.
 
         Args:
-            on_event: told of each event that is taken.
+            on_event: told of each event that is taken; says of which world it is, if that can be understood.
             on_oversized: told why an event is left out.
+            on_silent: told of each world that falls silent, and when it is not silent any longer.
         """
-        source = Source(self, self._clock, on_event, on_oversized)
+        source = Source(self, self._clock, on_event, on_oversized, on_silent)
         self._sources.append(source)
         return source
 
@@ -115,13 +124,18 @@ class Source:
         self,
         intake: Intake,
         clock: Clock,
-        on_event: Callable[[bytes, Ms], None],
+        on_event: Callable[[bytes, Ms], int | None],
         on_oversized: Callable[[str], None],
+        on_silent: Callable[[int, bool], None],
     ) -> None:
         self._intake = intake
         self._clock = clock
         self._on_event = on_event
         self._on_oversized = on_oversized
+        self._on_silent = on_silent
+        self._silences: dict[int, Silence] = {}  # of worlds that were verified
+        self._latest: dict[int, Ms] = {}  # events of these worlds
+        self._silent: set[int] = set()
         self._starts: dict[int, Ms] = {}
         self._after: dict[int, After] = {}
         self._otherwise: After = "start"
@@ -132,16 +146,33 @@ class Source:
             self._on_oversized(f"an event of {len(payload)} bytes; {MAX_PAYLOAD_BYTES} are accepted")
             return
         self._intake.put(EventRecord(received_at, payload))
-        self._on_event(payload, received_at)
+        world_id = self._on_event(payload, received_at)
+        if world_id is None or (silence := self._silences.get(world_id)) is None:
+            return
+        silence.event(trio.current_time())
+        self._latest[world_id] = received_at
+        if world_id in self._silent:
+            self._silent.discard(world_id)
+            self._on_silent(world_id, False)
 
     def verified(self, world_id: int, asked_at: Ms, answered_at: Ms) -> None:
         self._watch_clock()
+        now = trio.current_time()
+        silence = self._silences.setdefault(world_id, Silence())
         start = self._starts.get(world_id)
+        if start is not None and silence.is_silent(now):
+            self._silent.add(world_id)
+            self._on_silent(world_id, True)
+            self.lost((world_id,), "world_silent")
+        if world_id in self._silent:
+            return  # until an event comes
         if start is None:
             self._starts[world_id] = answered_at
+            silence.listen(now)
             return
+        vouched = asked_at if silence.vouches(now) else min(asked_at, self._latest.get(world_id, start))
         # Events carry whole seconds: one that comes after the ask, and may be lost, can name the second that the ask was in.
-        end = asked_at - asked_at % SECOND
+        end = vouched - vouched % SECOND
         if end > start:
             after = self._after.get(world_id, self._otherwise)
             self._intake.put(CoverageRecord(world_id, start, end, after))

@@ -163,6 +163,58 @@ async def test_a_world_that_restarts(autojump_clock: MockClock, monkeypatch: pyt
     assert found.gaps(40) == []
 
 
+# Silence
+
+
+@pytest.mark.parametrize("fault", ["heartbeats_only", "world_silent:10"])
+async def test_events_stop_while_heartbeats_and_subscriptions_are_right(
+    fault: str, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = await record(monkeypatch, Fault(fault, 1_830, 1_200), minutes=60)
+    assert not found.invented()
+    assert {edge.world_id for edge in found.missing()} <= {40}, "so slow that some silence is chance"
+    assert len(found.missing()) <= 5
+    ((start, end, reason),) = found.gaps()
+    assert 1_790 < start <= 1_830, "up to the latest event"
+    assert found.noticed(1_830) <= 20 / 0.1 + PERIOD, "twenty events later, at a verification"
+    assert reason == "world_silent"
+    assert 3_030 <= end < 3_030 + 2 * PERIOD
+
+
+async def test_a_restart_does_not_make_silence_known(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Connections come and go in a silence, and none of them vouches for it."""
+    found = await record(
+        monkeypatch, Fault("world_silent:10", 1_830, 1_200), Fault("reset:100", 1_850, 1_000), minutes=60
+    )
+    check_true(found)
+    assert found.covered(1_830, 3_030) == 0
+    assert found.covered(1_900, 3_000, 40) > 100
+
+
+@pytest.mark.parametrize("scale", [0.02, 0.3])
+async def test_a_night_is_no_silence(
+    scale: float, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the evening to the next: people go, and few are left."""
+    found = await record(monkeypatch, minutes=24 * 60, scale=scale)
+    assert not found.missing()
+    assert found.told == []
+    for world_id in WORLDS:
+        assert found.gaps(world_id) == []
+        assert found.covered(60, 22 * 3600, world_id) == pytest.approx(22 * 3600 - 60)
+
+
+@pytest.mark.parametrize("fault", ["numbers_for_strings", "world_clock:86400@10", "alert_missing_zone"])
+async def test_strange_events_break_a_silence_too(
+    fault: str, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = await record(monkeypatch, Fault(fault, 1_830, 1_200), minutes=60)
+    assert found.told == []
+    assert found.covered(1_830, 3_030) == pytest.approx(1_200)
+
+
 # Events
 
 
@@ -233,6 +285,18 @@ async def test_a_world_s_clock_that_is_off(
     assert len(shifted) > 100
     assert found.gaps() == []
     assert {edge.world_id for edge in found.missing() | found.invented()} == {10}
+
+
+@pytest.mark.parametrize("by", [-3_600, -30, 30])
+async def test_the_machine_s_own_clock_is_set(
+    by: int, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And set right again after ten minutes: no time is vouched for that did not pass."""
+    found = await record(monkeypatch, clock_set=[(1_830, by), (2_430, -by)], minutes=60)
+    assert found.true_edges() == set(found.edges)
+    assert found.covered(1_800, 2_400) <= max(0, 600 - abs(by))
+    assert found.gaps()
+    assert found.covered(2_550, 3_500) > 900
 
 
 # Frames
