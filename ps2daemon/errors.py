@@ -10,6 +10,7 @@
     │   ├── QueueFull         the bound in bytes, or the disk, is reached: nothing was written
     │   ├── QueueLocked       another process holds this end of the queue (carries its pid)
     │   ├── QueueMissing      there is no queue in this folder yet
+    │   ├── LettersMissing    dead letters that were asked for by number are not there
     │   ├── QueueUnwritable   the folder or a file in it can't be opened, read or written
     │   └── QueueDamaged      the file is no queue of ours, or of a newer version
     ├── CensusError
@@ -85,6 +86,10 @@ class QueueLocked(QueueError):
 
 class QueueMissing(QueueError):
     """There is no queue in this folder yet, and only a reader asked."""
+
+
+class LettersMissing(QueueError):
+    """Dead letters that were asked for by number are not there; nothing was done to the others."""
 
 
 class QueueUnwritable(QueueError):

@@ -24,7 +24,7 @@ MAX_BYTES: Final = 64 * 1024 * 1024
 
 Result = TypeVar("Result")
 
-_FORMAT: Final = Format(
+LETTERS_FORMAT: Final = Format(
     noun="file of dead letters",
     application_id=0x50533244,  # "PS2D"
     version=1,
@@ -68,7 +68,7 @@ class SqliteDeadLetters:
 
     @classmethod
     def _open(cls, path: Path, max_letters: int) -> Self:
-        prepare(path, _FORMAT)
+        prepare(path, LETTERS_FORMAT)
         with translated(path):
             connection = sqlite3.connect(
                 path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
@@ -116,7 +116,8 @@ class SqliteDeadLetters:
         }
         if not self._connection.execute(_PUT, values).rowcount:
             raise QueueFull(
-                f"{self._path} holds {self._max_letters} dead letters already: look at them, then move the file away"
+                f"{self._path} holds {self._max_letters} dead letters already: look at them (`ps2daemon queue dead-letters list`), "
+                "then requeue or drop them (`queue dead-letters drop`)"
             )
 
     def _close(self) -> None:
@@ -143,7 +144,7 @@ def read_dead_letters(directory: Path, limit: int) -> list[DeadLetter]:
     path = directory / FILE_NAME
     if not path.exists():
         return []
-    with reading(path, _FORMAT) as connection:
+    with reading(path, LETTERS_FORMAT) as connection:
         return _letters(connection, limit)
 
 
@@ -163,7 +164,7 @@ def summarize_dead_letters(directory: Path, limit: int) -> DeadLetterSummary:
     path = directory / FILE_NAME
     if not path.exists():
         return DeadLetterSummary(0, ())
-    with reading(path, _FORMAT) as connection:
+    with reading(path, LETTERS_FORMAT) as connection:
         (number,) = connection.execute("SELECT COUNT(*) FROM letters").fetchone()
         rows = connection.execute("SELECT at, reason FROM letters ORDER BY id DESC LIMIT ?", (limit,))
         return DeadLetterSummary(int(number), tuple((int(at), str(reason)) for at, reason in rows))

@@ -4,6 +4,7 @@
     dead-letters.db  records that could not be applied (`deadletters.py`)
     producer.lock    held, with the holder's pid in it, by the one process that appends
     consumer.lock    the same for the one that reads and acks
+    requeue.lock     the same for the one that puts dead letters back (`requeue.py`)
     open.lock        held for the moments of an opening
 
 The folder is created 0700, files 0600. A file says which format it has (`application_id`) and its version (`user_version`); it is looked

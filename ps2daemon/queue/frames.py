@@ -38,7 +38,7 @@ HEADER_BYTES: Final = _HEADER.size + _CRC.size
 # MessagePack's own bytes around the values of one record, at most (its list, tag, integers and lengths); see `record_bytes`.
 _EVENT_OVERHEAD: Final = 24
 _COVERAGE_BYTES: Final = 64
-_LIST_OVERHEAD: Final = 5
+LIST_OVERHEAD: Final = 5
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(tuple[Record, ...])
@@ -82,12 +82,12 @@ def encode_frames(records: Iterable[Record]) -> Iterator[bytes]:
         ValueError: one record alone is too large for a frame.
     """
     batch: list[Record] = []
-    size = _LIST_OVERHEAD
+    size = LIST_OVERHEAD
     for record in records:
         more = record_bytes(record)
         if batch and (len(batch) == MAX_RECORDS or size + more > MAX_FRAME_BYTES):
             yield encode_frame(batch)
-            batch, size = [], _LIST_OVERHEAD
+            batch, size = [], LIST_OVERHEAD
         batch.append(record)
         size += more
     if batch:

@@ -33,6 +33,7 @@ __all__ = [
     "SqliteConsumer",
     "SqliteDeadLetters",
     "SqliteProducer",
+    "check_disk",
     "peek",
     "read_dead_letters",
     "read_statistics",
@@ -145,12 +146,7 @@ class SqliteProducer(_End):
     def _append(self, frame: bytes) -> None:
         if len(frame) > HEADER_BYTES + MAX_FRAME_BYTES:
             raise FrameError(f"the frame has {len(frame)} bytes, beyond its bound")
-        free = free_bytes(self._path.parent)
-        if free < RESERVE_BYTES + len(frame):
-            raise QueueFull(
-                f"the disk of {self._path.parent} has {free // 2**20} MiB left, and {RESERVE_BYTES // 2**20} MiB are "
-                "kept for the worker: make room"
-            )
+        check_disk(self._path.parent, frame)
         try:
             self._put(frame)
         except QueueFull:
@@ -231,6 +227,20 @@ class SqliteConsumer(_End):
         self._acked = self._frames.acked()
         self._rewind()
         return before - self._acked
+
+
+def check_disk(folder: Path, frame: bytes) -> None:
+    """That `frame` leaves what is kept free for acks on the folder's disk.
+
+    Raises:
+        QueueFull: it does not.
+    """
+    free = free_bytes(folder)
+    if free < RESERVE_BYTES + len(frame):
+        raise QueueFull(
+            f"the disk of {folder} has {free // 2**20} MiB left, and {RESERVE_BYTES // 2**20} MiB are "
+            "kept for the worker: make room"
+        )
 
 
 def read_statistics(directory: Path) -> QueueStatistics:

@@ -3,7 +3,8 @@
 A row's totals count everything up to and with it since the queue was created, and `state` holds those of the last acked one: how much
 is not acked is the difference of two rows, and no counter can drift from the rows.
 
-Positions are rowids of an AUTOINCREMENT table with one writer. They have no holes: a transaction that fails gives its number back.
+Positions are rowids of an AUTOINCREMENT table, and rows and totals come to be in one INSERT under SQLite's write lock, so that a second
+process may append (`requeue.py`). Positions have no holes: a transaction that fails gives its number back.
 """
 
 from __future__ import annotations
@@ -61,6 +62,10 @@ _REPLAY: Final = f"""UPDATE state SET (position, records, bytes) =
     (SELECT _id - 1, records_total - records, bytes_total - LENGTH(data) FROM {TABLE}
      WHERE _id > state.position - :frames ORDER BY _id LIMIT 1)
 WHERE EXISTS (SELECT 1 FROM {TABLE} WHERE _id > state.position - :frames AND _id <= state.position)"""
+_KEPT: Final = f"""SELECT COALESCE(
+    (SELECT bytes_total FROM {TABLE} WHERE _id <= s.position ORDER BY _id DESC LIMIT 1)
+        - (SELECT bytes_total - LENGTH(data) FROM {TABLE} ORDER BY _id LIMIT 1), 0)
+FROM state AS s"""
 _FORGET: Final = f"DELETE FROM {TABLE} WHERE _id <= :last"
 _EVICT: Final = f"DELETE FROM {TABLE} WHERE _id <= (SELECT position FROM state)"
 
@@ -154,6 +159,21 @@ class FrameTable(SQLiteQueue):
         """Refuses to let the file grow beyond `max_bytes` by what is put here."""
         bound(self._putter, max_bytes)
         self._write(("UPDATE state SET max_bytes = :max WHERE max_bytes <> :max", {"max": max_bytes}))
+
+    def bound_as_stated(self) -> int:
+        """Bounds what is put here by the stated bound, which stays as it is, and returns it."""
+        max_bytes = self.statistics().max_bytes
+        bound(self._putter, max_bytes)
+        return max_bytes
+
+    def occupied(self) -> int:
+        """At most so many bytes of the file are in use by what is not acked; a moment's estimate, since others write."""
+        page_bytes, pages, free = (
+            self._getter.execute(f"PRAGMA {name}").fetchone()[0]
+            for name in ("page_size", "page_count", "freelist_count")
+        )
+        kept: int = self._getter.execute(_KEPT).fetchone()[0]
+        return int(page_bytes * (pages - free) - kept)
 
     def suppose(self, max_bytes: int) -> None:
         """States the bound for as long as no producer has."""
