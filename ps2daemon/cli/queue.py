@@ -13,6 +13,7 @@ import msgspec
 import trio
 
 from ps2daemon.cli import epilog, settings_of
+from ps2daemon.cli.dead_letters import dead_letters
 from ps2daemon.cli.progress import Bar
 from ps2daemon.clock import SystemClock
 from ps2daemon.config import Settings
@@ -35,6 +36,9 @@ FULL_RETRY_SECONDS = 1.0
 )
 def queue() -> None:
     """Look into the queue, fill it from a recording, empty it into the store."""
+
+
+queue.add_command(dead_letters)
 
 
 @queue.command(epilog=epilog("ps2daemon queue status", "ps2daemon queue status --json | jq .records"))
