@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -146,7 +147,8 @@ def show(ctx: click.Context, numbers: tuple[int, ...], as_json: bool) -> None:
         click.echo(f"attempts  {letter.attempts}")
         click.echo(f"bytes     {len(letter.frame):,}")
         for line in content["lines"]:
-            click.echo(line)
+            # JSON lets these controls stand in a string, and some terminals obey them.
+            click.echo(re.sub("[\x7f-\x9f]", lambda found: f"\\u{ord(found[0]):04x}", line))
         for digits in content["hex"]:
             click.echo(f"hex       {digits}")
 
@@ -282,14 +284,10 @@ def _content(letter: DeadLetter) -> dict[str, list[str]]:
         line = format_line(record)
         try:
             parse_line(line, 1)
-            text = line.decode().rstrip("\n")
-        except (RecordError, UnicodeDecodeError):
-            text = ""
-        # A payload may hold any bytes, and a terminal obeys some of them; none of those stands in JSON.
-        if text and all(char >= " " or char == "\t" for char in text):
-            lines.append(text)
-        else:
+        except RecordError:
             digits.append(_hex(record.payload if isinstance(record, EventRecord) else line))
+        else:
+            lines.append(line.decode().rstrip("\n"))
     return {"lines": lines, "hex": digits if records else [_hex(letter.frame)]}
 
 

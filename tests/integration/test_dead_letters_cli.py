@@ -104,18 +104,23 @@ def test_a_list_in_json(config: Path) -> None:
 
 def test_all_is_shown_and_a_terminal_obeys_none_of_it(config: Path, tmp_path: Path) -> None:
     evil = EventRecord(AT, b'{"a":"\x1b[2J"}')
-    fill(tmp_path / "queue", [(encode_frame([evil]), "evil\x1b[2J"), (b"x" * 2_000, "long")])
+    sly = EventRecord(AT, '{"a":"\x9b2J"}'.encode())
+    fill(tmp_path / "queue", [(encode_frame([evil, sly]), "evil\x1b[2J"), (b"x" * 2_000, "long")])
     result = letters(config, "show", "3", "1", "2", "4", "5")
     assert result.exit_code == 0
     assert "\x1b" not in result.output
+    assert "\x9b" not in result.output
+    assert '{"a":"\\u009b2J"}' in result.stdout
     facts = dict(re.findall(r"^(number|reason|hex) +(.*)$", result.stdout, re.MULTILINE))
     assert facts["hex"] == (b"x" * 1_024).hex() + "... and 976 bytes more"
     assert TOO_OLD in result.stdout
     assert "hex       " + b"\x1b[2Jtorn".hex() in result.stdout
     assert "hex       " + evil.payload.hex() in result.stdout
     assert "reason    evil\\x1b[2J" in result.stdout
-    lines = [line for line in result.stdout.splitlines() if line.startswith("{")]
+    lines = [line for line in result.stdout.splitlines() if line.startswith("{")][:2]
     assert [parse_line(line.encode(), 1) for line in lines] == [CoverageRecord(1, AT, AT, "start"), LOGIN]
+    whole = msgspec.json.decode(letters(config, "show", "4", "--json").stdout)["dead_letters"][0]
+    assert parse_line(whole["lines"][0].encode(), 1) == sly
     shown = msgspec.json.decode(letters(config, "show", "1", "2", "--json").stdout)["dead_letters"]
     assert [parse_line(line.encode(), 1) for line in shown[0]["lines"]] == [LOGIN]
     assert (shown[1]["lines"], shown[1]["hex"]) == ([], [b"\x1b[2Jtorn".hex()])
