@@ -14,6 +14,7 @@ places: applying it twice changes nothing.
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -39,6 +40,8 @@ from ps2daemon.queue.table import QUEUE_FORMAT, FrameTable
 
 MOST_FULL: Final = 0.9
 """The share of the queue's bound that is not gone beyond: the rest is for what the subscriber receives."""
+PAUSE_SECONDS: Final = 0.11
+"""Between two batches: who waits for the letters' lock looks every 100 ms (SQLite's busy handler), and gives up after `BUSY_SECONDS`."""
 _FRAME: Final = "SELECT frame FROM letters WHERE id = :id AND digest = :digest"
 
 
@@ -74,7 +77,7 @@ class _Batch(NamedTuple):
 def requeue(directory: Path, chosen: Sequence[Chosen], told: Callable[[Requeued], None]) -> None:
     """Puts the records of letters at the end of the queue, in the order of `chosen`, and removes the letters.
 
-    Blocks, for some milliseconds a batch. It can be broken off at any time: what `told` was told of is done, at most one batch more is in
+    Blocks, for some milliseconds and `PAUSE_SECONDS` a batch. It can be broken off at any time: what `told` was told of is done, at most one batch more is in
     the queue without its letters being removed, and the rest is as it was. Acked frames are not evicted.
 
     Args:
@@ -95,6 +98,8 @@ def requeue(directory: Path, chosen: Sequence[Chosen], told: Callable[[Requeued]
                 if batch.frame is not None:
                     _append(path, frames, batch.frame, max_bytes)
             told(batch.outcome)
+            if left:
+                time.sleep(PAUSE_SECONDS)
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -199,6 +200,7 @@ trio.run(main)
 
 async def test_a_subscriber_appends_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(requeueing, "MAX_RECORDS", 10)  # many batches
+    monkeypatch.setattr(requeueing, "PAUSE_SECONDS", 0)
     own = [record(number) for number in range(1_000)]
     await make(tmp_path, own)
     with start(APPEND, str(tmp_path)) as producer:
@@ -219,6 +221,31 @@ async def test_a_subscriber_appends_meanwhile(tmp_path: Path, monkeypatch: pytes
     assert statistics.records == len(found) == 1_000 + 3 * appended
     assert statistics.frames == len(peek(tmp_path, 10_000)) == 100 + appended
     assert buried(tmp_path) == []
+
+
+async def test_a_worker_gets_its_turn_between_two_batches(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await make(tmp_path, [record(number) for number in range(10)])
+    append = FrameTable.put
+
+    def slowly(table: FrameTable, frame: bytes, block: bool = True) -> int:
+        started.set()
+        time.sleep(0.2)  # as on a slow disk
+        return append(table, frame, block)
+
+    started = threading.Event()
+    monkeypatch.setattr(requeueing, "MAX_RECORDS", 1)
+    monkeypatch.setattr(FrameTable, "put", slowly)
+    monkeypatch.setattr("ps2daemon.queue.deadletters.BUSY_SECONDS", 1.0)
+    letters = await SqliteDeadLetters.open(tmp_path)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(trio.to_thread.run_sync, lambda: put_back(tmp_path))
+        await trio.to_thread.run_sync(started.wait)
+        await letters.put(encode_frame([record(99)]), "refused again", 1, 1_000)
+        assert await letters.count() > 1  # it did not wait for the end
+    assert buried(tmp_path) == [record(99)]
+    await letters.aclose()
 
 
 async def test_what_can_t_be_read_stays(tmp_path: Path) -> None:
