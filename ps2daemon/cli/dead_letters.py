@@ -184,7 +184,7 @@ def requeue(settings: Settings, chosen: Sequence[Chosen]) -> None:
     finally:  # whatever breaks it off, this much is done
         if total != Requeued():
             click.echo(
-                f"{total.letters:,} of {len(chosen):,} dead letters are back in the queue ({total.records:,} records).",
+                f"Back in the queue: {total.letters:,} of {len(chosen):,} dead letters (records: {total.records:,}).",
                 err=True,
             )
     if total.gone:
@@ -217,9 +217,7 @@ def drop(settings: Settings, chosen: Sequence[Chosen], yes: bool) -> None:
         sys.exit(1)
     dropped = drop_letters(settings.queue.directory, chosen)
     gone = len(chosen) - dropped
-    click.echo(
-        f"Dropped {dropped:,} dead letters." + (f" {gone:,} were gone already." if gone else ""), err=True
-    )
+    click.echo(f"Dropped: {dropped:,}." + (f" {gone:,} were gone already." if gone else ""), err=True)
 
 
 def _check_reason(reason: str | None) -> None:

@@ -145,7 +145,7 @@ def test_what_is_dropped_is_said_and_asked(config: Path, monkeypatch: pytest.Mon
     dropped = letters(config, "drop", "3", "2", "--yes")
     assert (dropped.exit_code, dropped.stdout) == (0, "")
     assert "Numbers: 2, 3." in dropped.stderr
-    assert "Dropped 2 dead letters." in dropped.stderr
+    assert "Dropped: 2." in dropped.stderr
     assert ids(config) == []
     nothing = letters(config, "drop", "--reason", "timestamp", "--yes")
     assert nothing.exit_code == 0
@@ -168,7 +168,7 @@ def test_letters_go_back_while_a_subscriber_holds_the_queue(config: Path) -> Non
     assert (result.exit_code, result.stdout) == (0, "")
     assert "1 of 2 came too late" in result.stderr
     assert "come straight back" in result.stderr
-    assert "2 of 2 dead letters are back in the queue (2 records)." in result.stderr
+    assert "Back in the queue: 2 of 2 dead letters (records: 2)." in result.stderr
     assert ids(config) == [2]
     found = [each for item in peek(folder, 10) for each in decode_frame(item.frame)]
     assert found == [LOGIN, CoverageRecord(1, AT, AT, "start"), EventRecord(1, b"{}")]
