@@ -23,7 +23,7 @@ from ps2daemon.clock import Clock
 from ps2daemon.config import Settings, StoreSettings, service_id_for
 from ps2daemon.health import Health, StageControl
 from ps2daemon.model.events import glance
-from ps2daemon.model.records import SECOND, Ms
+from ps2daemon.model.records import Ms
 from ps2daemon.queue.base import Consumer, DeadLetters, Producer
 from ps2daemon.queue.sqlite import SqliteConsumer, SqliteDeadLetters, SqliteProducer
 from ps2daemon.stages.enricher import run_enricher
@@ -266,16 +266,9 @@ def _tell_event(telemetry: Telemetry, payload: bytes, received_at: Ms) -> int | 
     if seen is None:
         telemetry.event_received("malformed", None, None, received_at)
         return None
-    world_id, second = _number(seen.world_id, 10), _number(seen.timestamp, 12)
-    telemetry.event_received(
-        seen.event_name, world_id, None if second is None else second * SECOND, received_at
-    )
+    world_id = seen.world
+    telemetry.event_received(seen.event_name, world_id, seen.at, received_at)
     return world_id
-
-
-def _number(value: str | int, digits: int) -> int | None:
-    text = value if isinstance(value, str) else str(value)
-    return int(text) if len(text) <= digits and text.isascii() and text.isdigit() else None
 
 
 def _worker_stages(

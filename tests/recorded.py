@@ -224,7 +224,7 @@ def _connection(intake: Intake, observer: _Observer) -> Connection:
 
 def _world_of(payload: bytes, at: Ms) -> int | None:
     seen = glance(payload)
-    return None if seen is None or seen.world_id == "" else int(seen.world_id)
+    return None if seen is None else seen.world
 
 
 def _recorded(queue: MemoryQueue, observer: _Observer, truth: Truth, end: Ms) -> Recorded:

@@ -268,9 +268,7 @@ def _about(records: Sequence[Record]) -> tuple[str | None, str | None, int | Non
     said = glance(first.payload)
     if said is None:
         return "event", None, None
-    world = said.world_id
-    number = int(world) if world.isascii() and world.isdigit() and len(world) <= len(str(2**32)) else None
-    return "event", said.event_name or None, number
+    return "event", said.event_name or None, said.world
 
 
 def _content(letter: DeadLetter) -> dict[str, list[str]]:

@@ -220,6 +220,22 @@ class Glance(msgspec.Struct, frozen=True, gc=False):
     world_id: str | int = ""
     timestamp: str | int = ""
 
+    @property
+    def world(self) -> int | None:
+        """The world's id, if it is one."""
+        return _shown_number(self.world_id, 10)
+
+    @property
+    def at(self) -> Ms | None:
+        """The event's time, if it is one."""
+        second = _shown_number(self.timestamp, 12)
+        return None if second is None else second * SECOND
+
+
+def _shown_number(value: str | int, digits: int) -> int | None:
+    text = value if isinstance(value, str) else str(value)
+    return int(text) if len(text) <= digits and text.isascii() and text.isdigit() else None
+
 
 _glance_decoder = msgspec.json.Decoder(Glance)
 
