@@ -28,11 +28,11 @@ EXAMPLE_PER_MINUTE: Final = 10
 """Requests with `s:example` or without an id."""
 
 _SIGN_UP: Final = "(http://census.daybreakgames.com/#devSignup)"
-_MISSING: Final = (
+MISSING: Final = (
     "Missing Service ID.  A valid Service ID is required for continued api use.  "
     f"The Service ID s:example is for casual use only.  {_SIGN_UP}"
 )
-_UNREGISTERED: Final = f"Provided Service ID is not registered.  A valid Service ID is required for continued api use. {_SIGN_UP}"
+UNREGISTERED: Final = f"Provided Service ID is not registered.  A valid Service ID is required for continued api use. {_SIGN_UP}"
 _NAMESPACE: Final = re.compile(r"(ps2|ps2ps4us|ps2ps4eu)(?::v[12])?")
 _LANGUAGES: Final = ("de", "en", "es", "fr", "it", "tr")
 _RENAMED: Final = frozenset({1, 10})  # whose Turkish name is the string "null"
@@ -108,10 +108,10 @@ class Rest:
             while self._casual and self._casual[0] <= now - MINUTE:
                 self._casual.popleft()
             if len(self._casual) >= EXAMPLE_PER_MINUTE:
-                raise _Refused(error=_MISSING)
+                raise _Refused(error=MISSING)
             self._casual.append(now)
         elif not self._accepts(service_id[2:]):
-            raise _Refused(error=_UNREGISTERED)
+            raise _Refused(error=UNREGISTERED)
 
     def _select(self, collection: str, environment: str, terms: Mapping[str, list[str]]) -> list[Row]:
         wanted = {

@@ -11,7 +11,7 @@ import msgspec
 from ps2daemon.model.events import CANCELED, ENDED, RESTARTED, STARTED, ContinentLock, Logout, Metagame
 from ps2daemon.model.records import SECOND
 from ps2daemon.simulator.faults.definition import PERCENT, Fault, Value
-from ps2daemon.simulator.faults.telling import Also, Telling, draw, hit, seconds_of
+from ps2daemon.simulator.faults.telling import Also, Telling, draw, seconds_of, sending_beside
 from ps2daemon.simulator.payloads import STATE_NAMES, Happening
 
 TUTORIAL: Final = 364
@@ -97,10 +97,8 @@ def _packed_zones(telling: Telling, instance: int) -> Sequence[Telling]:
     return (telling.saying(zone_id=str(instance << 16 | (event.zone_id or 0))),)
 
 
-def _tutorial_lock(telling: Telling, percent: float) -> Sequence[Telling]:
+def _tutorial_lock(telling: Telling) -> Telling:
     event = telling.event
-    if not (telling.genuine and isinstance(event, Logout) and hit("tutorial_lock", event, percent)):
-        return (telling,)
     zone = int(draw("tutorial", event, 1, 60_000)) << 16 | TUTORIAL
     lock = {
         "event_name": "ContinentLock",
@@ -114,7 +112,7 @@ def _tutorial_lock(telling: Telling, percent: float) -> Sequence[Telling]:
         "world_id": str(event.world_id),
         "zone_id": str(zone),
     }
-    return telling, telling.beside(lock)
+    return telling.beside(lock)
 
 
 _AS_IT_IS: Final = "keeps what it really is"
@@ -212,6 +210,6 @@ FAULTS: Final = (
         effect="zone 364 locks with logouts",
         truth="knows nothing of them",
         value=PERCENT,
-        tell=_tutorial_lock,
+        tell=sending_beside("tutorial_lock", _tutorial_lock, Logout),
     ),
 )

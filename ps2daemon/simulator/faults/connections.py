@@ -9,7 +9,7 @@ import trio
 from wsproto.frame_protocol import CloseReason
 
 from ps2daemon.simulator.connection import text_frame
-from ps2daemon.simulator.faults.definition import Fault, Value
+from ps2daemon.simulator.faults.definition import AFTER, Fault, Value
 from ps2daemon.simulator.protocol import HELP_HINT
 
 if TYPE_CHECKING:
@@ -20,7 +20,6 @@ _HANDSHAKE_FAILURE: Final = bytes.fromhex("15 0303 0002 02 28")
 """A TLS record: fatal alert 40. Before HTTP it is garbage."""
 _CODES: Final = ("1000", "1001", "1002", "1003", "1007", "1008", "1009", "1010", "1011", "1012", "1013")
 """Those that a close frame may carry."""
-_AFTER: Final = Value(unit="SECONDS", default=10, low=0, high=86_400)
 
 
 def _admit_status(status: int) -> int:
@@ -126,7 +125,7 @@ FAULTS: Final = (
         place="connection",
         effect="after so long: reset within a frame",
         truth=_UNSENT,
-        value=_AFTER,
+        value=AFTER,
         after=True,
         connection=_reset,
     ),
@@ -136,7 +135,7 @@ FAULTS: Final = (
         place="connection",
         effect="after so long: no FIN, data or pong",
         truth=_UNSENT,
-        value=_AFTER,
+        value=AFTER,
         after=True,
         connection=_freeze,
     ),

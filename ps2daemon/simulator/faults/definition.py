@@ -87,6 +87,8 @@ class Value(msgspec.Struct, frozen=True, kw_only=True):
 
 PERCENT: Final = Value(unit="PERCENT", default=10, low=0, high=100)
 """Of the events that a fault is about."""
+AFTER: Final = Value(unit="SECONDS", default=10, low=0, high=86_400)
+"""How long after its start, or that of a connection, a fault strikes."""
 ONE_WORLD: Final = Value(unit=WORLD, default=None)
 """One that is simulated."""
 

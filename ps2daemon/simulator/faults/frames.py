@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from ps2daemon.model.events import Login, Logout
 from ps2daemon.model.records import SECOND
 from ps2daemon.simulator.faults.definition import PERCENT, Fault, Value
-from ps2daemon.simulator.faults.telling import Fields, Telling, draw, hit, seconds_of
+from ps2daemon.simulator.faults.telling import Fields, Telling, draw, hit, seconds_of, sending_beside
 
 if TYPE_CHECKING:
     from ps2daemon.simulator.server import Client, Simulator
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 _TOLD: Final = "has the real time"
 _INVENTED: Final = "knows nothing of what is sent besides"
 _SAW_SECONDS: Final = 30
-_SHARE: Final = PERCENT
 
 
 def _shifted(telling: Telling, seconds: int) -> Telling:
@@ -53,17 +52,6 @@ def _number(key: str, value: object) -> object:
         return float(value) if key.startswith("faction_") or key == "experience_bonus" else value
     except ValueError:
         return value
-
-
-def _beside(name: str, make: Callable[[Telling], Telling]) -> Callable[[Telling, float], Sequence[Telling]]:
-    """Sends something else behind so many percent of the events."""
-
-    def tell(telling: Telling, percent: float) -> Sequence[Telling]:
-        if not telling.genuine or not hit(name, telling.event, percent):
-            return (telling,)
-        return telling, make(telling)
-
-    return tell
 
 
 def _who(telling: Telling) -> str:
@@ -137,7 +125,7 @@ def _duplicate_across(telling: Telling, seconds: float) -> Sequence[Telling]:
 
 def _share(name: str, quirk: str, effect: str, make: Callable[[Telling], Telling]) -> Fault:
     return Fault(
-        name=name, quirk=quirk, place="frame", effect=effect, truth=_INVENTED, value=_SHARE, tell=_beside(name, make)
+        name=name, quirk=quirk, place="frame", effect=effect, truth=_INVENTED, value=PERCENT, tell=sending_beside(name, make)
     )  # fmt: skip
 
 

@@ -6,7 +6,7 @@ that just left comes back in the same second and leaves one second later, sooner
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -14,7 +14,7 @@ import trio
 from ps2daemon.model.events import Login, Logout
 from ps2daemon.model.records import SECOND
 from ps2daemon.simulator.faults.definition import ONE_WORLD, PERCENT, Fault
-from ps2daemon.simulator.faults.telling import Also, Telling, draw, hit
+from ps2daemon.simulator.faults.telling import Also, Telling, draw, hit, sending_beside
 from ps2daemon.simulator.names import character_id
 from ps2daemon.simulator.payloads import Happening
 
@@ -35,22 +35,18 @@ _UNTOLD: Final = "has them, as handed to no socket"
 _RELOG: Final = "has the relog, a session of one second"
 
 
-def _drop_logouts(telling: Telling, percent: float) -> Sequence[Telling]:
+def _dropping(name: str, kind: type[Login | Logout]) -> Callable[[Telling, float], Sequence[Telling]]:
+    def tell(telling: Telling, percent: float) -> Sequence[Telling]:
+        event = telling.event
+        return () if isinstance(event, kind) and hit(name, event, percent) else (telling,)
+
+    return tell
+
+
+def _orphan_logout(telling: Telling) -> Telling:
     event = telling.event
-    return () if isinstance(event, Logout) and hit("drop_logouts", event, percent) else (telling,)
-
-
-def _drop_logins(telling: Telling, percent: float) -> Sequence[Telling]:
-    event = telling.event
-    return () if isinstance(event, Login) and hit("drop_logins", event, percent) else (telling,)
-
-
-def _orphan_logout(telling: Telling, percent: float) -> Sequence[Telling]:
-    event = telling.event
-    if not (telling.genuine and isinstance(event, Logout) and hit("orphan_logout", event, percent)):
-        return (telling,)
     stranger = character_id(event.world_id, _STRANGERS + int(draw("stranger", event, 0, 90_000)))
-    return telling, telling.beside({**telling.fields, "character_id": stranger})
+    return telling.saying(character_id=stranger).beside()
 
 
 def _relogs(event: Happening, percent: float) -> bool:
@@ -113,7 +109,7 @@ FAULTS: Final = (
         effect="logouts that are not told",
         truth=_UNTOLD,
         value=PERCENT,
-        tell=_drop_logouts,
+        tell=_dropping("drop_logouts", Logout),
     ),
     Fault(
         name="drop_logins",
@@ -122,7 +118,7 @@ FAULTS: Final = (
         effect="logins that are not told",
         truth=_UNTOLD,
         value=PERCENT,
-        tell=_drop_logins,
+        tell=_dropping("drop_logins", Login),
     ),
     Fault(
         name="same_second_relog",
@@ -163,6 +159,6 @@ FAULTS: Final = (
         effect="logouts of who was never there",
         truth="knows nothing of them",
         value=PERCENT,
-        tell=_orphan_logout,
+        tell=sending_beside("orphan_logout", _orphan_logout, Logout),
     ),
 )

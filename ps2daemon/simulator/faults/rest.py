@@ -10,6 +10,7 @@ import msgspec
 
 from ps2daemon.simulator.connection import Answer, Ending
 from ps2daemon.simulator.faults.definition import Fault, Value
+from ps2daemon.simulator.rest import MISSING, UNREGISTERED
 
 Rows = list[dict[str, Any]]
 
@@ -22,14 +23,8 @@ ERROR_BODIES: Final = {
     "service_unavailable": {"error": "service_unavailable"},
     "no_data": {"error": "No data found."},
     "bad_syntax": {"error": "Bad request syntax."},
-    "missing_id": {
-        "error": "Missing Service ID.  A valid Service ID is required for continued api use.  The Service ID s:example is for"
-        " casual use only.  (http://census.daybreakgames.com/#devSignup)"
-    },
-    "unregistered_id": {
-        "error": "Provided Service ID is not registered.  A valid Service ID is required for continued api use."
-        " (http://census.daybreakgames.com/#devSignup)"
-    },
+    "missing_id": {"error": MISSING},
+    "unregistered_id": {"error": UNREGISTERED},
     "server_error": {"errorCode": "SERVER_ERROR"},
     "search_term": {
         "errorCode": "SERVER_ERROR",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from ps2daemon.simulator.faults.definition import ONE_WORLD, WORLD, Fault, Value
+from ps2daemon.simulator.faults.definition import AFTER, ONE_WORLD, WORLD, Fault, Value
 from ps2daemon.simulator.faults.telling import Telling
 from ps2daemon.simulator.protocol import endpoint
 
@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from ps2daemon.simulator.server import Client, Simulator
 
 _UNSENT: Final = "events were handed to no socket"
-_AFTER: Final = Value(unit="SECONDS", default=10, low=0, high=86_400)
 _PREFIX: Final = "EventServerEndpoint_"
 
 
@@ -90,7 +89,7 @@ FAULTS: Final = (
         place="subscription",
         effect="lost after so long, untold",
         truth=_UNSENT,
-        value=_AFTER,
+        value=AFTER,
         after=True,
         connection=_empty,
     ),
@@ -100,7 +99,7 @@ FAULTS: Final = (
         place="subscription",
         effect="after so long only one world",
         truth=_UNSENT,
-        value=_AFTER,
+        value=AFTER,
         after=True,
         connection=_narrow,
     ),

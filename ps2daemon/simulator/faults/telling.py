@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any, Final, Literal, TypeAlias
 from zlib import crc32
 
@@ -93,6 +94,20 @@ def draw(name: str, event: Happening, lowest: float = 0.0, highest: float = 1.0)
 def hit(name: str, event: Happening, percent: float) -> bool:
     """Whether a fault that strikes so many percent of the events strikes this one."""
     return draw(name, event, 0.0, 100.0) < percent
+
+
+def sending_beside(
+    name: str, make: Callable[[Telling], Telling], kind: type[Happening] | None = None
+) -> Callable[[Telling, float], Sequence[Telling]]:
+    """The fault that sends something else behind so many percent of the events, or of one kind of them."""
+
+    def tell(telling: Telling, percent: float) -> Sequence[Telling]:
+        struck = telling.genuine and (kind is None or isinstance(telling.event, kind))
+        if not struck or not hit(name, telling.event, percent):
+            return (telling,)
+        return telling, make(telling)
+
+    return tell
 
 
 def seconds_of(at: Ms) -> str:
