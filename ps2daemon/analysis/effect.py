@@ -8,8 +8,8 @@ logout of its own (see `sittings`).
   with the people at the event: those who came in the last quarter of an hour, in the last hour, and before, each with their own (direct
   standardisation). Who has just come leaves sooner, and where many leave at each event, fewer of those at the next one have.
 - The interval of their difference is of a bootstrap over days: the events of one world and day are drawn together, since what makes a day unlike
-  others they have in common. Its 2.5 and 97.5 percent quantiles are widened by two factors: by Student's t over the normal quantile, as there are few days; and by
-  what two events of different days deviate by together if their controls overlap, since by as much as those people were unlike others both are wrong (their
+  others they have in common. Its 2.5 and 97.5 percent quantiles are widened by two factors: by Student's t over the normal quantile, as there are few days, and those
+  with more people weigh more (Carter, Schnepel and Steigerwald 2017, Rev. Econ. Stat. 99, 698); and by what two events of different days deviate by together if their controls overlap, since by as much as those people were unlike others both are wrong (their
   products join the sum of squares: Conley 1999, J. Econometrics 92, 1). Neither ever makes it narrower.
 - `winner` and `loser` are of events that one of VS, NC and TR won, `nso` those who fight for all of them.
 
@@ -265,13 +265,14 @@ def _bands(
         people: at each event.
         more: how many of them left more than as at its controls, (differences, events).
     """
-    days = len(np.unique(shared.days))
-    if len(people) < FEWEST or days < FEWEST // 2:
+    of_days = _by_day(people.astype(np.float64), shared.days)
+    if len(people) < FEWEST or len(of_days) < FEWEST // 2:
         return [(None, None, "too few events")] * len(more)
     found: list[tuple[float | None, float | None, Verdict]] = []
+    few = _few(of_days)
     for row, drawn in zip(more, _drawn(more, people, shared.days), strict=True):
         difference = float(row.sum() / people.sum())
-        wider = _wider(row - difference * people, shared) * _few(days)
+        wider = _wider(row - difference * people, shared) * few
         low, high = (difference + np.quantile(drawn - difference, (0.025, 0.975)) * wider).tolist()
         found.append((low, high, "more" if low > 0 else "fewer" if high < 0 else "no difference found"))
     return found
@@ -313,13 +314,25 @@ def _weights(days: int) -> NDArray[np.uint8]:
     return weights
 
 
-def _few(days: int) -> float:
-    """By how much an interval is wider than its quantiles say, as the days that it comes from are few."""
-    return 1.0 if days == 1 else math.sqrt(days / (days - 1)) * student(days - 1) / _Z
+def _few(people: _Numbers) -> float:
+    """By how much an interval is wider than its quantiles say, as the days that it comes from are few.
+
+    Days of unlike numbers of people are worth fewer of the same (effective number of clusters, at worst: whatever makes a day unlike others, all of its
+    people have in common).
+
+    Args:
+        people: of each day.
+    """
+    days = len(people)
+    if days == 1:
+        return 1.0
+    squares = people**2
+    worth = days / (1 + float(squares.var() / squares.mean() ** 2))
+    return math.sqrt(days / (days - 1)) * student(max(1.0, worth - 1)) / _Z
 
 
-def student(freedom: int) -> float:
-    """The 97.5 percent quantile of Student's t, to 0.001 from four degrees of freedom on (Abramowitz and Stegun 1964, 26.7.5)."""
+def student(freedom: float) -> float:
+    """The 97.5 percent quantile of Student's t, to 0.001 from four degrees of freedom on, to a tenth at one (Abramowitz and Stegun 1964, 26.7.5)."""
     z = _Z
     terms = (
         z,
@@ -328,7 +341,7 @@ def student(freedom: int) -> float:
         (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
         (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160,
     )
-    return math.fsum(term / float(freedom) ** power for power, term in enumerate(terms))
+    return math.fsum(term / freedom**power for power, term in enumerate(terms))
 
 
 def _curve(kind: Kind, columns: _Columns, usable: NDArray[np.bool_]) -> Curve:
@@ -338,7 +351,7 @@ def _curve(kind: Kind, columns: _Columns, usable: NDArray[np.bool_]) -> Curve:
     expected = columns.people.control_around[:, usable] * (people / then[usable])
     curve = around.sum(axis=1) / people.sum()
     off = np.quantile(_drawn(around, people, days) - curve[:, None], (0.025, 0.975), axis=1)
-    low, high = curve + off * _few(len(np.unique(days)))
+    low, high = curve + off * _few(_by_day(people.astype(np.float64), days))
     return Curve(
         kind,
         int(usable.sum()),

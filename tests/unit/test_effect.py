@@ -204,6 +204,26 @@ def test_events_that_share_controls_make_the_interval_wider_as_is_computed_by_ha
     assert alone == pytest.approx(2.201 * (300 * 12 / 11) ** 0.5 / 240, abs=5 * 1.2 / 240)
 
 
+def test_days_with_more_people_than_others_are_worth_fewer_of_the_same() -> None:
+    """Eleven days, of which one has three times the people: squares of 9 and ten times of 1, 361/121 their squared mean, 640/121 their variance: worth 3.967 days."""
+
+    def margin(crowd: int) -> float:
+        people, matched = [], []
+        for day in range(11):
+            at, times = T0 + day * DAY, crowd if day == 0 else 1
+            matched.append(Matched(ended(at), (at - 4 * WEEK,)))
+            leavers = 10 * (day % 2) if day else 5
+            people += stays(at, 1, *[3] * leavers * times, *[200] * (20 - leavers) * times)
+            people += stays(at - 4 * WEEK, 1, *[3] * 5 * times, *[200] * 15 * times)
+        found = row(found_in(matched, people), 5)
+        assert found.low is not None
+        assert found.high is not None
+        # The first day deviates by nothing, so that its people only make each of the others count for less.
+        return (found.high - found.low) * (crowd + 10)
+
+    assert margin(3) / margin(1) == pytest.approx(student(2.967) / student(10), rel=0.05)
+
+
 @pytest.mark.parametrize(
     ("freedom", "table"), [(4, 2.776), (5, 2.571), (10, 2.228), (30, 2.042), (10**6, 1.960)]
 )
