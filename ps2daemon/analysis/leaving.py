@@ -6,6 +6,7 @@ the second in a thread.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import tzinfo
 from functools import lru_cache
 from typing import Final, Literal, TypeAlias
@@ -33,7 +34,7 @@ from ps2daemon.model.coverage import WorldCoverage
 from ps2daemon.model.records import DAY, Ms
 from ps2daemon.model.sittings import Part, Sittings
 from ps2daemon.model.times import iso
-from ps2daemon.store.base import PartReader, StoreReader
+from ps2daemon.store.base import PartReader, StoreReader, Surroundings
 
 By: TypeAlias = Literal["world", "alert", "length", "ended"]
 """What events may be told apart by: `length` is how long their alert was to last, `ended` whether it ended before that."""
@@ -94,8 +95,8 @@ class Answer(msgspec.Struct, frozen=True):
 class Facts(msgspec.Struct, frozen=True):
     """What the store says around the events of a query."""
 
-    alerts: list[Alert]
-    locks: list[Lock]
+    alerts: Sequence[Alert]
+    locks: Sequence[Lock]
     parts: dict[int, list[Part]]
     coverage: dict[int, WorldCoverage]
 
@@ -113,17 +114,23 @@ async def gather(reader: StoreReader, query: EffectQuery) -> Facts:
     # Coverage first: what it vouches for was in the store before it.
     spans = spans_by_world(await reader.spans(worlds, start), worlds)
     coverage = {world: WorldCoverage(found) for world, found in spans.items()}
-    alerts = await reader.alerts(start, end, worlds)
-    locks = await reader.locks(start, end, worlds)
-    if isinstance(reader, PartReader):
-        parts = await reader.parts(start, end, worlds)
-    else:
-        sittings = await reader.sittings(start, end, worlds)
-        parts = {world_id: [Part(columns)] for world_id, columns in sittings.items()}
-    unknown = await reader.unknown_starts(start, end + DAY, worlds)
-    for world_id, columns in unseen(unknown, coverage).items():
+    found = await _surroundings(reader, start, end, worlds)
+    parts = found.parts
+    for world_id, columns in unseen(found.unknown_starts, coverage).items():
         parts[world_id] += _by_day(columns)
-    return Facts(alerts, locks, parts, coverage)
+    return Facts(found.alerts, found.locks, parts, coverage)
+
+
+async def _surroundings(reader: StoreReader, start: Ms, end: Ms, worlds: list[int]) -> Surroundings:
+    if isinstance(reader, PartReader):
+        return await reader.surroundings(start, end, worlds)
+    sittings = await reader.sittings(start, end, worlds)
+    return Surroundings(
+        await reader.alerts(start, end, worlds),
+        await reader.locks(start, end, worlds),
+        await reader.unknown_starts(start, end + DAY, worlds),
+        {world_id: [Part(columns)] for world_id, columns in sittings.items()},
+    )
 
 
 def _by_day(sittings: Sittings) -> list[Part]:

@@ -257,12 +257,26 @@ class StoreReader(Protocol):
         """Releases files and connections."""
 
 
+class Surroundings(NamedTuple):
+    """What was on some worlds around a window.
+
+    Attributes:
+        parts: of each world what `sittings` says, and maybe more of what was before and after; nobody is in two parts.
+        unknown_starts: up to a day after the window.
+    """
+
+    alerts: Sequence[Alert]
+    locks: Sequence[Lock]
+    unknown_starts: Sequence[UnknownStart]
+    parts: dict[int, list[Part]]
+
+
 @runtime_checkable
 class PartReader(StoreReader, Protocol):
     """A reader that keeps sittings in parts, and gives the same again of what did not change: whatever was counted of them is still so."""
 
-    async def parts(self, start: Ms, end: Ms, worlds: Collection[int]) -> dict[int, list[Part]]:
-        """Of each world what `sittings` says, and maybe more of what was before and after; nobody is in two parts."""
+    async def surroundings(self, start: Ms, end: Ms, worlds: Collection[int]) -> Surroundings:
+        """What the other questions say of the window, asked together."""
 
 
 class StoreSource(StoreReader, Protocol):

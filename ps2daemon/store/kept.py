@@ -2,7 +2,7 @@
 
 - What is kept of a world's day for `changes` are logins minus logouts by minute and empire. That depends on the sessions that began or ended on that
   day and on no others, however long they lasted: a session adds one at its login, takes one away at its logout, and does nothing between.
-- For `sittings` and `parts` it is the sittings that ended on that day. Those that go on are read each time, again if a day has another version after
+- For `sittings` and `surroundings` it is the sittings that ended on that day. Those that go on are read each time, again if a day has another version after
   that than before: nobody is left out, and nobody counted twice, who logs out meanwhile.
 - Alerts, locks and unknown starts: see `kept_endings.py`.
 - A day is as the store has it for as long as its version is the same (see `kept_days.py`), and each answer begins with the versions of
@@ -14,7 +14,7 @@ number online at one moment, which is a look at one day.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from typing import Final, TypeAlias, TypeVar
@@ -34,9 +34,10 @@ from ps2daemon.store.base import (
     CharacterDocument,
     Count,
     SessionDocument,
+    Surroundings,
     UnknownStart,
 )
-from ps2daemon.store.days import DaySource, EdgeSource, Versions
+from ps2daemon.store.days import DaySource, EdgeSource, Endings, Versions
 from ps2daemon.store.kept_days import KeptDays, settled
 from ps2daemon.store.kept_endings import KeptEndings
 
@@ -121,11 +122,25 @@ class KeptReader:
     async def sittings(self, start: Ms, end: Ms, worlds: Collection[int]) -> dict[int, Sittings]:
         return {
             world_id: joined([part.sittings().within(start, end) for part in parts])
-            for world_id, parts in (await self.parts(start, end, worlds)).items()
+            for world_id, parts in (await self._parts(start, end, worlds)).items()
         }
 
-    async def parts(self, start: Ms, end: Ms, worlds: Collection[int]) -> dict[int, list[Part]]:
+    async def surroundings(self, start: Ms, end: Ms, worlds: Collection[int]) -> Surroundings:
         """See `PartReader`."""
+        endings, parts = Endings(), dict[int, list[Part]]()
+
+        async def read_endings() -> None:
+            nonlocal endings
+            endings = await self._endings.around(start, end, worlds)
+
+        async def read_parts() -> None:
+            nonlocal parts
+            parts = await self._parts(start, end, worlds)
+
+        await _together(read_endings, read_parts)
+        return Surroundings(*endings, parts)
+
+    async def _parts(self, start: Ms, end: Ms, worlds: Collection[int]) -> dict[int, list[Part]]:
         # Who is online in the window and logs out later than a day after it is among those that last.
         days = range(start // DAY, -(-(end + DAY) // DAY))
         found, restless = await settled(
@@ -138,22 +153,12 @@ class KeptReader:
         self, before: Ms, days: range, versions: Versions, worlds: Collection[int]
     ) -> dict[int, list[Part]]:
         found: dict[int, list[Part]] = {}
-        failed: StoreError | None = None
 
-        async def of_world(world_id: int) -> None:
-            nonlocal failed
-            try:
-                lasting = await self._source.lasting(days, before, world_id)
-                found[world_id] = [*await self._ended.get(world_id, days, versions), Part(lasting)]
-            except StoreError as error:
-                failed = error
-                nursery.cancel_scope.cancel()
+        async def read(world_id: int) -> None:
+            lasting = await self._source.lasting(days, before, world_id)
+            found[world_id] = [*await self._ended.get(world_id, days, versions), Part(lasting)]
 
-        async with trio.open_nursery() as nursery:
-            for world_id in worlds:
-                nursery.start_soon(of_world, world_id)
-        if failed is not None:
-            raise failed
+        await _together(*(partial(read, world_id) for world_id in worlds))
         return found
 
     async def keep_warm(self) -> None:
@@ -272,6 +277,28 @@ class KeptReader:
 
     async def aclose(self) -> None:
         await self._source.aclose()
+
+
+async def _together(*reads: Callable[[], Awaitable[None]]) -> None:
+    """Reads all at once.
+
+    Raises:
+        StoreError: of the first that failed; the others are given up.
+    """
+    failed: list[StoreError] = []
+
+    async def one(read: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await read()
+        except StoreError as error:
+            failed.append(error)
+            nursery.cancel_scope.cancel()
+
+    async with trio.open_nursery() as nursery:
+        for read in reads:
+            nursery.start_soon(one, read)
+    if failed:
+        raise failed[0]
 
 
 async def _read_edges(source: EdgeSource, world_id: int, days: range) -> Mapping[int, Minutes | None]:

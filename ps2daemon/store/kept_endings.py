@@ -7,7 +7,7 @@ end turns out to be on another day. Locks and logouts move to no other day; each
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import chain
 from typing import Final, TypeVar
@@ -48,44 +48,59 @@ class KeptEndings:
         """See `StoreReader.alerts`."""
         if worlds is None or not _worth_keeping(start, end, worlds):
             return await self._source.alerts(start, end, worlds)
-        # One that began in the window ends within a day.
-        days = range(start // DAY, -(-(end + DAY) // DAY))
+        return list((await self.around(start, end, worlds)).alerts)
 
-        async def read(versions: Versions, left: Collection[int]) -> dict[int, list[Alert]]:
+    async def around(self, start: Ms, end: Ms, worlds: Collection[int]) -> Endings:
+        """Alerts and locks of the window, and unknown starts up to a day later, with one look at what changed."""
+        if not _worth_keeping(start, end, worlds):
+            return await self._ask(start, end, worlds)
+        # An alert that began in the window ends within a day.
+        days = range((start - 1) // DAY, -(-(end + DAY) // DAY))
+
+        async def read(versions: Versions, left: Collection[int]) -> dict[int, Endings]:
             endless = await self._source.endless(end, left)
-            found = {
-                world_id: [alert for alert in endless if alert.world_id == world_id] for world_id in left
-            }
-            for world_id, alerts in found.items():
+            found = {}
+            for world_id in left:
+                kept = await self.days.get(world_id, days, versions)
+                alerts = [alert for alert in endless if alert.world_id == world_id]
                 alerts += [
                     alert
-                    for day in await self.days.get(world_id, days, versions)
+                    for day in kept
                     for alert in day.alerts
                     if alert.changes[0].at < end and alert.end is not None and alert.end > start
                 ]
+                unknown = _unknown_starts(kept, start, end + DAY)
+                found[world_id] = Endings(tuple(alerts), tuple(_locks(kept, start, end)), tuple(unknown))
             return found
 
         found, restless = await settled(partial(self._source.ending_versions, days), read, worlds)
-        others = await self._source.alerts(start, end, restless) if restless else []
-        return sorted(chain(others, *found.values()), key=lambda alert: (alert.changes[0].at, alert.alert_id))
+        of_all = [*found.values(), *([await self._ask(start, end, restless)] if restless else [])]
+        alerts = chain.from_iterable(each.alerts for each in of_all)
+        return Endings(
+            tuple(sorted(alerts, key=lambda alert: (alert.changes[0].at, alert.alert_id))),
+            tuple(sorted(chain.from_iterable(each.locks for each in of_all), key=_order_of_locks)),
+            tuple(chain.from_iterable(each.unknown_starts for each in of_all)),
+        )
+
+    async def _ask(self, start: Ms, end: Ms, worlds: Collection[int]) -> Endings:
+        alerts = await self._source.alerts(start, end, worlds)
+        locks = await self._source.locks(start, end, worlds)
+        unknown_starts = await self._source.unknown_starts(start, end + DAY, worlds)
+        return Endings(tuple(alerts), tuple(locks), tuple(unknown_starts))
 
     async def locks(self, start: Ms, end: Ms, worlds: Collection[int] | None) -> list[Lock]:
         """See `StoreReader.locks`."""
         if worlds is None or not _worth_keeping(start, end, worlds):
             return await self._source.locks(start, end, worlds)
         days = range((start - 1) // DAY, -((1 - end) // DAY))  # a day begins after its midnight
-        found = (lock for day in await self._get(days, worlds) for lock in day.locks)
-        return sorted(
-            (lock for lock in found if start <= lock.at < end), key=lambda lock: (lock.at, lock.lock_id)
-        )
+        return sorted(_locks(await self._get(days, worlds), start, end), key=_order_of_locks)
 
     async def unknown_starts(self, start: Ms, end: Ms, worlds: Collection[int]) -> list[UnknownStart]:
         """See `StoreReader.unknown_starts`."""
         if not _worth_keeping(start, end, worlds):
             return await self._source.unknown_starts(start, end, worlds)
         days = range(start // DAY, -(-end // DAY))
-        found = (each for day in await self._get(days, worlds) for each in day.unknown_starts)
-        return [each for each in found if start < each.logout_ts <= end]
+        return list(_unknown_starts(await self._get(days, worlds), start, end))
 
     async def _get(self, days: range, worlds: Collection[int]) -> list[Endings]:
         versions = await self._source.ending_versions(days, worlds)
@@ -101,6 +116,18 @@ class KeptEndings:
 
 def _worth_keeping(start: Ms, end: Ms, worlds: Collection[int]) -> bool:
     return FEW_DAYS * DAY < end - start <= MANY_DAYS * DAY // max(1, len(set(worlds)))
+
+
+def _locks(days: Iterable[Endings], start: Ms, end: Ms) -> Iterator[Lock]:
+    return (lock for day in days for lock in day.locks if start <= lock.at < end)
+
+
+def _order_of_locks(lock: Lock) -> tuple[Ms, str]:
+    return lock.at, lock.lock_id
+
+
+def _unknown_starts(days: Iterable[Endings], start: Ms, end: Ms) -> Iterator[UnknownStart]:
+    return (each for day in days for each in day.unknown_starts if start < each.logout_ts <= end)
 
 
 def _by_day(values: Iterable[T], at: Callable[[T], Ms]) -> Mapping[int, Sequence[T]]:
