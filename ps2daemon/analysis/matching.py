@@ -179,6 +179,22 @@ def _match_world(events: Sequence[Event], calm: Calm, zone: tzinfo) -> list[Matc
     own = np.array([1 if event.kind != "alert_end_and_lock" else 2 for event in events])
     alone = calm.disturbed(at - QUIET, also + QUIET) <= own
     whole = calm.covered(at)
+    left_out: list[Reason | None] = [
+        None if ok else "gap" if lonely else "overlapping"
+        for lonely, ok in zip(alone.tolist(), (alone & whole).tolist(), strict=True)
+    ]
+    of_usable = iter(_controls(at[alone & whole], calm, zone))
+    matched = []
+    for event, reason in zip(events, left_out, strict=True):
+        controls = next(of_usable) if reason is None else ()
+        matched.append(Matched(event, controls, reason if controls or reason else "no control"))
+    return matched
+
+
+def _controls(at: Times, calm: Calm, zone: tzinfo) -> list[tuple[Ms, ...]]:
+    """Of each instant, those in other weeks that it is compared with, in order."""
+    if not len(at):
+        return []
     weeks = [week for number in range(1, WEEKS + 1) for week in (-number, number)]
     clock = WallClock(zone, int(at.min()) - REACH, int(at.max()) + REACH)
     then = clock.instant(clock.shown(at)[:, None] + np.array(weeks) * (7 * DAY))
@@ -188,15 +204,4 @@ def _match_world(events: Sequence[Event], calm: Calm, zone: tzinfo) -> list[Matc
     found = np.take_along_axis(choices, best[:, :, None], axis=2)[:, :, 0]
     there = good.any(axis=2)
     in_order = np.sort(np.where(there, found, NEVER), axis=1).tolist()
-    matched = []
-    for index, (event, number) in enumerate(zip(events, there.sum(axis=1).tolist(), strict=True)):
-        controls = tuple(in_order[index][:number])
-        left_out: Reason | None = None
-        if not alone[index]:
-            left_out = "overlapping"
-        elif not whole[index]:
-            left_out = "gap"
-        elif not controls:
-            left_out = "no control"
-        matched.append(Matched(event, () if left_out else controls, left_out))
-    return matched
+    return [tuple(row[:number]) for row, number in zip(in_order, there.sum(axis=1).tolist(), strict=True)]
