@@ -159,6 +159,10 @@ async def same(kept: KeptReader, store: Store, start: Ms, end: Ms) -> None:
         assert locks == await store.locks(start, end, worlds)
         unknown = await kept.unknown_starts(start, end, worlds)
         assert sorted(unknown) == sorted(await store.unknown_starts(start, end, worlds))
+        around = await kept.surroundings(start, end, worlds)
+        assert list(around.alerts) == alerts
+        assert list(around.locks) == locks
+        assert sorted(around.unknown_starts) == sorted(await store.unknown_starts(start, end + DAY, worlds))
         assert alerts
         assert locks
         assert unknown
