@@ -132,19 +132,20 @@ def measure(matched: Sequence[Matched], counted: Counted, zone: tzinfo, *, curve
     """
     rows: list[Effect] = []
     drawn: list[Curve] = []
-    for kind in KINDS:
-        of_kind = [place for place, each in enumerate(matched) if each.event.kind == kind]
-        places = [place for place in of_kind if matched[place].left_out is None]
-        columns = _columns(
-            [matched[place] for place in places], counted.of(np.array(places, dtype=np.intp)), zone
-        )
-        for group in GROUPS:
-            rows += _effects(kind, group, len(of_kind), columns)
-        usable = (columns.people.online.sum(axis=(0, 1)) > 0) & (
-            columns.people.control_online.sum(axis=(0, 1)) > 0
-        )
-        if curves and usable.any():
-            drawn.append(_curve(kind, columns, usable))
+    anybody = (counted.online.sum(axis=(0, 1)) > 0) & (counted.control_online.sum(axis=(0, 1)) > 0)
+    usable = np.array([each.left_out is None for each in matched], dtype=np.bool_) & anybody
+    kinds = np.array([KINDS.index(each.event.kind) for each in matched], dtype=np.intp)
+    for number, kind in enumerate(KINDS):
+        events = int((kinds == number).sum())
+        places = np.flatnonzero((kinds == number) & usable)
+        columns = _columns([matched[place] for place in places.tolist()], counted.of(places), zone)
+        groups = [_leaving(group, columns) for group in GROUPS]
+        around = columns.people.around[: None if curves else 0]
+        *sums, sums_around = _resampled(groups, around, columns.days)
+        for group, of_group in zip(groups, sums, strict=True):
+            rows += _effects(kind, group, events, columns, of_group)
+        if curves and len(places):
+            drawn.append(_curve(kind, columns, sums_around / sums[0][-1]))
     return Found(tuple(rows), tuple(drawn), tuple(matched))
 
 
@@ -187,27 +188,52 @@ def _pairs(used: Sequence[Matched], days: Counts) -> Counts:
     return np.stack(np.divmod(np.unique(pairs[0] * len(used) + pairs[1]), max(1, len(used))))
 
 
-def _effects(kind: Kind, group: Group, events: int, columns: _Columns) -> list[Effect]:
-    """The rows of one kind and group, one for each of `HORIZONS`."""
+class _Leaving(NamedTuple):
+    """What a group did at each event of one kind; nothing where nobody of it was there, or at the controls.
+
+    Attributes:
+        people: (events,).
+        left: (horizons, events); `expected` are as many as would leave as those at the controls do.
+    """
+
+    group: Group
+    people: Counts
+    left: Counts
+    expected: _Numbers
+
+
+def _leaving(group: Group, columns: _Columns) -> _Leaving:
     members = _members(group, columns.winners)
-    by_age = (columns.people.online * members[:, None]).sum(axis=0)
-    control_by_age = (columns.people.control_online * members[:, None]).sum(axis=0)
-    online = by_age.sum(axis=0)
-    usable = (online > 0) & (control_by_age.sum(axis=0) > 0)
-    n, people = int(usable.sum()), online[usable]
+    by_age, control_by_age = (
+        np.einsum("fae,fe->ae", each, members)
+        for each in (columns.people.online, columns.people.control_online)
+    )
+    left = np.einsum("fahe,fe->he", columns.people.left, members)
+    control_left = np.einsum("fahe,fe->ahe", columns.people.control_left, members)
+    usable = (by_age.sum(axis=0) > 0) & (control_by_age.sum(axis=0) > 0)
+    expected = np.zeros(left.shape)
+    expected[:, usable] = _expected(by_age[:, usable], control_by_age[:, usable], control_left[:, :, usable])
+    return _Leaving(group, by_age.sum(axis=0) * usable, left * usable, expected)
+
+
+def _effects(kind: Kind, leaving: _Leaving, events: int, columns: _Columns, sums: _Numbers) -> list[Effect]:
+    """The rows of one kind and group, one for each of `HORIZONS`.
+
+    Args:
+        events: of the kind, with those that are left out.
+        sums: see `_resampled`.
+    """
+    n, people = int((leaving.people > 0).sum()), int(leaving.people.sum())
     if not n:
         nothing = (None, None, None, None, None)
         return [
-            Effect(kind, group, minutes, 0, 0, events, *nothing, "too few events") for minutes in HORIZONS
+            Effect(kind, leaving.group, minutes, 0, 0, events, *nothing, "too few events")
+            for minutes in HORIZONS
         ]
-    left = (columns.people.left * members[:, None, None]).sum(axis=(0, 1))[:, usable]
-    control_left = (columns.people.control_left * members[:, None, None]).sum(axis=0)[:, :, usable]
-    expected = _expected(by_age[:, usable], control_by_age[:, usable], control_left)
-    shares, control_shares = left.sum(axis=1) / people.sum(), expected.sum(axis=1) / people.sum()
-    shared = _Shared(columns.days[usable], _among(columns.pairs, usable))
-    bands = _bands(people, left - expected, shared)
+    shares, control_shares = leaving.left.sum(axis=1) / people, leaving.expected.sum(axis=1) / people
+    bands = _bands(leaving, columns, sums)
     return [
-        Effect(kind, group, minutes, n, int(people.sum()), events - n, share, control, share - control, *band)
+        Effect(kind, leaving.group, minutes, n, people, events - n, share, control, share - control, *band)
         for minutes, share, control, band in zip(
             HORIZONS, shares.tolist(), control_shares.tolist(), bands, strict=True
         )
@@ -243,55 +269,46 @@ def _members(group: Group, winners: Counts) -> Counts:
     return members
 
 
-class _Shared(NamedTuple):
-    """What events have in common: the day of each, and the pairs of others with common controls."""
-
-    days: Counts
-    pairs: Counts
-
-
-def _among(pairs: Counts, usable: NDArray[np.bool_]) -> Counts:
-    """The pairs of which both are usable, numbered among those."""
-    number = np.cumsum(usable) - 1
-    return np.asarray(number[pairs[:, usable[pairs].all(axis=0)]], dtype=np.int64)
-
-
 def _bands(
-    people: Counts, more: _Numbers, shared: _Shared
+    leaving: _Leaving, columns: _Columns, sums: _Numbers
 ) -> list[tuple[float | None, float | None, Verdict]]:
-    """The interval of each difference, and what it says.
-
-    Args:
-        people: at each event.
-        more: how many of them left more than as at its controls, (differences, events).
-    """
-    of_days = _by_day(people.astype(np.float64), shared.days)
-    if len(people) < FEWEST or len(of_days) < FEWEST // 2:
-        return [(None, None, "too few events")] * len(more)
+    """The interval of each difference, and what it says."""
+    people = leaving.people
+    of_days = _by_day(people.astype(np.float64), columns.days)
+    of_days = of_days[of_days > 0]
+    if np.count_nonzero(people) < FEWEST or len(of_days) < FEWEST // 2:
+        return [(None, None, "too few events")] * len(HORIZONS)
     found: list[tuple[float | None, float | None, Verdict]] = []
     few = _few(of_days)
-    for row, drawn in zip(more, _drawn(more, people, shared.days), strict=True):
+    drawn = sums[:, sums[-1] > 0]  # of a group that is at few events, some draws have nobody
+    for row, more in zip(leaving.left - leaving.expected, drawn[:-1], strict=True):
         difference = float(row.sum() / people.sum())
-        wider = _wider(row - difference * people, shared) * few
-        low, high = (difference + np.quantile(drawn - difference, (0.025, 0.975)) * wider).tolist()
+        wider = _wider(row - difference * people, columns) * few
+        off = np.quantile(more / drawn[-1] - difference, (0.025, 0.975)) * wider
+        low, high = (difference + off).tolist()
         found.append((low, high, "more" if low > 0 else "fewer" if high < 0 else "no difference found"))
     return found
 
 
-def _drawn(values: _Numbers | Counts, people: Counts, days: Counts) -> _Numbers:
-    """What a row of values comes to for each of the people, with other days drawn: (rows, resamples).
+def _resampled(groups: Sequence[_Leaving], around: Counts, days: Counts) -> list[_Numbers]:
+    """Sums over all events with other days drawn: for each group, of how many more left than as at the controls, and of its people; and of `around`.
 
-    In single precision, half the time: that is seven digits, and the draw itself tells no more than two.
+    Once for all of them, since most of the time goes into the days that are drawn, and in single precision, half the time: that is seven digits, and the draw
+    itself tells no more than two.
+
+    Returns:
+        (horizons and one, resamples) of each group, and (minutes, resamples).
     """
-    by_day = _by_day(np.vstack([values, people]).astype(np.float64), days)
+    rows = [np.vstack([each.left - each.expected, each.people]) for each in groups]
+    by_day = _by_day(np.concatenate([*rows, around]), days)
     sums = by_day.astype(np.float32) @ _weights(by_day.shape[1]).astype(np.float32).T
-    return np.asarray(sums[:-1] / sums[-1], dtype=np.float64)
+    return np.split(sums.astype(np.float64), np.cumsum([len(row) for row in rows]))
 
 
-def _wider(deviations: _Numbers, shared: _Shared) -> float:
+def _wider(deviations: _Numbers, columns: _Columns) -> float:
     """By how much shared controls widen an interval, of what each event deviates by from the difference of all."""
-    alone = float((_by_day(deviations, shared.days) ** 2).sum())
-    first, second = shared.pairs
+    alone = float((_by_day(deviations, columns.days) ** 2).sum())
+    first, second = columns.pairs
     common = 2 * float((deviations[first] * deviations[second]).sum())
     return math.sqrt(1 + common / alone) if common > 0 < alone else 1.0
 
@@ -344,17 +361,20 @@ def student(freedom: float) -> float:
     return math.fsum(term / freedom**power for power, term in enumerate(terms))
 
 
-def _curve(kind: Kind, columns: _Columns, usable: NDArray[np.bool_]) -> Curve:
-    there = columns.people.online.sum(axis=(0, 1))
-    then = columns.people.control_online.sum(axis=(0, 1))
-    around, people, days = columns.people.around[:, usable], there[usable], columns.days[usable]
-    expected = columns.people.control_around[:, usable] * (people / then[usable])
-    curve = around.sum(axis=1) / people.sum()
-    off = np.quantile(_drawn(around, people, days) - curve[:, None], (0.025, 0.975), axis=1)
-    low, high = curve + off * _few(_by_day(people.astype(np.float64), days))
+def _curve(kind: Kind, columns: _Columns, drawn: _Numbers) -> Curve:
+    """Around the events of one kind.
+
+    Args:
+        drawn: the same with other days drawn, (minutes, resamples).
+    """
+    people, then = (each.sum(axis=(0, 1)) for each in (columns.people.online, columns.people.control_online))
+    expected = columns.people.control_around * (people / then)
+    curve = columns.people.around.sum(axis=1) / people.sum()
+    off = np.quantile(drawn - curve[:, None], (0.025, 0.975), axis=1)
+    low, high = curve + off * _few(_by_day(people.astype(np.float64), columns.days))
     return Curve(
         kind,
-        int(usable.sum()),
+        len(people),
         tuple(map(float, curve)),
         tuple(map(float, low)),
         tuple(map(float, high)),

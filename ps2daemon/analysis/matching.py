@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import tzinfo
+from operator import attrgetter
 from typing import Final, Literal, NamedTuple, TypeAlias
 
 import numpy as np
@@ -91,9 +92,7 @@ def events_of(alerts: Iterable[Alert], locks: Iterable[Lock], start: Ms, end: Ms
         for lock in by_id.values()
         if lock.lock_id not in ended_with
     ]
-    return sorted(
-        (event for event in events if start <= event.at < end), key=lambda event: (event.at, event.world_id)
-    )
+    return sorted((event for event in events if start <= event.at < end), key=attrgetter("at", "world_id"))
 
 
 def _alert_event(alert: Alert, end: Ms, lock: Lock | None) -> Event:
