@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Final
 
 import msgspec
 
-from ps2daemon.analysis.population import FACTIONS, MAX_BUCKETS, PopulationQuery, population, total
+from ps2daemon.analysis.population import (
+    FACTIONS,
+    MAX_BUCKETS,
+    MAX_VALUES,
+    PopulationQuery,
+    population,
+    total,
+)
 from ps2daemon.errors import UsageError
 from ps2daemon.model import tables
 from ps2daemon.model.alerts import Alert, due, runs
@@ -55,11 +62,24 @@ async def alert_views(
     """
     if (end - start) > MAX_BUCKETS // 2 * STEP:
         raise UsageError("the window is too long: ask for less than half a year of alerts at once")
-    views: list[AlertView] = []
-    for world_id in worlds:
-        alerts = await reader.alerts(start, end, [world_id])
-        if alerts:
-            views += await _of_world(reader, world_id, alerts, now)
+    alerts = await reader.alerts(start, end, worlds)
+    if not alerts:
+        return []
+    first = min(alert.changes[0].at for alert in alerts) - BEFORE
+    first -= first % STEP
+    last = max(_over(alert, now) for alert in alerts) + AFTER
+    query = PopulationQuery(start=first, end=min(last, now) + STEP, step=STEP, worlds=(), factions=FACTIONS)
+    online: dict[int, tuple[int | None, ...]] = {}
+    wanted = sorted({alert.world_id for alert in alerts})
+    at_once = max(1, MAX_VALUES // (query.buckets * len(FACTIONS)))
+    for number in range(0, len(wanted), at_once):
+        some = tuple(wanted[number : number + at_once])
+        found = await population(reader, msgspec.structs.replace(query, worlds=some))
+        online |= {
+            world_id: total([series for series in found.series if series.world_id == world_id])
+            for world_id in some
+        }
+    views = [_view(alert, first, online[alert.world_id], now) for alert in alerts]
     return sorted(views, key=lambda view: (view.start, view.alert.world_id, view.alert.alert_id))
 
 
@@ -89,39 +109,26 @@ def _over(alert: Alert, now: Ms) -> Ms:
     return alert.end if alert.end is not None else min(now, due(alert))
 
 
-async def _of_world(
-    reader: StoreReader, world_id: int, alerts: Collection[Alert], now: Ms
-) -> list[AlertView]:
-    first = min(alert.changes[0].at for alert in alerts) - BEFORE
-    first -= first % STEP
-    last = max(_over(alert, now) for alert in alerts) + AFTER
-    query = PopulationQuery(
-        start=first, end=min(last, now) + STEP, step=STEP, worlds=(world_id,), factions=FACTIONS
-    )
-    online = total((await population(reader, query)).series)
+def _view(alert: Alert, first: Ms, online: Sequence[int | None], now: Ms) -> AlertView:
+    """One alert with the people of its world, every `STEP` from `first`."""
 
     def people(at: Ms) -> int | None:
         """At the nearest instant that was counted."""
         place = round((at - first) / STEP)
         return online[place] if 0 <= place < len(online) else None
 
-    views = []
-    for alert in alerts:
-        began = alert.start if alert.start is not None else alert.changes[0].at
-        over = _over(alert, now)
-        from_ = max(first, (began - BEFORE) // STEP * STEP)
-        behind = min(len(online), (over + AFTER - first) // STEP + 1)
-        ended = alert.end is not None
-        views.append(
-            AlertView(
-                alert,
-                began,
-                people(began),
-                people(over) if ended else None,
-                people(over + LATER) if ended else None,
-                runs(alert, now),
-                from_,
-                online[(from_ - first) // STEP : behind],
-            )
-        )
-    return views
+    began = alert.start if alert.start is not None else alert.changes[0].at
+    over = _over(alert, now)
+    from_ = max(first, (began - BEFORE) // STEP * STEP)
+    behind = min(len(online), (over + AFTER - first) // STEP + 1)
+    ended = alert.end is not None
+    return AlertView(
+        alert,
+        began,
+        people(began),
+        people(over) if ended else None,
+        people(over + LATER) if ended else None,
+        runs(alert, now),
+        from_,
+        tuple(online[(from_ - first) // STEP : behind]),
+    )
