@@ -72,26 +72,20 @@ def count(matched: Sequence[Matched], parts: Mapping[int, Sequence[Part]]) -> Co
     Args:
         parts: by world; who was online around the events and their controls.
     """
-    found = _nobody(len(matched))
+    events = len(matched)
+    rows = np.zeros((2 * events, WIDTH), dtype=np.int64)
     places: dict[int, list[int]] = {}
     for place, each in enumerate(matched):
         if each.left_out is None and each.event.world_id in parts:
             places.setdefault(each.event.world_id, []).append(place)
 
     def count_world(world_id: int) -> None:
-        own = places[world_id]
-        for column, counts in zip(
-            found, _count_world([matched[place] for place in own], parts[world_id]), strict=True
-        ):
-            column[..., own] = counts
+        own = np.array(places[world_id])
+        rows[own], rows[events + own] = _count_world([matched[place] for place in own], parts[world_id])
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
         list(pool.map(count_world, places))  # so that what fails in a thread fails here
-    return found
-
-
-def _nobody(events: int) -> Counted:
-    return Counted(*_columns(np.zeros((2 * events, WIDTH), dtype=np.int64), events))
+    return Counted(*_columns(rows, events))
 
 
 def _columns(rows: Counts, events: int) -> list[Counts]:
@@ -105,8 +99,8 @@ def _columns(rows: Counts, events: int) -> list[Counts]:
     return [column[..., part] for part in (slice(events), slice(events, None)) for column in every]
 
 
-def _count_world(matched: Sequence[Matched], parts: Sequence[Part]) -> list[Counts]:
-    """Counts those of one world; each event has a control."""
+def _count_world(matched: Sequence[Matched], parts: Sequence[Part]) -> tuple[Small, Small]:
+    """Counts those of one world, at its events and at their controls; each event has a control."""
     events = len(matched)
     every = np.fromiter(
         chain((each.event.at for each in matched), *(each.controls for each in matched)), dtype=np.int64
@@ -118,8 +112,7 @@ def _count_world(matched: Sequence[Matched], parts: Sequence[Part]) -> list[Coun
             first, behind = np.searchsorted(at, _reach(part))
             total[first:behind] += _tally(part, at[first:behind])
     first_of = np.cumsum([0, *(len(each.controls) for each in matched[:-1])])
-    controls = np.add.reduceat(total[place[events:]], first_of, axis=0)
-    return _columns(np.concatenate([total[place[:events]], controls]), events)
+    return total[place[:events]], np.add.reduceat(total[place[events:]], first_of, axis=0)
 
 
 class _Known(NamedTuple):
