@@ -152,14 +152,19 @@ class KeptReader:
     async def _read_parts(
         self, before: Ms, days: range, versions: Versions, worlds: Collection[int]
     ) -> dict[int, list[Part]]:
-        found: dict[int, list[Part]] = {}
+        ended: dict[int, list[Part]] = {}
+        lasting: dict[int, Part] = {}
 
-        async def read(world_id: int) -> None:
-            lasting = await self._source.lasting(days, before, world_id)
-            found[world_id] = [*await self._ended.get(world_id, days, versions), Part(lasting)]
+        async def read_ended(world_id: int) -> None:
+            ended[world_id] = await self._ended.get(world_id, days, versions)
 
-        await _together(*(partial(read, world_id) for world_id in worlds))
-        return found
+        async def read_lasting(world_id: int) -> None:
+            lasting[world_id] = Part(await self._source.lasting(days, before, world_id))
+
+        await _together(
+            *(partial(read, world_id) for world_id in worlds for read in (read_lasting, read_ended))
+        )
+        return {world_id: [*ended[world_id], lasting[world_id]] for world_id in worlds}
 
     async def keep_warm(self) -> None:
         """Warms it, and again every few minutes: days end, change, and could not be read."""
