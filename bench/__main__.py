@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import effect, elasticsearch, page
+from bench import effect, elasticsearch, page, soak
 from bench.figures import Figures, show
 from bench.programs import (
     ASKED_SECONDS,
@@ -100,6 +100,11 @@ def main() -> None:
     )
     page.add_arguments(other)
     other.set_defaults(measure=page.main)
+    other = others.add_parser(
+        "soak", help="whether memory and files stay as large as they are", description=soak.__doc__
+    )
+    soak.add_arguments(other)
+    other.set_defaults(measure=soak.main)
     arguments = parser.parse_args()
     arguments.measure(arguments)
 
