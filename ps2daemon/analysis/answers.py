@@ -180,7 +180,7 @@ class TerritoryRow(TypedDict):
 
 
 class AlertRow(TypedDict):
-    """An alert. Without `start` it was not seen to start, without `end` it runs."""
+    """An alert. Without `start` it was not seen to start, and without `end` not to end."""
 
     alert_id: Annotated[str, Meta(examples=["10-5-2026-03-01"])]
     world_id: World
@@ -197,6 +197,11 @@ class AlertRow(TypedDict):
     territory_end: TerritoryRow | None
     winner: Winner | None
     lock_id: Annotated[str, Meta(description="The lock that it ended with.")] | None
+    running: NotRequired[
+        Annotated[
+            bool, Meta(description="Whether it still runs; without `end` nobody may have seen its end.")
+        ]
+    ]
     people_at_start: NotRequired[People | None]
     people_at_end: NotRequired[People | None]
     people_later: NotRequired[Annotated[People | None, Meta(description="Half an hour after the end.")]]
@@ -205,7 +210,7 @@ class AlertRow(TypedDict):
 
 
 class AlertsAnswer(TypedDict):
-    """The alerts that ran in the window; what begins with `people` is there if it was asked for."""
+    """The alerts that ran in the window; `running` and what begins with `people` is there if it was asked for."""
 
     alerts: Sequence[AlertRow]
 

@@ -88,7 +88,7 @@ LOCK_FIELDS: Final = (
     "alert_id",
 )
 NOTE_FIELDS: Final = ("note_id", "at", "world_ids", "text")
-ALERT_VIEW_FIELDS: Final = (*ALERT_FIELDS, "people_at_start", "people_at_end", "people_later")
+ALERT_VIEW_FIELDS: Final = (*ALERT_FIELDS, "running", "people_at_start", "people_at_end", "people_later")
 COVERAGE_FIELDS: Final = ("world_id", "from", "to", "after")
 DIGITS: Final = 4
 """Behind the point: more than anybody reads."""
@@ -163,6 +163,7 @@ def alert_view_document(view: AlertView) -> answers.AlertRow:
     """One alert with the people at its start, at its end and half an hour later, and every five minutes around it."""
     return {
         **alert_document(view.alert),
+        "running": view.running,
         "people_at_start": view.at_start,
         "people_at_end": view.at_end,
         "people_later": view.later,

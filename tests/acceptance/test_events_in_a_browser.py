@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -95,6 +96,17 @@ async def test_all_alerts_of_the_window_are_listed_some_days_at_a_time(page: Pag
     )
     await tab.value("document.activeElement.click()")
     await tab.until("location.search.includes('day=2026-03-06')")
+
+
+async def test_an_alert_without_an_end_has_no_winner(page: Page) -> None:
+    """Of the last alerts, those that run say so; without chance, since the history is always the same."""
+    await page.tab.open(f"{page.origin}/events?tz=UTC&window=14d")
+    won = "[...document.querySelectorAll('#alerts tbody tr')].map((row) => row.cells[3].innerText)"
+    endless = [alert for alert in READER.stored_alerts if alert.end is None]
+    assert endless
+    said = Counter(await page.tab.value(won))
+    assert said["still running"] == len(endless)
+    assert said["nobody"] == 0
 
 
 async def test_the_address_restores_the_days_that_are_listed(page: Page) -> None:

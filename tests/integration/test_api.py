@@ -150,6 +150,7 @@ async def test_answers_are_as_described(client: httpx.AsyncClient, name: str) ->
             required = set(at(body, place)) - {
                 "start",
                 "end",
+                "running",
                 "people_at_start",
                 "people_at_end",
                 "people_later",

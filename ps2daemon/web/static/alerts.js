@@ -60,11 +60,6 @@ function shape(name, attributes) {
   return made;
 }
 
-// Without an end, it runs or nobody saw its end; no alert lasts three hours.
-function runs(alert) {
-  return alert.start !== null && Date.now() - Date.parse(alert.start) < 3 * 3_600_000;
-}
-
 // The people around one alert; where it was not recorded, the line breaks.
 function small(alert) {
   const { width, height } = LENGTH;
@@ -91,7 +86,7 @@ function table(alerts) {
   const when = dayClock(view.tz);
   const shown = (people) => (people === null ? "–" : people.toLocaleString());
   const rows = [...alerts].reverse().map((alert) => {
-    const won = alert.end === null ? (runs(alert) ? "still running" : "end not seen") : alert.canceled ? "called off" : alert.winner
+    const won = !alert.end ? (alert.running ? "still running" : "end not seen") : alert.canceled ? "called off" : alert.winner
       ? `${empireName(alert.winner)}${alert.lock_id ? ", continent locked" : ""}` : "nobody";
     return element("tr", {},
       element("td", {}, alert.start ? when.format(new Date(alert.start)) : "start not seen"),
