@@ -156,9 +156,15 @@ def fold(character: Character, events: Iterable[Login | Logout], evidence: Evide
     return Folded(_pruned(character, whole), tuple(old), whole[:surplus])
 
 
-def settle(character: Character, evidence: Evidence, checks: Iterable[Check] = ()) -> Character:
-    """The character after `checks`, with every end estimated anew from the present coverage and time."""
-    facts = _Facts()
+def settle(
+    character: Character, evidence: Evidence, checks: Iterable[Check] = (), seen_at: Ms | None = None
+) -> Character:
+    """The character after `checks`, with every end estimated anew from the present coverage and time.
+
+    Args:
+        seen_at: the last time at which a check found it online, where no later one is known to have found it offline.
+    """
+    facts = _Facts(seen_at)
     for session in character.sessions:
         facts.take(session)
     facts.checks.update(checks)
@@ -208,13 +214,14 @@ def _pruned(character: Character, sessions: tuple[Session, ...]) -> Character:
 class _Facts:
     """A set of events and checks, and the sessions that it says."""
 
-    __slots__ = ("_times", "checks", "logins", "logouts")
+    __slots__ = ("_seen_at", "_times", "checks", "logins", "logouts")
 
-    def __init__(self) -> None:
+    def __init__(self, seen_at: Ms | None = None) -> None:
         self.logins: dict[Ms, int] = {}  # the world by time
         self.logouts: dict[Ms, int] = {}
         self.checks: set[Check] = set()
         self._times: list[Ms] = []
+        self._seen_at = seen_at
 
     def take(self, session: Session) -> None:
         """The facts that a session was derived from."""
@@ -274,10 +281,10 @@ class _Facts:
 
     def _online(self, login: Ms, before: Ms) -> Ms:
         """The last evidence of being online in a session, known before `before`."""
-        if not self.checks:
+        if not self.checks and self._seen_at is None:
             return login
-        times = (check.online_at for check in self.checks if check.online_at is not None)
-        return max((at for at in times if login <= at < before), default=login)
+        times = (self._seen_at, *(check.online_at for check in self.checks))
+        return max((at for at in times if at is not None and login <= at < before), default=login)
 
     def _next_start(self, login: Ms) -> Ms | None:
         """When the next session begins."""
