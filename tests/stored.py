@@ -1,0 +1,335 @@
+"""A simulated time in virtual time, with faults: what is in the store of it, and what is to be said about that.
+
+Simulator, Census over REST, and queue are in memory; the subscriber, the stages behind the queue, the client of Census and the store are
+the real ones. What happens follows from the seed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Final, NamedTuple
+
+import httpcore
+import httpx
+import msgspec
+import pytest
+import trio
+
+from ps2daemon import daemon
+from ps2daemon.analysis.population import PopulationQuery, population, total
+from ps2daemon.census.characters import CharacterSource
+from ps2daemon.census.rest import CensusClient
+from ps2daemon.model.coverage import WorldCoverage
+from ps2daemon.model.records import MINUTE, SECOND, Ms
+from ps2daemon.queue.memory import MemoryDeadLetters
+from ps2daemon.secret import Secret
+from ps2daemon.simulator.truth import TrueSession, Truth
+from ps2daemon.stages import checks as checks_module
+from ps2daemon.stages import enricher as enricher_module
+from ps2daemon.stages import reconciler as reconciler_module
+from ps2daemon.stages.checks import Checks
+from ps2daemon.stages.handover import Handover
+from ps2daemon.stages.naming import Naming
+from ps2daemon.store.base import SessionDocument, StoreReader
+from ps2daemon.store.ledger import Ledger
+from ps2daemon.store.sqlite import SqliteStore
+from tests.recorded import LATENCY, START, WORLDS, Fault, Simulation
+from tests.stores import Content, content, without_threads
+
+POLL_SECONDS: Final = 3.0
+"""The enricher's, since an hour of its usual ones takes a while."""
+SLOW_SECONDS: Final = 30.0
+"""That, and the rounds of the reconciler, where many hours are recorded."""
+
+
+class RestStream(httpcore.AsyncNetworkStream):
+    """One connection to the simulator's REST, in memory."""
+
+    def __init__(self, stream: trio.abc.Stream) -> None:
+        self._stream = stream
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        try:
+            return bytes(await self._stream.receive_some(max_bytes))
+        except trio.BrokenResourceError as error:
+            raise httpcore.ReadError from error
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        try:
+            await self._stream.send_all(buffer)
+        except trio.BrokenResourceError as error:
+            raise httpcore.WriteError from error
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+
+class RestNetwork(httpcore.AsyncNetworkBackend):
+    """Dials the simulator."""
+
+    def __init__(self, simulation: Simulation) -> None:
+        self._simulation = simulation
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[Any] | None = None,
+    ) -> httpcore.AsyncNetworkStream:
+        try:
+            return RestStream(await self._simulation.dial(host, port, None))
+        except OSError as error:
+            raise httpcore.ConnectError from error
+
+
+class Kept(NamedTuple):
+    """What is in the store, and what is true.
+
+    Attributes:
+        letters: reasons of dead letters.
+    """
+
+    content: Content
+    truth: Truth
+    end: Ms
+    letters: list[str]
+
+    def newly_seen(self) -> Kept:
+        """The same, without those who were online at the start."""
+        ids = self.truth.characters.keys() - {
+            each.character_id for each in self.truth.sessions if each.login < START
+        }
+        truth = Truth()
+        truth.sessions = [each for each in self.truth.sessions if each.character_id in ids]
+        truth.characters = {who: each for who, each in self.truth.characters.items() if who in ids}
+        sessions = {key: each for key, each in self.content.sessions.items() if each.character_id in ids}
+        return self._replace(truth=truth, content=msgspec.structs.replace(self.content, sessions=sessions))
+
+    def true_sessions(self) -> list[TrueSession]:
+        """Those of whom anything happened in the time."""
+        return [
+            each
+            for each in self.truth.sessions
+            if START <= each.login < self.end or (each.logout is not None and START <= each.logout < self.end)
+        ]
+
+    def true_of(self, session: SessionDocument) -> TrueSession | None:
+        """What a stored session is of: by its login, or by the logout where that is all there is."""
+        for each in self.truth.sessions:
+            if each.character_id == session.character_id and (
+                each.login == session.login_ts
+                or (session.login_ts is None and each.logout == session.logout_ts)
+            ):
+                return each
+        return None
+
+    def by_end(self) -> dict[str | None, list[SessionDocument]]:
+        """The stored sessions by how they ended."""
+        found: dict[str | None, list[SessionDocument]] = {}
+        for each in self.content.sessions.values():
+            found.setdefault(each.ended_by, []).append(each)
+        return found
+
+    def invented(self) -> list[SessionDocument]:
+        """Sessions that nobody had, with a login or logout that did not happen, or an end outside of the times that are stated."""
+        return [each for each in self.content.sessions.values() if not self._is_true(each)]
+
+    def _is_true(self, session: SessionDocument) -> bool:
+        true = self.true_of(session)
+        if true is None or true.world_id != session.world_id:
+            return False
+        if session.faction_id not in (0, true.faction_id):
+            return False
+        if session.ended_by == "logout":
+            return session.logout_ts == true.logout
+        if session.ended_by is None:
+            return True
+        assert session.ended_after is not None
+        assert session.ended_before is not None
+        # What happens is told, and true for Census, up to a second later.
+        return true.logout is not None and (
+            session.ended_after - LATENCY <= true.logout <= session.ended_before
+        )
+
+    def lost(self) -> list[TrueSession]:
+        """Sessions of which something was told in covered time and nothing is stored."""
+        logins = {(each.character_id, each.login_ts) for each in self.content.sessions.values()}
+        logouts = {(each.character_id, each.logout_ts) for each in self.content.sessions.values()}
+        coverage = {world_id: self.coverage(world_id) for world_id in WORLDS}
+
+        def told(world_id: int, at: Ms | None, sent: Ms | None) -> bool:
+            return (
+                at is not None
+                and sent is not None
+                and coverage[world_id].covers(at)
+                and coverage[world_id].covers(sent)
+            )
+
+        return [
+            each
+            for each in self.truth.sessions
+            if (
+                told(each.world_id, each.login, each.login_sent)
+                or told(each.world_id, each.logout, each.logout_sent)
+            )
+            and (each.character_id, each.login) not in logins
+            and (each.character_id, each.logout) not in logouts
+        ]
+
+    def coverage(self, world_id: int) -> WorldCoverage:
+        """When a world was recorded."""
+        return WorldCoverage(each for each in self.content.spans if each.world_id == world_id)
+
+    def misnamed(self) -> list[str]:
+        """Characters with another name or empire than their own."""
+        wrong = []
+        for each in self.content.characters.values():
+            true = self.truth.characters.get(each.character_id)
+            if true is not None and (
+                each.character_name not in (None, true.name) or each.faction_id not in (0, true.faction_id)
+            ):
+                wrong.append(each.character_id)
+        return wrong
+
+    def unnamed(self) -> list[str]:
+        """Characters without a name or an empire."""
+        return [
+            each.character_id
+            for each in self.content.characters.values()
+            if each.character_name is None or each.faction_id == 0
+        ]
+
+
+class Recorder:
+    """A daemon of which everything is real but the network and the queue, over a simulation; it may be stopped and started again.
+
+    Args:
+        folder: where its store is.
+        checking: whether it is asked who is online.
+        slowly: nothing is done as often as usual, so that many hours take seconds.
+    """
+
+    def __init__(
+        self,
+        patch: pytest.MonkeyPatch,
+        simulation: Simulation,
+        folder: Path,
+        *,
+        requests_per_minute: int = 100,
+        checking: bool = True,
+        slowly: bool = False,
+    ) -> None:
+        self._patch = patch
+        self.simulation = simulation
+        self._path = folder / "ps2.db"
+        self._requests_per_minute = requests_per_minute
+        self._checking = checking
+        self.letters = MemoryDeadLetters()
+        self.store: SqliteStore
+        without_threads(patch)
+        patch.setattr(enricher_module, "POLL_SECONDS", SLOW_SECONDS if slowly else POLL_SECONDS)
+        if slowly:
+            patch.setattr(reconciler_module, "INTERVAL_SECONDS", SLOW_SECONDS)
+            patch.setattr(checks_module, "INTERVAL_SECONDS", SLOW_SECONDS)
+
+    @asynccontextmanager
+    async def running(self, connections: int = 1) -> AsyncIterator[daemon.Worker]:
+        """It records; stopped in order at the end, and its store closed."""
+        simulation = self.simulation
+        clock, telemetry = simulation.clock, simulation.telemetry
+        async with AsyncExitStack() as stack:
+            self.store = store = await SqliteStore.open(self._path)
+            stack.push_async_callback(store.aclose)
+            consumer = simulation.queue.consumer()
+            stack.push_async_callback(consumer.aclose)
+            transport = httpx.AsyncHTTPTransport()
+            transport._pool = httpcore.AsyncConnectionPool(network_backend=RestNetwork(simulation))
+            client = await stack.enter_async_context(
+                CensusClient(
+                    rest_url="http://census.example",
+                    environment="ps2",
+                    service_id=Secret("me"),
+                    requests_per_minute=self._requests_per_minute,
+                    observer=telemetry.census(),
+                    transport=transport,
+                )
+            )
+            source = CharacterSource(client, observer=telemetry.characters(), chance=lambda: 0.0)
+            ledger = Ledger(store, clock.now)
+            naming = Naming(source=source, ledger=ledger, store=store, clock=clock, events=telemetry)
+            checks = Checks(client=client, ledger=ledger, clock=clock, events=telemetry, chance=lambda: 0.0)
+            if not self._checking:
+                self._patch.setattr(checks, "run", _nothing)
+            worker = daemon.Worker(consumer, self.letters, store, ledger, Handover(), source, naming, checks)
+            stages = daemon._worker_stages(worker, telemetry, clock)
+            async with simulation.daemon(self._patch, *stages, connections=connections):
+                yield worker
+
+    async def kept(self) -> Kept:
+        """What its store holds, whether it runs or not."""
+        store = await SqliteStore.open(self._path, read_only=True)
+        try:
+            found = await content(store)
+        finally:
+            await store.aclose()
+        letters = [letter.reason for letter in await self.letters.list(1_000)]
+        return Kept(found, self.simulation.truth, self.simulation.clock.now(), letters)
+
+    async def online(
+        self, start: float, end: float, worlds: Sequence[int] = WORLDS, step: Ms = MINUTE
+    ) -> Mapping[int, Sequence[tuple[int | None, int]]]:
+        """What readers are told of so many seconds after the start, and the truth, minute by minute for each world."""
+        store = await SqliteStore.open(self._path, read_only=True)
+        try:
+            return await online(store, self.simulation.truth, start, end, worlds, step)
+        finally:
+            await store.aclose()
+
+    def value(self, name: str, **labels: str) -> float:
+        """A metric."""
+        return self.simulation.telemetry.registry.get_sample_value(f"ps2_{name}", labels) or 0.0
+
+
+async def _nothing(control: object) -> None:
+    await trio.sleep_forever()
+
+
+async def online(
+    store: StoreReader, truth: Truth, start: float, end: float, worlds: Sequence[int], step: Ms
+) -> dict[int, list[tuple[int | None, int]]]:
+    query = PopulationQuery(
+        start=START + round(start * SECOND), end=START + round(end * SECOND), step=step, worlds=tuple(worlds)
+    )
+    told = await population(store, query)
+    found = {}
+    for world_id in worlds:
+        said = total([each for each in told.series if each.world_id == world_id])
+        true = [sum(truth.online(at, world_id).values()) for at in told.times]
+        found[world_id] = list(zip(said, true, strict=True))
+    return found
+
+
+@asynccontextmanager
+async def recorder(
+    patch: pytest.MonkeyPatch, *faults: Fault, scale: float = 0.3, **settings: Any
+) -> AsyncIterator[Recorder]:
+    """A simulation that runs, and a daemon with a new store, which is not started."""
+    with TemporaryDirectory() as folder:
+        simulation = Simulation(*faults, scale=scale)
+        async with simulation.running():
+            yield Recorder(patch, simulation, Path(folder), **settings)
+
+
+async def keep(
+    patch: pytest.MonkeyPatch, *faults: Fault, minutes: float = 18, scale: float = 0.3, **settings: Any
+) -> Kept:
+    """Records so many minutes of three worlds into a store; wants an `autojump_clock`."""
+    async with recorder(patch, *faults, scale=scale, **settings) as recording:
+        async with recording.running():
+            await trio.sleep(minutes * MINUTE / SECOND)
+        return await recording.kept()
