@@ -22,6 +22,7 @@ from ps2daemon import daemon
 from ps2daemon.analysis.population import PopulationQuery, population, total
 from ps2daemon.census.characters import CharacterSource
 from ps2daemon.census.rest import CensusClient
+from ps2daemon.metrics import CHECK_ANSWERS
 from ps2daemon.model.coverage import WorldCoverage
 from ps2daemon.model.records import MINUTE, SECOND, Ms
 from ps2daemon.queue.memory import MemoryDeadLetters
@@ -289,6 +290,12 @@ class Recorder:
             return await online(store, self.simulation.truth, start, end, worlds, step)
         finally:
             await store.aclose()
+
+    def checked(self) -> dict[str, float]:
+        """Of how many it was asked whether they are online, by answer."""
+        return {
+            answer: self.value("reconciler_checked_sessions_total", answer=answer) for answer in CHECK_ANSWERS
+        }
 
     def value(self, name: str, **labels: str) -> float:
         """A metric."""
