@@ -98,7 +98,7 @@ class Checks:
         while True:
             wait = INTERVAL_SECONDS
             try:
-                await self._round(control)
+                await self.round(control)
             except CensusError as error:
                 wait = self._backoff.seconds(failures, self._chance())
                 if isinstance(error, CensusRefused):
@@ -109,7 +109,7 @@ class Checks:
                 failures = 0
             await trio.sleep(wait)
 
-    async def _round(self, control: StageControl) -> None:
+    async def round(self, control: StageControl) -> None:
         """Checks the worlds that are due.
 
         Raises:

@@ -164,22 +164,6 @@ async def test_rows_without_a_name(
     assert len(waiting) < 3, "those of the last moments"
 
 
-async def test_names_that_are_lost_again_stay(
-    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    faults = Fault("rest_nameless", 300), Fault("rest_partial:50", 300)
-    async with recorder(monkeypatch, *faults) as recording:
-        async with recording.running():
-            await trio.sleep(290)
-            before = await recording.kept()
-            await trio.sleep(800)
-        after = await recording.kept()
-    assert len(before.content.characters) - len(before.unnamed()) > 30
-    for who, each in before.content.characters.items():
-        if each.character_name is not None:
-            assert after.content.characters[who].character_name == each.character_name
-
-
 async def test_a_new_character_is_missing_for_its_first_session(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,14 +9,16 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
+import trio
 from trio.testing import MockClock
 
+from bench.sessions import BOUNDS, measure
 from ps2daemon.model.records import HOUR, MINUTE, SECOND
 from ps2daemon.model.sessions import CAP
 from ps2daemon.simulator.truth import TrueSession
 from ps2daemon.stages.checks import INTERVAL_SECONDS, PERIOD
 from tests.recorded import LATENCY, START, WORLDS, Fault
-from tests.stored import Kept, keep
+from tests.stored import Kept, keep, recorder
 
 ROUND = PERIOD + round(3 * INTERVAL_SECONDS * SECOND)
 """The longest from one check to the next."""
@@ -94,6 +96,41 @@ async def test_lost_logouts_that_no_check_tells_of(
         assert each.ended_before == each.login_ts + CAP
         assert each.logout_ts == each.login_ts + HOUR
     assert all(each.login_ts is not None and each.login_ts > kept.end - CAP - MINUTE for each in ends[None])
+
+
+@pytest.mark.parametrize("checking", [True, False])
+async def test_lost_logouts_hardly_change_the_population_in_hindsight(checking: bool) -> None:
+    """A shorter one of `python -m bench sessions`."""
+    found = await measure(days=0.75, checking=checking, scale=0.12, seed=1)
+    assert found.lost > 100
+    assert found.apart <= BOUNDS[checking]
+    assert abs(found.bias) <= BOUNDS[checking] / 2
+    assert (found.live <= BOUNDS[checking]) is checking, (
+        "at the moment, who left untold is counted for twelve hours"
+    )
+
+
+async def test_everybody_is_asked_about_within_the_rate_limit(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A hundred at a time, and at ten requests a minute in time all the same."""
+    limit = 10
+    faults = Fault("drop_logouts:20", 0)
+    async with recorder(monkeypatch, faults, scale=1.0, requests_per_minute=limit) as recording:
+        async with recording.running():
+            before = 0.0
+            for _ in range(32):
+                await trio.sleep(60)
+                requests = recording.value("census_requests_total", result="ok")
+                assert requests - before <= limit
+                before = requests
+            asked = sum(recording.checked().values())
+        kept = await recording.kept()
+    assert asked > 700
+    for each in recorded(kept):
+        if each.logout_sent is None and each.logout is not None and each.logout < kept.end - ROUND:
+            stored = kept.content.sessions[f"{each.character_id}-{each.login}"]
+            assert stored.ended_by is not None
 
 
 async def test_lost_logins(autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch) -> None:
