@@ -209,6 +209,10 @@ class Metrics:
         self.characters_waiting = self._gauge(
             "ps2_characters_waiting", "Characters that Census has to be asked about."
         )
+        self.characters_unnamed = self._gauge(
+            "ps2_characters_unnamed",
+            "Characters in the store without a name or an empire, when all of them were last looked at.",
+        )
         self.characters_named = self._counter("ps2_characters_named", "Characters named in the store.")
 
     def _info(self) -> None:

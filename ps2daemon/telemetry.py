@@ -320,6 +320,10 @@ class Telemetry:
         """So many characters of the store got their names."""
         self._metrics.characters_named.inc(number)
 
+    def characters_unnamed(self, number: int) -> None:
+        """So many characters of the store have no name or empire yet."""
+        self._metrics.characters_unnamed.set(number)
+
     def rest_request(self, result: str, seconds: float) -> None:
         """A request to Census ended; `result` is one of `census.rest.RESULTS`."""
         self._metrics.census_requests.labels(result).inc()

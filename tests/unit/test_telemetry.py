@@ -239,6 +239,8 @@ def test_the_reconciler(telemetry: Telemetry, lines: pytest.LogCaptureFixture) -
     telemetry.gaps_settled(7)
     telemetry.sessions_capped(2)
     telemetry.characters_named(30)
+    telemetry.characters_unnamed(7)
+    assert value(telemetry, "ps2_characters_unnamed") == 7
     telemetry.sessions_checked(90, 3, 7, 2)
     telemetry.checks_failed("out")
     telemetry.checks_complete()
