@@ -1,6 +1,6 @@
 """What is recorded while Census's REST service does each thing that it does wrong: everything, nobody with a wrong name or empire, and nobody is taken for offline.
 
-Each is eighteen minutes of three worlds in virtual time, the first of them at fault, recorded by everything that a daemon has. When the fault
+Each is a quarter of an hour of three worlds in virtual time, the first of them at fault, recorded by everything that a daemon has. When the fault
 is over, who could not be named is named without a hand.
 """
 
@@ -17,9 +17,9 @@ from ps2daemon.simulator.rest import Rest, _Refused
 from tests.recorded import START, Fault
 from tests.stored import Kept, Recorder, recorder
 
-LONG = 400.0
+LONG = 300.0
 """How long the fault lasts, from the start on, in seconds."""
-MINUTES = 18
+MINUTES = 15
 
 
 class Told(NamedTuple):
@@ -72,7 +72,7 @@ def check_named(kept: Kept) -> None:
         for each in kept.content.sessions.values()
         if (each.login_ts or each.logout_ts or kept.end) < kept.end - 2 * MINUTE
     }
-    assert len(known & seen) > 40
+    assert len(known & seen) > 25
     assert not known & seen & set(kept.unnamed())
 
 
@@ -148,7 +148,7 @@ async def test_a_list_that_lacks_rows(autojump_clock: MockClock, monkeypatch: py
     """Those that are there are used, and the others asked about again."""
     told = await told_of(monkeypatch, "rest_partial:50")
     named = told.during.content.characters.keys() - set(told.during.unnamed())
-    assert 0.5 < len(named) / len(told.during.content.characters) < 0.97
+    assert 0.3 < len(named) / len(told.during.content.characters) < 0.97
 
 
 @pytest.mark.parametrize("fault", ["rest_nameless", "rest_null_names"])

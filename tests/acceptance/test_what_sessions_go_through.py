@@ -13,8 +13,7 @@ import trio
 from trio.testing import MockClock
 
 from bench.sessions import BOUNDS, measure
-from ps2daemon.model.records import HOUR, MINUTE, SECOND
-from ps2daemon.model.sessions import CAP
+from ps2daemon.model.records import SECOND
 from ps2daemon.simulator.truth import TrueSession
 from ps2daemon.stages.checks import INTERVAL_SECONDS, PERIOD
 from tests.recorded import LATENCY, START, WORLDS, Fault
@@ -79,23 +78,6 @@ async def test_lost_logouts(autojump_clock: MockClock, monkeypatch: pytest.Monke
         assert each.ended_before is not None
         new = kept.truth.characters[each.character_id].first_end != 0
         assert new or each.ended_before - each.ended_after <= ROUND, "the new are not known to Census yet"
-
-
-async def test_lost_logouts_that_no_check_tells_of(
-    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The next login or the cap ends them, and no session of an hour weighs a day."""
-    faults = Fault("drop_logouts:20", 0), Fault("rest_down", 0)
-    kept = await keep(monkeypatch, *faults, minutes=13.5 * 60, scale=0.03, slowly=True)
-    check_true(kept)
-    ends = kept.by_end()
-    assert {*ends} == {"logout", None, "cap", "next_login"}
-    for each in ends["cap"]:
-        assert each.login_ts is not None
-        assert each.ended_after == each.login_ts
-        assert each.ended_before == each.login_ts + CAP
-        assert each.logout_ts == each.login_ts + HOUR
-    assert all(each.login_ts is not None and each.login_ts > kept.end - CAP - MINUTE for each in ends[None])
 
 
 @pytest.mark.parametrize("checking", [True, False])

@@ -13,6 +13,7 @@ from ps2daemon.errors import CensusRefused, CensusUnavailable
 from ps2daemon.metrics import CHECK_ANSWERS
 from ps2daemon.model.records import HOUR, MINUTE, SECOND, Ms
 from ps2daemon.stages import enricher as enricher_module
+from ps2daemon.stages import reconciler as reconciler_module
 from ps2daemon.stages.checks import INTERVAL_SECONDS, PERIOD
 from ps2daemon.store.base import SessionDocument
 from tests.records import covered, login, logout
@@ -189,7 +190,11 @@ async def test_an_id_that_is_refused_spoils_nothing_for_the_others(
         assert batches.count(1) <= 3
 
 
-async def test_who_was_seen_online_is_not_over_after_twelve_hours(autojump_clock: trio.abc.Clock) -> None:
+async def test_who_was_seen_online_is_not_over_after_twelve_hours(
+    autojump_clock: trio.abc.Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reconciler_module, "INTERVAL_SECONDS", 60.0)
+    monkeypatch.setattr(enricher_module, "POLL_SECONDS", 30.0)
     async with scene() as worker, worker.running():
         begin = second(worker) - 13 * HOUR
         worker.census.playing |= {"1": True}
