@@ -136,9 +136,7 @@ class Ledger:
     async def check(self, online: Mapping[str, Ms], offline: Mapping[str, Ms]) -> int:
         """Tells when Census was asked about characters that it said were online, or offline; returns how many sessions ended by it."""
         self._seen.update(online)
-        checks = {
-            character_id: Check(at, self._seen.get(character_id)) for character_id, at in offline.items()
-        }
+        checks = {who: Check(at, self._seen.get(who)) for who, at in offline.items()}
         return await self._alone(partial(self._settle_characters, tuple(checks), checks))
 
     async def settle(self) -> Settled:
@@ -257,7 +255,7 @@ class Ledger:
         self, commit: Commit, following: Told, written: Collection[str]
     ) -> tuple[Committed, Deciding]:
         """Writes, which is mostly waiting for the store, and meanwhile decides what comes next and is not written just now."""
-        ahead = Deciding(following, self._latest())
+        ahead = Deciding(following, self._latest(), self._seen)
         failed: StoreError | None = None
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._look_ahead, ahead, written)
@@ -282,7 +280,7 @@ class Ledger:
         coverage = await self._open()
         deciding, self._ahead = self._ahead, None
         if deciding is None or deciding.batch is not batch:
-            deciding = Deciding(told, self._latest())
+            deciding = Deciding(told, self._latest(), self._seen)
         # From here to the commit, memory is ahead of the store: a failure in between must drop it.
         try:
             unsettled = self._extend(coverage, batch.spans)
@@ -372,7 +370,7 @@ class Ledger:
         for character_id, before in (await self._load(character_ids)).items():
             check, session = (checks or {}).get(character_id), _open_session(before)
             # Of what ended otherwise meanwhile, or began since, it proves nothing.
-            proof = (check,) if check and session and session.start <= check.offline_at else ()
+            proof = (check,) if check and session and session.start <= check.at else ()
             state = settle(before.document.state, evidence, proof, self._seen.get(character_id))
             changes.take(before, msgspec.structs.replace(before.document, state=state), Folded(state))
         if changes.characters:

@@ -212,6 +212,28 @@ async def test_who_was_seen_online_is_not_over_after_twelve_hours(
         assert found.ended_before == found.ended_after + 12 * HOUR
 
 
+async def test_who_was_seen_online_and_logs_in_again_left_after_that(
+    autojump_clock: trio.abc.Clock,
+) -> None:
+    async with scene() as worker:
+        async with worker.running():
+            begin = second(worker) - 2 * HOUR
+            worker.census.playing["1"] = True
+            await worker.queue_up([login("1", begin), covered(begin, second(worker))])
+            first = worker.clock.now()
+            await trio.sleep(ROUND)
+            again = second(worker)
+            await worker.queue_up([login("1", again)])
+            await trio.sleep(ROUND)
+            found = await session(worker, "1", begin)
+        assert (found.ended_by, found.ended_before) == ("next_login", again)
+        assert found.ended_after == pytest.approx(first, abs=ROUND * SECOND)
+        await worker.queue_up([logout("1", again + MINUTE), covered(begin - HOUR, begin - MINUTE)])
+        later = await worker.after_death()
+        await later.drain()
+        assert await session(later, "1", begin) == found, "what was seen is kept with it"
+
+
 async def test_what_began_or_ended_since_it_was_asked_is_left(autojump_clock: trio.abc.Clock) -> None:
     async with scene() as worker:
         begin = second(worker)
