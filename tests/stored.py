@@ -30,6 +30,7 @@ from ps2daemon.secret import Secret
 from ps2daemon.simulator.truth import TrueSession, Truth
 from ps2daemon.stages import checks as checks_module
 from ps2daemon.stages import enricher as enricher_module
+from ps2daemon.stages import naming as naming_module
 from ps2daemon.stages import reconciler as reconciler_module
 from ps2daemon.stages.checks import Checks
 from ps2daemon.stages.handover import Handover
@@ -43,7 +44,7 @@ from tests.stores import Content, content, without_threads
 POLL_SECONDS: Final = 3.0
 """The enricher's, since an hour of its usual ones takes a while."""
 SLOW_SECONDS: Final = 60.0
-"""That, and the rounds of the reconciler, where many hours are recorded."""
+"""That, and the rounds of the reconciler, where many hours are recorded; the sweep for names is five times that."""
 
 
 class RestStream(httpcore.AsyncNetworkStream):
@@ -206,6 +207,48 @@ class Kept(NamedTuple):
         ]
 
 
+class Known(NamedTuple):
+    """A true session, as far as it can be known."""
+
+    character_id: str
+    faction_id: int
+    since: Ms
+    until: Ms | None
+
+
+def knowable(kept: Kept, world_id: int) -> list[Known]:
+    """When those of a world were there of whom anybody can know it.
+
+    Of whom only the logout was told, it is known as far back as the recording before that is unbroken. Who left and came back untold is taken for
+    there all the time, and was.
+    """
+    coverage = kept.coverage(world_id)
+    found = []
+    untold: set[str] = set()
+    for each in kept.truth.sessions:
+        since: Ms | None = each.login
+        if each.login_sent is None and each.character_id not in untold:
+            since = None
+            if each.logout_sent is not None and each.logout is not None:
+                since = coverage.covered_from(each.logout)
+        if since is not None and each.logout_sent is None:
+            untold.add(each.character_id)
+        else:
+            untold.discard(each.character_id)
+        if each.world_id == world_id and since is not None:
+            found.append(Known(each.character_id, each.faction_id, max(since, each.login), each.logout))
+    return found
+
+
+def online(known: Iterable[Known], at: Ms) -> dict[int, int]:
+    """How many of each empire were there."""
+    found = {1: 0, 2: 0, 3: 0, 4: 0}
+    for _, faction_id, since, until in known:
+        if since <= at and (until is None or at < until):
+            found[faction_id] += 1
+    return found
+
+
 class Recorder:
     """A daemon of which everything is real but the network and the queue, over a simulation; it may be stopped and started again.
 
@@ -237,6 +280,7 @@ class Recorder:
         if slowly:
             patch.setattr(reconciler_module, "INTERVAL_SECONDS", SLOW_SECONDS)
             patch.setattr(checks_module, "INTERVAL_SECONDS", SLOW_SECONDS)
+            patch.setattr(naming_module, "SWEEP_SECONDS", 5 * SLOW_SECONDS)
 
     @asynccontextmanager
     async def running(self, connections: int = 1) -> AsyncIterator[daemon.Worker]:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from itertools import pairwise
-from typing import NamedTuple
 
 import pytest
 import trio
 from trio.testing import MockClock
 
 from ps2daemon.census.characters import HIGHEST_NEGATIVE_SECONDS, NEGATIVE_SECONDS
-from ps2daemon.model.records import HOUR, MINUTE, SECOND, Ms
+from ps2daemon.model.records import HOUR, MINUTE, SECOND
 from ps2daemon.model.sessions import CAP
 from ps2daemon.stages import checks as checks_module
 from ps2daemon.stages import enricher as enricher_module
@@ -19,51 +18,9 @@ from ps2daemon.stages import reconciler as reconciler_module
 from ps2daemon.stages.naming import SWEEP_SECONDS
 from tests.recorded import START, WORLDS, Fault
 from tests.records import T0, login
-from tests.stored import Kept, recorder
+from tests.stored import SLOW_SECONDS, Kept, knowable, online, recorder
 from tests.stores import without_threads
 from tests.worker import scene
-
-
-class Known(NamedTuple):
-    """A true session, as far as it can be known."""
-
-    character_id: str
-    faction_id: int
-    since: Ms
-    until: Ms | None
-
-
-def knowable(kept: Kept, world_id: int) -> list[Known]:
-    """When those of a world were there of whom anybody can know it.
-
-    Of whom only the logout was told, it is known as far back as the recording before that is unbroken. Who left and came back untold is taken for
-    there all the time, and was.
-    """
-    coverage = kept.coverage(world_id)
-    found = []
-    untold: set[str] = set()
-    for each in kept.truth.sessions:
-        since: Ms | None = each.login
-        if each.login_sent is None and each.character_id not in untold:
-            since = None
-            if each.logout_sent is not None and each.logout is not None:
-                since = coverage.covered_from(each.logout)
-        if since is not None and each.logout_sent is None:
-            untold.add(each.character_id)
-        else:
-            untold.discard(each.character_id)
-        if each.world_id == world_id and since is not None:
-            found.append(Known(each.character_id, each.faction_id, max(since, each.login), each.logout))
-    return found
-
-
-def online(known: Iterable[Known], at: Ms) -> dict[int, int]:
-    """How many of each empire were there."""
-    found = {1: 0, 2: 0, 3: 0, 4: 0}
-    for _, faction_id, since, until in known:
-        if since <= at and (until is None or at < until):
-            found[faction_id] += 1
-    return found
 
 
 async def test_a_restart_after_an_hour_makes_no_wave_of_logouts(
@@ -124,7 +81,7 @@ async def test_a_day_without_rest(autojump_clock: MockClock, monkeypatch: pytest
         waiting = recording.simulation.queue.statistics()
         unnamed = recording.value("characters_unnamed")
         drawn = await recording.population(0, day)
-        await trio.sleep(60 + 2 * 60 + SWEEP_SECONDS)
+        await trio.sleep(60 + 2 * 60 + 5 * SLOW_SECONDS)
         left = recording.value("characters_unnamed")
         after = await recording.kept()
         named = await recording.population(0, day)
@@ -136,12 +93,12 @@ async def test_a_day_without_rest(autojump_clock: MockClock, monkeypatch: pytest
     assert len(during.content.sessions) > 400
     check_capped(during)
     assert set(during.unnamed()) == during.content.characters.keys()
-    assert unnamed == pytest.approx(len(during.unnamed()), abs=5)
+    assert unnamed == pytest.approx(len(during.unnamed()), abs=8)
     known = {who for who, each in after.truth.characters.items() if each.first_end is not None}
     waited = {each.character_id for each in during.content.sessions.values()}
     assert not known & waited & set(after.unnamed())
     assert not after.misnamed()
-    assert len(after.unnamed()) == pytest.approx(left, abs=5)
+    assert len(after.unnamed()) == pytest.approx(left, abs=8)
     assert left < unnamed / 10
     for world_id in (1, 10):
         sessions = [each for each in knowable(after, world_id) if each.character_id in known]

@@ -17,7 +17,7 @@ from ps2daemon.model.records import SECOND
 from ps2daemon.simulator.truth import TrueSession
 from ps2daemon.stages.checks import INTERVAL_SECONDS, PERIOD
 from tests.recorded import LATENCY, START, WORLDS, Fault
-from tests.stored import Kept, keep, recorder
+from tests.stored import Kept, keep, knowable, online, recorder
 
 ROUND = PERIOD + round(3 * INTERVAL_SECONDS * SECOND)
 """The longest from one check to the next."""
@@ -134,7 +134,11 @@ async def test_lost_logins(autojump_clock: MockClock, monkeypatch: pytest.Monkey
 async def test_a_world_that_restarts(autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch) -> None:
     """All logouts are lost, and then everybody logs in at once: they ended in the gap, and there is no wave of logouts."""
     at = 1_400
-    kept = await keep(monkeypatch, Fault("world_restart:10", at), minutes=28)
+    async with recorder(monkeypatch, Fault("world_restart:10", at)) as recording:
+        async with recording.running():
+            await trio.sleep(28 * 60)
+        kept = await recording.kept()
+        drawn = await recording.population(0, 28 * 60)
     assert not kept.invented()
     assert not kept.lost()
     ends = kept.by_end()
@@ -149,6 +153,12 @@ async def test_a_world_that_restarts(autojump_clock: MockClock, monkeypatch: pyt
     for each in thrown_out:
         assert each.ended_after == max(start, each.login_ts or 0)
     assert {each.world_id for each in ends["logout"]} == set(WORLDS)
+    for world_id in WORLDS:
+        coverage, known = kept.coverage(world_id), knowable(kept, world_id)
+        for minute, by_empire in drawn[world_id].items():
+            if coverage.covers(minute):
+                assert by_empire is not None
+                assert sum(by_empire.values()) == sum(online(known, minute).values())
 
 
 async def test_whoever_stays_away_after_a_restart_was_thrown_out(
