@@ -164,11 +164,14 @@ async def test_a_cancellation(autojump_clock: MockClock, monkeypatch: pytest.Mon
 async def test_instance_ids_that_come_again(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    kept = await kept_of(monkeypatch, "alert_instance_reset:1")
+    """Of alerts of one kind with one id, those that follow each other are told apart by the end in between."""
+    kept = await kept_of(monkeypatch, "alert_instance_reset:1", "unknown_metagame:9999@1")
     for pair in pairs(kept):
         assert pair.stored.instance_id == 1
-        assert said(pair) == true(pair)
-    assert len({each.alert_id for each in kept.content.alerts.values()}) == len(kept.content.alerts)
+        assert said(pair) == true(pair, **({"kind": 9999} if pair.true.world_id == 1 else {}))
+    of_one = [each for each in kept.content.alerts.values() if each.world_id == 1]
+    assert len(of_one) > 1
+    assert len({(each.metagame_event_id, each.instance_id) for each in of_one}) == 1
 
 
 async def test_an_alert_of_an_unknown_kind(
