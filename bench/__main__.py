@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import effect, elasticsearch, page, soak
+from bench import effect, elasticsearch, page, sessions, soak
 from bench.figures import Figures, show
 from bench.programs import (
     ASKED_SECONDS,
@@ -105,6 +105,11 @@ def main() -> None:
     )
     soak.add_arguments(other)
     other.set_defaults(measure=soak.main)
+    other = others.add_parser(
+        "sessions", help="what lost logouts do to the population", description=sessions.__doc__
+    )
+    sessions.add_arguments(other)
+    other.set_defaults(measure=sessions.main)
     arguments = parser.parse_args()
     arguments.measure(arguments)
 

@@ -126,10 +126,15 @@ def _store(board: Dashboard) -> None:
     board.with_panel(
         prometheus_graph(
             "Census",
-            "Requests by result, and characters that have no name yet. While Census is out, people count as of unknown empire.",
+            "Requests by result, characters that have no name yet, and whether those whose session is open are still online. While Census is out, people count as of unknown empire.",
             "short",
             (f"sum by (result) (rate(ps2_census_requests_total[{_RATE}])) * 60", "{{result}} a minute"),
+            ("ps2_characters_unnamed", "characters without a name"),
             ("ps2_characters_waiting", "characters waiting"),
+            (
+                f"sum by (answer) (rate(ps2_reconciler_checked_sessions_total[{_RATE}])) * 60",
+                "checked a minute: {{answer}}",
+            ),
             ("ps2_census_up", "up"),
         )
     )

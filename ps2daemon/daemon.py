@@ -6,18 +6,18 @@ reconciler) with its exit. `drain` is the worker until the queue is empty. Both 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
 from shutil import disk_usage
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias, TypeVar
 
 import msgspec
 import trio
 
 from ps2daemon.census.characters import CharacterSource
-from ps2daemon.census.rest import NAMESPACES, CensusClient, Identity
+from ps2daemon.census.rest import NAMESPACES, CensusClient, Identity, Presence
 from ps2daemon.census.stream import StreamSettings
 from ps2daemon.clock import Clock
 from ps2daemon.config import Settings, StoreSettings, service_id_for
@@ -26,6 +26,7 @@ from ps2daemon.model.events import glance
 from ps2daemon.model.records import Ms
 from ps2daemon.queue.base import Consumer, DeadLetters, Producer
 from ps2daemon.queue.sqlite import SqliteConsumer, SqliteDeadLetters, SqliteProducer
+from ps2daemon.stages.checks import Checks
 from ps2daemon.stages.enricher import run_enricher
 from ps2daemon.stages.handover import Handover
 from ps2daemon.stages.intake import Intake
@@ -41,6 +42,7 @@ from ps2daemon.telemetry import Telemetry
 from ps2daemon.web.health import health_app
 from ps2daemon.web.server import check_bind, serve_app
 
+T = TypeVar("T")
 Part: TypeAlias = Literal["subscriber", "worker"]
 
 SUBSCRIBER_STOP_SECONDS: Final = 3.0
@@ -62,6 +64,7 @@ class Worker(msgspec.Struct, frozen=True):
     handover: Handover
     source: CharacterSource
     naming: Naming
+    checks: Checks
 
 
 async def open_reader(settings: StoreSettings) -> StoreSource:
@@ -121,10 +124,12 @@ async def open_worker(settings: Settings, telemetry: Telemetry, clock: Clock) ->
             )
             for environment in _environments(settings)
         ]
-        source = CharacterSource(_AnyEnvironment(clients), observer=telemetry.characters())
+        census = _AnyEnvironment(clients)
+        source = CharacterSource(census, observer=telemetry.characters())
         ledger = Ledger(store, clock.now)
         naming = Naming(source=source, ledger=ledger, store=store, clock=clock, events=telemetry)
-        yield Worker(consumer, dead_letters, store, ledger, Handover(), source, naming)
+        checks = Checks(client=census, ledger=ledger, clock=clock, events=telemetry)
+        yield Worker(consumer, dead_letters, store, ledger, Handover(), source, naming, checks)
 
 
 async def run(
@@ -211,11 +216,19 @@ class _AnyEnvironment:
         self._clients = clients
 
     async def characters(self, ids: Sequence[str]) -> dict[str, Identity]:
-        found: dict[str, Identity] = {}
-        for client in self._clients:
+        return await self._first([client.characters for client in self._clients], ids)
+
+    async def online(self, ids: Sequence[str]) -> dict[str, Presence]:
+        return await self._first([client.online for client in self._clients], ids)
+
+    async def _first(
+        self, asked: Iterable[Callable[[Sequence[str]], Awaitable[dict[str, T]]]], ids: Sequence[str]
+    ) -> dict[str, T]:
+        found: dict[str, T] = {}
+        for ask in asked:
             missing = [character_id for character_id in ids if character_id not in found]
             if missing:
-                found.update(await client.characters(missing))
+                found.update(await ask(missing))
         return found
 
 
@@ -305,7 +318,12 @@ def _worker_stages(
         StageSpec(
             name="reconciler",
             run=partial(
-                run_reconciler, ledger=worker.ledger, store=worker.store, clock=clock, events=telemetry
+                run_reconciler,
+                ledger=worker.ledger,
+                store=worker.store,
+                checks=worker.checks,
+                clock=clock,
+                events=telemetry,
             ),
             stop_seconds=RECONCILER_STOP_SECONDS,
         ),

@@ -22,6 +22,8 @@ from ps2daemon.model import tables
 
 OTHER: Final = "other"
 EVENT_KINDS: Final = frozenset({"PlayerLogin", "PlayerLogout", "MetagameEvent", "ContinentLock"})
+CHECK_ANSWERS: Final = ("online", "offline", "unanswered")
+"""What comes of asking whether somebody is online."""
 
 _FSYNC_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 _COMMIT_BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -177,6 +179,20 @@ class Metrics:
         self.capped = self._counter(
             "ps2_reconciler_capped_sessions", "Sessions ended for want of any evidence."
         )
+        self.checked = self._counter(
+            "ps2_reconciler_checked_sessions",
+            "Open sessions that Census was asked about, by answer.",
+            "answer",
+        )
+        for answer in CHECK_ANSWERS:
+            self.checked.labels(answer)
+        self.check_errors = self._counter(
+            "ps2_reconciler_check_errors", "Questions who is online that Census did not answer."
+        )
+        self.check_last = self._gauge(
+            "ps2_reconciler_last_check_timestamp_seconds",
+            "When everybody whose check was due had been asked about.",
+        )
         self.online = self._gauge("ps2_online", "People online.", "world", "faction")
 
     def _census(self) -> None:
@@ -192,6 +208,10 @@ class Metrics:
         self.cache_hits = self._counter("ps2_cache_hits", "Characters by where they were found.", "level")
         self.characters_waiting = self._gauge(
             "ps2_characters_waiting", "Characters that Census has to be asked about."
+        )
+        self.characters_unnamed = self._gauge(
+            "ps2_characters_unnamed",
+            "Characters in the store without a name or an empire, when all of them were last looked at.",
         )
         self.characters_named = self._counter("ps2_characters_named", "Characters named in the store.")
 

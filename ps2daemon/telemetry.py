@@ -19,6 +19,7 @@ from ps2daemon.errors import CensusError
 from ps2daemon.health import READY_STATES, StageState
 from ps2daemon.logs import Seldom, get_logger
 from ps2daemon.metrics import (
+    CHECK_ANSWERS,
     EVENT_KINDS,
     OTHER,
     Bounded,
@@ -275,6 +276,23 @@ class Telemetry:
         self._metrics.capped.inc(sessions)
         self._writer.info("sessions capped", sessions=sessions)
 
+    def sessions_checked(self, online: int, offline: int, unanswered: int, ended: int) -> None:
+        """Census was asked about people whose sessions are open, and `ended` of them ended by what it said."""
+        for answer, number in zip(CHECK_ANSWERS, (online, offline, unanswered), strict=True):
+            self._metrics.checked.labels(answer).inc(number)
+        if ended:
+            self._writer.info("sessions ended by a check", sessions=ended)
+
+    def checks_complete(self) -> None:
+        """Everybody whose check was due was asked about."""
+        self._metrics.check_last.set(self._clock.now() / SECOND)
+
+    def checks_failed(self, message: str) -> None:
+        """Census did not say who is online; nobody's session ends by that."""
+        self._metrics.check_errors.inc()
+        if self._seldom("checks failed"):
+            self._writer.warning("Census does not say who is online", why=message[:MAX_SHOWN])
+
     def online(self, counts: Sequence[Count]) -> None:
         """Who is online now. A world that is not in `counts` is not known of: its series end, rather than stay as they were."""
         values: dict[tuple[str, str], int] = {}
@@ -301,6 +319,10 @@ class Telemetry:
     def characters_named(self, number: int) -> None:
         """So many characters of the store got their names."""
         self._metrics.characters_named.inc(number)
+
+    def characters_unnamed(self, number: int) -> None:
+        """So many characters of the store have no name or empire yet."""
+        self._metrics.characters_unnamed.set(number)
 
     def rest_request(self, result: str, seconds: float) -> None:
         """A request to Census ended; `result` is one of `census.rest.RESULTS`."""

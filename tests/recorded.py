@@ -5,7 +5,8 @@ The simulator is in memory, the subscriber is the real one, and the queue is in 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, Final, NamedTuple
 
@@ -151,6 +152,79 @@ class _Observer(StreamObserver):
             self.told.append(Told(self._now(), f"world {world_id} silent"))
 
 
+class Simulation:
+    """A Census in memory, and the queue that is recorded into.
+
+    Attributes:
+        clock: the recording machine's.
+        dial: opens a connection to the simulator, as `trio.open_tcp_stream` would.
+    """
+
+    def __init__(self, *faults: Fault, scale: float = 0.3, queue_bytes: int = 64 * 1024 * 1024) -> None:
+        self.clock, true_clock = VirtualClock(START), VirtualClock(START)
+        began = trio.current_time()
+        self.truth = truth = Truth()
+        settings = PopulationSettings(worlds=WORLDS, scale=scale)
+        self.simulator = Simulator(
+            LiveSource(settings, truth, START), worlds=WORLDS, truth=truth, clock=true_clock
+        )
+        self.simulator.faults.plan(
+            [Planned(parse_fault(each.text), each.start, each.seconds) for each in faults]
+        )
+        self.observer = _Observer(lambda: trio.current_time() - began)
+        self.queue = MemoryQueue(max_bytes=queue_bytes)
+        self.telemetry = Telemetry(
+            CollectorRegistry(), clock=self.clock, monotonic=lambda: trio.current_time()
+        )
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Things happen."""
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            nursery.start_soon(self.simulator.run)
+            yield
+            nursery.cancel_scope.cancel()
+
+    async def dial(self, host: str, port: int, tls: object) -> trio.abc.Stream:
+        if self.simulator.hidden.is_set():
+            raise ConnectionRefusedError(111, "Connection refused")
+        mine, theirs = trio.testing.memory_stream_pair()
+        self._nursery.start_soon(self.simulator.serve_stream, theirs)
+        return mine
+
+    @asynccontextmanager
+    async def daemon(
+        self, patch: pytest.MonkeyPatch, *stages: StageSpec, connections: int = 1
+    ) -> AsyncIterator[Health]:
+        """It is recorded, and the other stages run; stopped in order at the end."""
+        patch.setattr(
+            subscriber_module, "run_stream", partial(run_stream, dial=self.dial, chance=lambda: 0.5)
+        )
+        intake, producer, health = Intake(self.clock), self.queue.producer(), Health()
+        streams = [_connection(intake, self.observer) for _ in range(connections)]
+
+        async def subscribe(control: StageControl) -> None:
+            await run_subscriber(
+                control,
+                connections=streams,
+                intake=intake,
+                producer=producer,
+                clock=self.clock,
+                events=self.telemetry,
+            )
+
+        stop = trio.Event()
+        subscriber = StageSpec(name="subscriber", run=subscribe, stop_seconds=3.0)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(
+                partial(supervise, [subscriber, *stages], self.telemetry, stop=stop, health=health)
+            )
+            yield health
+            stop.set()
+        await producer.aclose()
+
+
 async def record(
     patch: pytest.MonkeyPatch,
     *faults: Fault,
@@ -164,47 +238,12 @@ async def record(
     Args:
         clock_set: when the recording machine's clock is set, and by how much, in seconds.
     """
-    clock, true_clock = VirtualClock(START), VirtualClock(START)
-    began = trio.current_time()
-    truth = Truth()
-    settings = PopulationSettings(worlds=WORLDS, scale=scale)
-    simulator = Simulator(LiveSource(settings, truth, START), worlds=WORLDS, truth=truth, clock=true_clock)
-    simulator.faults.plan([Planned(parse_fault(each.text), each.start, each.seconds) for each in faults])
-    observer = _Observer(lambda: trio.current_time() - began)
-    queue, intake = MemoryQueue(), Intake(clock)
-    telemetry = Telemetry(CollectorRegistry(), clock=clock)
-    async with trio.open_nursery() as census:
-
-        async def dial(host: str, port: int, tls: object) -> trio.abc.Stream:
-            if simulator.hidden.is_set():
-                raise ConnectionRefusedError(111, "Connection refused")
-            mine, theirs = trio.testing.memory_stream_pair()
-            census.start_soon(simulator.serve_stream, theirs)
-            return mine
-
-        patch.setattr(subscriber_module, "run_stream", partial(run_stream, dial=dial, chance=lambda: 0.5))
-        streams = [_connection(intake, observer) for _ in range(connections)]
-
-        async def subscribe(control: StageControl) -> None:
-            await run_subscriber(
-                control,
-                connections=streams,
-                intake=intake,
-                producer=queue.producer(),
-                clock=clock,
-                events=telemetry,
-            )
-
-        census.start_soon(simulator.run)
-        stop = trio.Event()
-        async with trio.open_nursery() as daemon:
-            spec = StageSpec(name="subscriber", run=subscribe, stop_seconds=3.0)
-            daemon.start_soon(_set_clock, clock, clock_set)
-            daemon.start_soon(partial(supervise, [spec], telemetry, stop=stop, health=Health()))
+    simulation = Simulation(*faults, scale=scale)
+    async with simulation.running(), trio.open_nursery() as nursery:
+        nursery.start_soon(_set_clock, simulation.clock, clock_set)
+        async with simulation.daemon(patch, connections=connections):
             await trio.sleep(minutes * MINUTE / SECOND)
-            stop.set()
-        census.cancel_scope.cancel()
-    return _recorded(queue, observer, truth, START + minutes * MINUTE)
+    return _recorded(simulation.queue, simulation.observer, simulation.truth, START + minutes * MINUTE)
 
 
 async def _set_clock(clock: VirtualClock, times: Sequence[tuple[float, float]]) -> None:

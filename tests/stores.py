@@ -198,12 +198,11 @@ class Content(msgspec.Struct, frozen=True):
 
 async def content(store: StoreReader) -> Content:
     """What the store holds."""
-    worlds = range(50)
     return Content(
         {found.character_id: found async for found in store.all_characters()},
         {found.session_id: found async for found in store.all_sessions(None, None, None)},
-        {found.alert_id: found for found in await store.alerts(0, LAST_MS, worlds)},
-        {found.lock_id: found for found in await store.locks(0, LAST_MS, worlds)},
+        {found.alert_id: found for found in await store.alerts(0, LAST_MS, None)},
+        {found.lock_id: found for found in await store.locks(0, LAST_MS, None)},
         await store.spans(),
         await store.records_until(),
         await store.counts(),

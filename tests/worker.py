@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry
 
 from ps2daemon import daemon
 from ps2daemon.census.characters import CharacterSource
-from ps2daemon.census.rest import Identity
+from ps2daemon.census.rest import Identity, Presence
 from ps2daemon.clock import VirtualClock
 from ps2daemon.errors import CensusUnavailable
 from ps2daemon.health import Health, StageControl
@@ -22,6 +22,7 @@ from ps2daemon.model.records import DAY, Ms, Record
 from ps2daemon.queue.base import DeadLetter, Item, QueueStatistics
 from ps2daemon.queue.frames import encode_frame
 from ps2daemon.queue.memory import MemoryConsumer, MemoryDeadLetters, MemoryQueue
+from ps2daemon.stages.checks import Checks
 from ps2daemon.stages.handover import Handover
 from ps2daemon.stages.naming import Naming
 from ps2daemon.stages.reconciler import reconcile
@@ -46,6 +47,8 @@ class Census:
         self.names = {identity.character_id: identity for identity in names}
         self.up = True
         self.asked: list[Sequence[str]] = []
+        self.playing: dict[str, bool] = {}
+        """Of whom it says whether they are online."""
 
     async def characters(self, ids: Sequence[str]) -> dict[str, Identity]:
         async def answer() -> dict[str, Identity]:
@@ -55,6 +58,13 @@ class Census:
             return {name: self.names[name] for name in ids if name in self.names}
 
         return await self._calls(answer)
+
+    async def online(self, ids: Sequence[str]) -> dict[str, Presence]:
+        if not self.up:
+            raise CensusUnavailable("out")
+        asked = trio.current_time()
+        await trio.sleep(1)
+        return {name: Presence(self.playing[name], asked) for name in ids if name in self.playing}
 
 
 class CountedConsumer:
@@ -130,8 +140,13 @@ class Scene:
         ledger = Ledger(store, self.clock.now)
         source = CharacterSource(self.census, observer=self.telemetry.characters(), chance=lambda: 0.0)
         naming = Naming(source=source, ledger=ledger, store=store, clock=self.clock, events=self.telemetry)
+        checks = Checks(
+            client=self.census, ledger=ledger, clock=self.clock, events=self.telemetry, chance=lambda: 0.0
+        )
         self._names = names
-        self.worker = daemon.Worker(self.consumer, self.letters, store, ledger, Handover(), source, naming)
+        self.worker = daemon.Worker(
+            self.consumer, self.letters, store, ledger, Handover(), source, naming, checks
+        )
 
     async def after_death(self) -> Scene:
         """A new process on the same queue, dead letters and store."""

@@ -14,10 +14,10 @@ Promises:
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Final, NoReturn, Protocol
+from typing import Final, NoReturn, Protocol, TypeVar
 
 import trio
 from cachetools import LRUCache
@@ -38,12 +38,36 @@ REFUSED_SECONDS: Final = 60.0
 LEVELS: Final = ("memory", "absent", "census")
 """Every level that `CharacterObserver.looked_up` can be given."""
 
+T = TypeVar("T")
+
 
 class CharacterClient(Protocol):
     """What is needed of `CensusClient`."""
 
     async def characters(self, ids: Sequence[str]) -> dict[str, Identity]:
         """See `CensusClient.characters`."""
+
+
+async def ask_in_parts(
+    ask: Callable[[Sequence[str]], Awaitable[Mapping[str, T]]],
+    batch: Sequence[str],
+    take: Callable[[Sequence[str], Mapping[str, T]], None],
+) -> None:
+    """Asks about a batch; where Census takes offence at an id, about halves of it, so that it spoils nothing for the others.
+
+    Args:
+        take: given each part with its answer, which is empty for an id that is refused.
+    """
+    answer: Mapping[str, T] = {}
+    try:
+        answer = await ask(batch)
+    except IdRefused:
+        if len(batch) > 1:
+            middle = len(batch) // 2
+            await ask_in_parts(ask, batch[:middle], take)
+            await ask_in_parts(ask, batch[middle:], take)
+            return
+    take(batch, answer)
 
 
 class CharacterObserver:
@@ -183,20 +207,13 @@ class CharacterSource:
             else:
                 failures = 0
 
-    async def _request(self, batch: list[str]) -> None:
-        """Asks about a batch; where Census takes offence at an id, about halves of it, so that it spoils nothing for the others."""
-        try:
-            answer = await self._client.characters(batch)
-        except IdRefused:
-            if len(batch) > 1:
-                middle = len(batch) // 2
-                await self._request(batch[:middle])
-                await self._request(batch[middle:])
-                return
-            answer = {}
-        for character_id in batch:
-            self._settle(character_id, answer.get(character_id))
-        self._observer.answered(len(answer), len(batch) - len(answer))
+    async def _request(self, batch: Sequence[str]) -> None:
+        def take(part: Sequence[str], answer: Mapping[str, Identity]) -> None:
+            for character_id in part:
+                self._settle(character_id, answer.get(character_id))
+            self._observer.answered(len(answer), len(part) - len(answer))
+
+        await ask_in_parts(self._client.characters, batch, take)
 
     def _settle(self, character_id: str, identity: Identity | None) -> None:
         """Census said who this is, or that it doesn't know."""

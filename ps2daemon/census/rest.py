@@ -1,4 +1,4 @@
-"""Census over REST: who characters are.
+"""Census over REST: who characters are, and whether they are online.
 
 Promises:
 - One request asks about up to `BATCH` characters. It waits for its turn (at most `requests_per_minute`, at most
@@ -74,6 +74,13 @@ class Identity(msgspec.Struct, frozen=True):
     faction_id: int
 
 
+class Presence(msgspec.Struct, frozen=True):
+    """Whether a character was online when that was asked, at `asked` by `trio.current_time()`."""
+
+    online: bool
+    asked: float
+
+
 class CensusObserver:
     """What happens, one method each, for logs and metrics; these do nothing."""
 
@@ -93,6 +100,7 @@ class _Failure(msgspec.Struct, frozen=True):
 
 class _Body(msgspec.Struct):
     character_list: object = None
+    characters_online_status_list: object = None
     error: object = None
     error_code: object = msgspec.field(default=None, name="errorCode")
     error_message: object = msgspec.field(default=None, name="errorMessage")
@@ -174,21 +182,40 @@ class CensusClient:
             IdRefused: Census does not take one of the ids.
             CensusRefused: it does not take the service id, or the request.
         """
-        wanted = list(dict.fromkeys(ids))
+        wanted = _wanted(ids)
         if not wanted:
             return {}
-        if len(wanted) > BATCH or not all(id.isascii() and id.isdigit() for id in wanted):
-            raise ValueError(f"up to {BATCH} decimal ids are asked about at a time")
-        query = f"character_id={','.join(wanted)}&c:limit={len(wanted)}&c:show={_SHOW}"
-        rows = await self._get("character", query)
+        _, rows = await self._get("character", f"{_about(wanted)}&c:show={_SHOW}")
         return {
             identity.character_id: identity
             for identity in map(_identity, rows)
             if identity is not None and identity.character_id in wanted
         }
 
-    async def _get(self, collection: str, query: str) -> list[object]:
-        """The rows of a collection, after waiting for a turn."""
+    async def online(self, ids: Sequence[str]) -> dict[str, Presence]:
+        """Whether these characters are online, with one request.
+
+        Args:
+            ids: up to `BATCH`, decimal.
+
+        Returns:
+            what Census tells, by id. Of the others nothing is known: a new character is absent, and rows may be missing (CENSUS.md R1, R13).
+
+        Raises:
+            CensusUnavailable, IdRefused, CensusRefused: as `characters`.
+        """
+        wanted = _wanted(ids)
+        if not wanted:
+            return {}
+        asked, rows = await self._get("characters_online_status", _about(wanted))
+        return {
+            character_id: Presence(online, asked)
+            for character_id, online in filter(None, map(_status, rows))
+            if character_id in wanted
+        }
+
+    async def _get(self, collection: str, query: str) -> tuple[float, list[object]]:
+        """The rows of a collection, after waiting for a turn, and when they were asked for."""
         async with self._limiter:
             await self._turn()
             start = trio.current_time()
@@ -203,7 +230,7 @@ class CensusClient:
             self._observer.requested(outcome.result, seconds)
             raise outcome.error
         self._observer.requested("ok", seconds)
-        return outcome
+        return start, outcome
 
     async def _turn(self) -> None:
         """Waits for a token; a cancelled wait returns it."""
@@ -254,7 +281,7 @@ class CensusClient:
         if answer is None:
             kind = "a web page" if body.lstrip()[:1] == b"<" else f"{len(body)} bytes that are no JSON object"
             return self._failed("malformed", f"answered with {kind}")
-        rows = answer.character_list
+        rows = getattr(answer, f"{collection}_list")
         if not isinstance(rows, list):
             return self._failed("malformed", f"answered without a {collection}_list")
         return rows
@@ -292,6 +319,29 @@ def _transport() -> httpx.AsyncBaseTransport:
         limits=httpx.Limits(max_connections=2 * IN_FLIGHT, max_keepalive_connections=IN_FLIGHT),
         trust_env=False,
     )
+
+
+def _wanted(ids: Sequence[str]) -> list[str]:
+    """Each id once."""
+    wanted = list(dict.fromkeys(ids))
+    if len(wanted) > BATCH or not all(id.isascii() and id.isdigit() for id in wanted):
+        raise ValueError(f"up to {BATCH} decimal ids are asked about at a time")
+    return wanted
+
+
+def _about(wanted: Sequence[str]) -> str:
+    """The query for a row of each."""
+    return f"character_id={','.join(wanted)}&c:limit={len(wanted)}"
+
+
+def _status(row: object) -> tuple[str, bool] | None:
+    """Whose row it is, and whether it says online (the world's id) or offline (0); None where it says neither."""
+    if not isinstance(row, dict):
+        return None
+    character_id, status = _text(row.get("character_id")), _text(row.get("online_status"))
+    if character_id is None or status is None or not (status.isascii() and status.isdigit()):
+        return None
+    return character_id, status.strip("0") != ""
 
 
 def _identity(row: object) -> Identity | None:

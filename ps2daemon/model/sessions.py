@@ -46,15 +46,22 @@ EndedBy: TypeAlias = Literal["logout", "next_login", "offline_check", "cap"]
 
 
 class Check(msgspec.Struct, frozen=True, gc=False, array_like=True):
-    """Census said that the character was offline. One from before the first login is of no session, and is forgotten.
+    """Census said whether the character was online. One from before the first login is of no session, and is forgotten.
 
     Attributes:
-        offline_at: when it was asked.
+        offline_at: when it was asked and said that it was not; None where it only ever said that it was.
         online_at: the last time before at which a check found it online, or None if none did.
     """
 
-    offline_at: Ms
+    offline_at: Ms | None
     online_at: Ms | None = None
+
+    @property
+    def at(self) -> Ms:
+        """Its place in time."""
+        at = self.offline_at if self.offline_at is not None else self.online_at
+        assert at is not None
+        return at
 
 
 class Session(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
@@ -66,7 +73,7 @@ class Session(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
         logout_ts: the logout, or the estimate of the end; None while open.
         ended_after, ended_before: between which times it ended, where no logout told it.
         logout_world_id: where the logout named another world than the login.
-        checks: evidence that it was over, in order; kept even where an event knows better.
+        checks: evidence that it was over, or of how long it was not, in order; kept even where an event knows better.
     """
 
     world_id: int
@@ -128,8 +135,14 @@ class Folded(msgspec.Struct, frozen=True):
 NO_GAPS: Final[Callable[[int, Ms, Ms], Sequence[Gap]]] = lambda world_id, start, end: ()  # noqa: E731
 
 
-def fold(character: Character, events: Iterable[Login | Logout], evidence: Evidence) -> Folded:
-    """The character after `events`, whatever their order and however often they were told before."""
+def fold(
+    character: Character, events: Iterable[Login | Logout], evidence: Evidence, seen_at: Ms | None = None
+) -> Folded:
+    """The character after `events`, whatever their order and however often they were told before.
+
+    Args:
+        seen_at: the last time at which a check found it online. It is kept with a session that ends by it.
+    """
     sessions = character.sessions
     old = []
     new = []
@@ -146,7 +159,7 @@ def fold(character: Character, events: Iterable[Login | Logout], evidence: Evide
     index = max(0, bisect_left(sessions, first, key=_start) - 1)
     while index > 0 and sessions[index].login_ts is None:
         index -= 1  # checks from behind a session without a login are kept with the latest one that has one
-    facts = _Facts()
+    facts = _Facts(seen_at)
     for session in sessions[index:]:
         facts.take(session)
     for event in new:
@@ -156,9 +169,15 @@ def fold(character: Character, events: Iterable[Login | Logout], evidence: Evide
     return Folded(_pruned(character, whole), tuple(old), whole[:surplus])
 
 
-def settle(character: Character, evidence: Evidence, checks: Iterable[Check] = ()) -> Character:
-    """The character after `checks`, with every end estimated anew from the present coverage and time."""
-    facts = _Facts()
+def settle(
+    character: Character, evidence: Evidence, checks: Iterable[Check] = (), seen_at: Ms | None = None
+) -> Character:
+    """The character after `checks`, with every end estimated anew from the present coverage and time.
+
+    Args:
+        seen_at: as for `fold`.
+    """
+    facts = _Facts(seen_at)
     for session in character.sessions:
         facts.take(session)
     facts.checks.update(checks)
@@ -170,7 +189,11 @@ def _start(session: Session) -> Ms:
 
 
 def _check_order(check: Check) -> tuple[Ms, Ms]:
-    return check.offline_at, -1 if check.online_at is None else check.online_at
+    return check.at, -1 if check.online_at is None else check.online_at
+
+
+def _also(checks: Iterable[Check], online_at: Ms) -> tuple[Check, ...]:
+    return tuple(sorted({*checks, Check(None, online_at)}, key=_check_order))
 
 
 def _beyond(character: Character, event: Login | Logout) -> bool:
@@ -208,13 +231,14 @@ def _pruned(character: Character, sessions: tuple[Session, ...]) -> Character:
 class _Facts:
     """A set of events and checks, and the sessions that it says."""
 
-    __slots__ = ("_times", "checks", "logins", "logouts")
+    __slots__ = ("_seen_at", "_times", "checks", "logins", "logouts")
 
-    def __init__(self) -> None:
+    def __init__(self, seen_at: Ms | None = None) -> None:
         self.logins: dict[Ms, int] = {}  # the world by time
         self.logouts: dict[Ms, int] = {}
         self.checks: set[Check] = set()
         self._times: list[Ms] = []
+        self._seen_at = seen_at
 
     def take(self, session: Session) -> None:
         """The facts that a session was derived from."""
@@ -269,15 +293,15 @@ class _Facts:
         return tuple(
             check
             for check in sorted(self.checks, key=_check_order)
-            if start <= check.offline_at and (end is None or check.offline_at < end)
+            if start <= check.at and (end is None or check.at < end)
         )
 
     def _online(self, login: Ms, before: Ms) -> Ms:
         """The last evidence of being online in a session, known before `before`."""
-        if not self.checks:
+        if not self.checks and self._seen_at is None:
             return login
-        times = (check.online_at for check in self.checks if check.online_at is not None)
-        return max((at for at in times if login <= at < before), default=login)
+        times = (self._seen_at, *(check.online_at for check in self.checks))
+        return max((at for at in times if at is not None and login <= at < before), default=login)
 
     def _next_start(self, login: Ms) -> Ms | None:
         """When the next session begins."""
@@ -285,13 +309,16 @@ class _Facts:
 
     def _ended(self, login: Ms, logout: Ms) -> Session:
         world_id, other = self.logins[login], self.logouts[logout]
+        checks = self._checks(login, self._next_start(login))
+        if logout - login > MAX_SESSION and self._online(login, logout) == self._seen_at:
+            checks = _also(checks, self._seen_at)
         return Session(
             world_id=world_id,
             login_ts=login,
             logout_ts=logout,
             ended_by="logout",
             logout_world_id=None if other == world_id else other,
-            checks=self._checks(login, self._next_start(login)),
+            checks=checks,
         )
 
     def _estimated(self, login: Ms, until: Ms | None, next_login: Ms | None, evidence: Evidence) -> Session:
@@ -301,8 +328,9 @@ class _Facts:
         against: list[tuple[Ms, int, EndedBy]] = []  # the number settles a tie
         if next_login is not None:
             against.append((next_login, 0, "next_login"))
-        if checks and (until is None or checks[0].offline_at < until):
-            against.append((checks[0].offline_at, 1, "offline_check"))
+        offline = next((check.offline_at for check in checks if check.offline_at is not None), None)
+        if offline is not None and (until is None or offline < until):
+            against.append((offline, 1, "offline_check"))
         online = self._online(login, min((at for at, _, _ in against), default=until or evidence.as_of + 1))
         cap = online + CAP
         # The records reach at least as far as what is known of the character, whatever `as_of` says.
@@ -313,6 +341,8 @@ class _Facts:
         if not against:
             return Session(world_id=world_id, login_ts=login, checks=checks)
         before, _, ended_by = min(against)
+        if online == self._seen_at and ended_by != "offline_check":
+            checks = _also(checks, online)
         after, before = _within_gap(online, before, evidence.gaps(world_id, online, before))
         return Session(
             world_id=world_id,

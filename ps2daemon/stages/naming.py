@@ -32,6 +32,8 @@ class NamingEvents(StoreEvents, Protocol):
 
     def characters_named(self, number: int) -> None: ...
 
+    def characters_unnamed(self, number: int) -> None: ...
+
 
 class Naming:
     """The characters to ask about."""
@@ -102,8 +104,9 @@ class Naming:
             self._waiting.pop(character_id, None)
 
     async def _sweep(self, control: StageControl) -> None:
-        """Finds those in the store, page by page while more can wait, and goes on later where it was."""
+        """Finds those in the store, page by page while more can wait, and goes on later where it was; tells how many they are."""
         after = ""
+        unnamed = 0
         while True:
             while (room := WAITING - self.left) > 0:
                 page = await patiently(
@@ -111,8 +114,10 @@ class Naming:
                     control=control,
                     events=self._events,
                 )
+                unnamed += len(page)
                 if not page:
-                    after = ""
+                    self._events.characters_unnamed(unnamed)
+                    after, unnamed = "", 0
                     break
                 self.ask(character for character in page if self._source.ask_in(character) <= 0)
                 after = page[-1]

@@ -2,6 +2,7 @@
 
 Where coverage changed, it has the ends around the gap estimated anew; sessions without evidence for 12 h, and alerts whose time is up, it
 ends, by the time of the records. What is left to do is in the store, so that a crash loses nothing; doing it twice changes nothing.
+Beside that it has `Checks` ask who is still online.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Final, Protocol
 import trio
 
 from ps2daemon.clock import Clock
+from ps2daemon.stages.checks import Checks, current_worlds
 from ps2daemon.stages.patience import StoreEvents, patiently
 from ps2daemon.store.base import Count, Store
 from ps2daemon.store.ledger import Ledger
@@ -31,15 +33,24 @@ class ReconcilerEvents(StoreEvents, Protocol):
 
 
 async def run_reconciler(
-    control: StageControl, *, ledger: Ledger, store: Store, clock: Clock, events: ReconcilerEvents
+    control: StageControl,
+    *,
+    ledger: Ledger,
+    store: Store,
+    checks: Checks,
+    clock: Clock,
+    events: ReconcilerEvents,
 ) -> None:
     """Runs until it is asked to stop."""
-    while not control.stopping.is_set():
-        await reconcile(control, ledger=ledger, store=store, clock=clock, events=events)
-        control.progress()
-        control.waiting("for the next round")
-        with trio.move_on_after(INTERVAL_SECONDS):
-            await control.stopping.wait()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(checks.run, control)
+        while not control.stopping.is_set():
+            await reconcile(control, ledger=ledger, store=store, clock=clock, events=events)
+            control.progress()
+            control.waiting("for the next round")
+            with trio.move_on_after(INTERVAL_SECONDS):
+                await control.stopping.wait()
+        nursery.cancel_scope.cancel()
 
 
 async def reconcile(
@@ -55,19 +66,6 @@ async def reconcile(
 
 
 async def _online(ledger: Ledger, store: Store, clock: Clock) -> list[Count]:
-    """Who is online where the record reaches up to now; nothing is claimed of other worlds.
-
-    Measured by the clock and not by the latest record: while no stream is up there is no record that would be later.
-    """
-    now = clock.now()
-    coverage = await ledger.coverage()
-    covered = [
-        world_id
-        for world_id, world in coverage.items()
-        if world.end is not None and now - world.end <= CURRENT
-    ]
+    """Who is online where the record reaches up to now; nothing is claimed of other worlds."""
+    covered = current_worlds(await ledger.coverage(), clock.now())
     return await store.online_at(ledger.records_until, covered) if covered else []
-
-
-CURRENT: Final = 3 * 60_000
-"""A world whose coverage ended longer than this (ms) ago is not counted: coverage is claimed in arrears of a minute."""

@@ -36,6 +36,7 @@ class Deciding:
 
     Args:
         at: the present, when who a character is becomes known.
+        seen_at: when checks last found characters online.
 
     Attributes:
         stored: characters as they are in the store before this batch, as far as they were loaded.
@@ -43,9 +44,10 @@ class Deciding:
         too_old: events from before what their character still holds, unless they are repetitions.
     """
 
-    def __init__(self, told: Told, at: Ms) -> None:
+    def __init__(self, told: Told, at: Ms, seen_at: Mapping[str, Ms]) -> None:
         self.batch, self._identities = told
         self._at = at
+        self._seen_at = seen_at
         self.stored: dict[str, Stored] = {}
         self.changes = Changes()
         self.too_old: list[Login | Logout] = []
@@ -86,7 +88,7 @@ class Deciding:
 
     def _decide(self, character_id: str, events: Sequence[Login | Logout], evidence: Evidence) -> None:
         before = self.stored[character_id]
-        folded = fold(before.document.state, events, evidence)
+        folded = fold(before.document.state, events, evidence, self._seen_at.get(character_id))
         self.too_old.extend(folded.old)
         after = named(before.document, self._identities.get(character_id), self._at)
         self.changes.take(before, msgspec.structs.replace(after, state=folded.character), folded)

@@ -25,7 +25,7 @@ from ps2daemon.model.batch import Batch
 from ps2daemon.model.coverage import Gap, Span, WorldCoverage, coverage_by_world
 from ps2daemon.model.events import Login, Logout
 from ps2daemon.model.records import Ms
-from ps2daemon.model.sessions import CAP, Character, Evidence, Folded, settle
+from ps2daemon.model.sessions import CAP, Character, Check, Evidence, Folded, Session, settle
 from ps2daemon.store.base import (
     CharacterDocument,
     Commit,
@@ -86,6 +86,8 @@ class Ledger:
         self._cache: LRUCache[str, Stored] = LRUCache(CACHED_SESSIONS, getsizeof=_sessions_of)
         self._coverage: dict[int, WorldCoverage] | None = None
         self._until: Ms = 0
+        self._seen: dict[str, Ms] = {}
+        """When checks last found characters online, of those whose session is open."""
         self._gap_changes = 0
         self._ahead: Deciding | None = None
         """The batch to come, as far as it could be decided while the one before was written."""
@@ -112,6 +114,30 @@ class Ledger:
     async def identify(self, identities: Collection[Identity], at: Ms) -> int:
         """Tells who characters are, and their sessions with them; returns how many that was news for."""
         return await self._alone(lambda: self._identify(identities, at))
+
+    async def online_on(self, worlds: Collection[int]) -> list[str]:
+        """The characters with an open session on any of `worlds`; of others, what checks said is forgotten."""
+        await self._alone(self._open)
+        await self._store.refresh()
+        found: list[str] = []
+        seen: dict[str, Ms] = {}
+        after = ""
+        while page := await self._store.open_since(self._as_of(), after, PAGE):
+            for character_id, stored in (await self._alone(partial(self._load, page))).items():
+                session = _open_session(stored)
+                if session is not None and session.world_id in worlds:
+                    found.append(character_id)
+                if session is not None and character_id in self._seen:
+                    seen[character_id] = self._seen[character_id]
+            after = page[-1]
+        self._seen = seen
+        return found
+
+    async def check(self, online: Mapping[str, Ms], offline: Mapping[str, Ms]) -> int:
+        """Tells when Census was asked about characters that it said were online, or offline; returns how many sessions ended by it."""
+        self._seen.update(online)
+        checks = {who: Check(at, self._seen.get(who)) for who, at in offline.items()}
+        return await self._alone(partial(self._settle_characters, tuple(checks), checks))
 
     async def settle(self) -> Settled:
         """Estimates anew what needs it by now: ends around gaps that changed, open sessions and alerts whose time is up."""
@@ -229,7 +255,7 @@ class Ledger:
         self, commit: Commit, following: Told, written: Collection[str]
     ) -> tuple[Committed, Deciding]:
         """Writes, which is mostly waiting for the store, and meanwhile decides what comes next and is not written just now."""
-        ahead = Deciding(following, self._latest())
+        ahead = Deciding(following, self._latest(), self._seen)
         failed: StoreError | None = None
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._look_ahead, ahead, written)
@@ -254,7 +280,7 @@ class Ledger:
         coverage = await self._open()
         deciding, self._ahead = self._ahead, None
         if deciding is None or deciding.batch is not batch:
-            deciding = Deciding(told, self._latest())
+            deciding = Deciding(told, self._latest(), self._seen)
         # From here to the commit, memory is ahead of the store: a failure in between must drop it.
         try:
             unsettled = self._extend(coverage, batch.spans)
@@ -335,12 +361,17 @@ class Ledger:
         ):  # otherwise it may have changed again meanwhile, and is settled once more
             await self._store.commit(Commit(settled=(unsettled.id,)))
 
-    async def _settle_characters(self, character_ids: Sequence[str]) -> int:
+    async def _settle_characters(
+        self, character_ids: Sequence[str], checks: Mapping[str, Check] | None = None
+    ) -> int:
         await self._open()
         evidence = self._evidence()
         changes = Changes()
-        for before in (await self._load(character_ids)).values():
-            state = settle(before.document.state, evidence)
+        for character_id, before in (await self._load(character_ids)).items():
+            check, session = (checks or {}).get(character_id), _open_session(before)
+            # Of what ended otherwise meanwhile, or began since, it proves nothing.
+            proof = (check,) if check and session and session.start <= check.at else ()
+            state = settle(before.document.state, evidence, proof, self._seen.get(character_id))
             changes.take(before, msgspec.structs.replace(before.document, state=state), Folded(state))
         if changes.characters:
             await self._commit(
@@ -348,26 +379,21 @@ class Ledger:
             )
         return len(changes.sessions)
 
-    async def _settle_alerts(self) -> int:
+    async def _settle_alerts(self) -> None:
         await self._open()
-        changed = 0
         for world_id, first in await self._store.running_alerts():
             found = await world_events(self._store, world_id, first, first, self._as_of())
             if found != WorldEvents():
-                changed += len(found.alerts)
-                await self._commit(
-                    Commit(
-                        alerts=found.alerts,
-                        gone_alerts=found.gone_alerts,
-                        locks=found.locks,
-                        gone_locks=found.gone_locks,
-                    )
-                )
-        return changed
+                await self._commit(found.commit)
 
 
 def _edge(event: Login | Logout) -> Edge:
     return Edge(event.character_id, event.at, isinstance(event, Login))
+
+
+def _open_session(stored: Stored) -> Session | None:
+    sessions = stored.document.state.sessions
+    return sessions[-1] if sessions and sessions[-1].logout_ts is None else None
 
 
 def _sessions_of(stored: Stored) -> int:

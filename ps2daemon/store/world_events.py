@@ -10,7 +10,7 @@ import msgspec
 from ps2daemon.model.alerts import LONGEST_ALERT, Alert, Lock, derive
 from ps2daemon.model.events import Metagame
 from ps2daemon.model.records import DAY, Ms
-from ps2daemon.store.base import StoreReader
+from ps2daemon.store.base import Commit, StoreReader
 
 AFFECTED: Final = DAY + LONGEST_ALERT
 """No alert or lock that is further from a new one changes by it: changes that belong together are within `LONGEST_ALERT`, and alerts that
@@ -33,6 +33,16 @@ class WorldEvents(msgspec.Struct, frozen=True):
             self.gone_alerts + other.gone_alerts,
             self.locks + other.locks,
             self.gone_locks + other.gone_locks,
+        )
+
+    @property
+    def commit(self) -> Commit:
+        """What writes and deletes them."""
+        return Commit(
+            alerts=self.alerts,
+            gone_alerts=self.gone_alerts,
+            locks=self.locks,
+            gone_locks=self.gone_locks,
         )
 
 

@@ -95,10 +95,10 @@ def folded(draw: st.DrawFn) -> tuple[CharacterDocument, WorldCoverage, Ms]:
         )
     ]
     checks = [
-        Check(at, None if before is None else at - before * HOUR)
-        for at, before in draw(st.lists(st.tuples(moments(), st.none() | st.integers(1, 20)), max_size=3))
+        Check(None, at) if before == 0 else Check(at, None if before is None else at - before * HOUR)
+        for at, before in draw(st.lists(st.tuples(moments(), st.none() | st.integers(0, 20)), max_size=3))
     ]
-    as_of = max([draw(moments()), *(event.at for event in events), *(check.offline_at for check in checks)])
+    as_of = max([draw(moments()), *(event.at for event in events), *(check.at for check in checks)])
     evidence = Evidence(as_of, lambda world_id, start, end: coverage.gaps(start, end))
     state = settle(fold(Character(), events, evidence).character, evidence, checks)
     state = settle(state, evidence)  # from what it keeps of the checks

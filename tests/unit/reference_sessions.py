@@ -47,7 +47,7 @@ class Reference:
 
     def check(self, check: Check) -> None:
         """A check counts only where there is a login that it can speak of."""
-        if any(login <= check.offline_at for login in self.logins):
+        if any(login <= check.at for login in self.logins):
             self.checks.add(check)
 
     def sessions(self, gaps: Gaps, as_of: Ms) -> tuple[Session, ...]:
@@ -109,9 +109,9 @@ class Reference:
                 (
                     check
                     for check in self.checks
-                    if check.offline_at >= login and (behind is None or check.offline_at < behind)
+                    if check.at >= login and (behind is None or check.at < behind)
                 ),
-                key=lambda check: (check.offline_at, check.online_at is not None, check.online_at or 0),
+                key=lambda check: (check.at, check.online_at is not None, check.online_at or 0),
             )
         )
 
@@ -131,7 +131,11 @@ class Reference:
         checks = self._checks_of(login)
         behind = self._behind(login)
         known_next = [at for at in (foreign_logout, behind) if at is not None]
-        offline = [check.offline_at for check in checks if all(check.offline_at < at for at in known_next)]
+        offline = [
+            check.offline_at
+            for check in checks
+            if check.offline_at is not None and all(check.offline_at < at for at in known_next)
+        ]
         first_against = min([*known_next, *offline], default=None)
         online = self._online(login, as_of + 1 if first_against is None else first_against)
         cap = online + 12 * HOUR

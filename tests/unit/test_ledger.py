@@ -372,9 +372,9 @@ async def test_what_follows_is_loaded_and_decided_while_the_batch_before_is_writ
             return await commit(what)
 
         def fold_and_tell(
-            character: Character, events: Sequence[Login | Logout], evidence: Evidence
+            character: Character, events: Sequence[Login | Logout], evidence: Evidence, seen_at: Ms | None
         ) -> Folded:
-            folded = fold(character, events, evidence)
+            folded = fold(character, events, evidence, seen_at)
             happened.extend({event.character_id for event in events})
             return folded
 

@@ -152,6 +152,47 @@ async def test_nothing_is_asked_about_nobody() -> None:
         assert await census.characters([]) == {}
 
 
+async def test_who_is_online_is_asked_of_a_collection_of_its_own(autojump_clock: MockClock) -> None:
+    requests: list[str] = []
+
+    async def handler(request: httpx.Request) -> httpx.Response:
+        requests.append(str(request.url))
+        await trio.sleep(7)
+        told = {
+            "2": "10",
+            "1": "0",
+            "3": "",
+            "4": "NULL",
+            "5": "-1",
+            "6": None,
+            "7": 40,
+            "8": True,
+            "99": "0",
+        }
+        found: list[object] = [{"character_id": key, "online_status": status} for key, status in told.items()]
+        found += [{"character_id": "9"}, "10", {"online_status": "0"}]
+        return httpx.Response(200, json={"characters_online_status_list": found, "returned": len(found)})
+
+    asked = trio.current_time()
+    async with client(handler) as census:
+        found = await census.online([str(number) for number in range(1, 12)])
+    assert {key: each.online for key, each in found.items()} == {"1": False, "2": True, "7": True}
+    assert {each.asked for each in found.values()} == {asked}, "not when it was answered"
+    assert requests == [
+        f"https://census.example/s:{SERVICE_ID}/get/ps2:v2/characters_online_status"
+        "?character_id=1,2,3,4,5,6,7,8,9,10,11&c:limit=11"
+    ]
+
+
+@pytest.mark.parametrize(
+    "handler", [answering(rows(row())), answering({"error": "service_unavailable"}), answering("<html>")]
+)
+async def test_nobody_is_offline_by_an_answer_that_does_not_say_so(handler: Handler) -> None:
+    async with client(handler) as census:
+        with pytest.raises(CensusUnavailable):
+            await census.online(["1"])
+
+
 @pytest.mark.parametrize("ids", [[str(n) for n in range(BATCH + 1)], ["1&c:limit=9"], [""], ["٣"], ["-1"]])
 async def test_ids_that_are_no_batch_of_numbers_are_a_defect(ids: list[str]) -> None:
     async with client(answering(b"")) as census:

@@ -321,6 +321,15 @@ def test_a_character_found_online_starts_its_twelve_hours_anew() -> None:
         assert (session.ended_by, session.ended_before) == ("cap", 23 * HOUR)
 
 
+def test_who_was_seen_online_is_capped_by_that() -> None:
+    open_one = fold(Character(), [login(0)], evidence()).character
+    assert settle(open_one, evidence(22 * HOUR), seen_at=11 * HOUR) == open_one
+    (session,) = settle(open_one, evidence(23 * HOUR), seen_at=11 * HOUR).sessions
+    assert (session.ended_by, session.ended_after, session.ended_before) == ("cap", 11 * HOUR, 23 * HOUR)
+    (session,) = settle(open_one, evidence(12 * HOUR), seen_at=-HOUR).sessions
+    assert session.ended_after == 0, "of an earlier session"
+
+
 def lives(count: int) -> list[Login | Logout]:
     told: list[Login | Logout] = []
     for hour in range(count):

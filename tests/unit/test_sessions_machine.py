@@ -36,10 +36,13 @@ worlds = st.sampled_from((10, 10, 10, 1))
 events = st.builds(
     lambda kind, world, at: kind("7", world, at), st.sampled_from((Login, Logout)), worlds, times
 )
-checks = st.builds(
-    lambda offline, back: Check(offline, None if back is None else max(0, offline - back)),
-    times,
-    st.none() | st.integers(1, 80).map(lambda slot: slot * SLOT),
+checks = st.one_of(
+    st.builds(
+        lambda offline, back: Check(offline, None if back is None else max(0, offline - back)),
+        times,
+        st.none() | st.integers(1, 80).map(lambda slot: slot * SLOT),
+    ),
+    times.map(lambda online: Check(None, online)),
 )
 spans = st.builds(
     lambda world, start, length: Span(world, start, start + length, "start"),
@@ -141,6 +144,30 @@ def test_any_order_repetition_and_batching_folds_to_the_reference(
     )
     assert msgspec.json.decode(msgspec.json.encode(character), type=Character) == character
     assert fold(character, shuffled, evidence) == Folded(character)
+
+
+@moderate
+@given(
+    told=st.lists(events, max_size=20),
+    seen_at=times,
+    known=st.integers(0, 20),
+    coverage=st.lists(spans, max_size=6),
+    as_of=times,
+)
+def test_who_was_seen_online_is_told_by_that_and_it_is_kept_where_a_session_ends_by_it(
+    told: list[Login | Logout], seen_at: Ms, known: int, coverage: list[Span], as_of: Ms
+) -> None:
+    evidence = Coverage(coverage).evidence(as_of)
+    asked = settle(fold(Character(), told, evidence).character, evidence, [Check(None, seen_at)])
+    before = fold(Character(), told[:known], evidence).character
+    seen = settle(fold(before, told[known:], evidence, seen_at).character, evidence, (), seen_at)
+    assert [msgspec.structs.replace(each, checks=()) for each in seen.sessions] == [
+        msgspec.structs.replace(each, checks=()) for each in asked.sessions
+    ]
+    later = settle(seen, evidence)
+    assert later.sessions[:-1] == seen.sessions[:-1]
+    if seen.sessions and seen.sessions[-1].ended_by is not None:
+        assert later == seen
 
 
 @moderate

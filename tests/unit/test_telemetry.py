@@ -239,6 +239,15 @@ def test_the_reconciler(telemetry: Telemetry, lines: pytest.LogCaptureFixture) -
     telemetry.gaps_settled(7)
     telemetry.sessions_capped(2)
     telemetry.characters_named(30)
+    telemetry.characters_unnamed(7)
+    assert value(telemetry, "ps2_characters_unnamed") == 7
+    telemetry.sessions_checked(90, 3, 7, 2)
+    telemetry.checks_failed("out")
+    telemetry.checks_complete()
+    for answer, number in (("online", 90), ("offline", 3), ("unanswered", 7)):
+        assert value(telemetry, "ps2_reconciler_checked_sessions_total", answer=answer) == number
+    assert value(telemetry, "ps2_reconciler_check_errors_total") == 1
+    assert value(telemetry, "ps2_reconciler_last_check_timestamp_seconds")
     assert value(telemetry, "ps2_reconciler_settled_sessions_total") == 7
     assert value(telemetry, "ps2_reconciler_capped_sessions_total") == 2
     assert value(telemetry, "ps2_characters_named_total") == 30
