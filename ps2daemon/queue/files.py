@@ -106,7 +106,10 @@ def prepare(path: Path, wanted: Format) -> None:
         try:
             # Two processes that are started together would otherwise both find an empty file.
             fcntl.flock(opening, fcntl.LOCK_EX)
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            if (
+                not path.exists()
+            ):  # closing any descriptor of a file gives up the locks that SQLite has on it in this process
+                os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
             with closing(sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)) as connection:
                 if not _check(connection, path, wanted):
                     _create(connection, wanted)

@@ -367,6 +367,21 @@ async def test_a_second_process_is_told_who_was_first(
         await (await end.open(folder, max_bytes=MAX_BYTES)).aclose()  # a killed process holds nothing
 
 
+async def test_another_program_that_looks_in_does_not_take_the_journal_along(folder: Path) -> None:
+    """SQLite deletes the journal when the last who has the file open closes it: that must not seem to be somebody else."""
+    producer = await SqliteProducer.open(folder, max_bytes=MAX_BYTES)
+    consumer = await SqliteConsumer.open(folder, max_bytes=MAX_BYTES)  # in the same process
+    await producer.append(FRAME)
+    look = f"import sqlite3; sqlite3.connect({str(folder / 'queue.db')!r}).execute('SELECT * FROM state')"
+    with start(look) as other:
+        assert other.wait() == 0
+    await producer.append(FRAME)
+    assert "queue.db-wal" in modes(folder)
+    assert read_statistics(folder).frames == 2
+    await producer.aclose()
+    await consumer.aclose()
+
+
 async def test_every_frame_that_was_confirmed_survives_a_kill(folder: Path) -> None:
     with start(APPEND, str(folder), "-1") as producer:
         assert producer.stdout is not None

@@ -92,8 +92,10 @@ def create_file(path: Path) -> None:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # SQLite gives its log the permissions of the file that it belongs to.
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        # SQLite gives its log the permissions of the file that it belongs to. One that is there is not touched: closing any descriptor
+        # of a file gives up the locks that SQLite has on it in this process.
+        if not (path.is_file() and os.access(path, os.R_OK | os.W_OK)):
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         folder = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
         try:
             os.fsync(folder)
