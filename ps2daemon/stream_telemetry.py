@@ -36,8 +36,10 @@ class StreamTelemetry(StreamObserver):
         self._connected.set(1)
         self._log.info("stream connected")
 
-    def disconnected(self, cause: str, message: str) -> None:
+    def closed(self) -> None:
         self._connected.set(0)
+
+    def disconnected(self, cause: str, message: str) -> None:
         self._metrics.stream_reconnects.labels(self._name, cause).inc()
         if self._seldom("disconnected", cause):
             self._log.warning("stream disconnected; another attempt follows", cause=cause, why=message)

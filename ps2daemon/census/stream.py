@@ -112,8 +112,11 @@ class StreamObserver:
     def connected(self) -> None:
         """The service said that it is connected."""
 
+    def closed(self) -> None:
+        """An attempt or a connection ended, on purpose or not."""
+
     def disconnected(self, cause: str, message: str) -> None:
-        """An attempt or a connection ended; `cause` is one of `CAUSES`. Another attempt follows."""
+        """It did not end on purpose; `cause` is one of `CAUSES`. Another attempt follows."""
 
     def refused(self, message: str) -> None:
         """The service id or the environment is at fault; told before `disconnected`."""
@@ -169,6 +172,7 @@ async def run_stream(
             )
         finally:
             connection.end()
+            observer.closed()
         least = 0.0
         if isinstance(end, CensusRefused):
             observer.refused(str(end))

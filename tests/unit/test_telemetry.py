@@ -149,6 +149,7 @@ def test_a_connection(telemetry: Telemetry, times: Times, lines: pytest.LogCaptu
     assert value(telemetry, "ps2_stream_messages_total", stream="0", kind="Heartbeat") == 2
     assert value(telemetry, "ps2_stream_verifications_total", stream="0", result="right") == 1
     assert value(telemetry, "ps2_world_up", world="10") == 0
+    stream.closed()
     stream.disconnected("silent", "no frame for 65 s")
     for _ in range(50):
         times.seconds += 1
