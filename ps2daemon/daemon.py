@@ -7,7 +7,7 @@ reconciler) with its exit. `drain` is the worker until the queue is empty. Both 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 from shutil import disk_usage
@@ -21,6 +21,7 @@ from ps2daemon.census.rest import NAMESPACES, CensusClient, Identity, Presence
 from ps2daemon.census.stream import StreamSettings
 from ps2daemon.clock import Clock
 from ps2daemon.config import Settings, StoreSettings, service_id_for
+from ps2daemon.errors import QueueUnavailable
 from ps2daemon.health import Health, StageControl
 from ps2daemon.model.events import glance
 from ps2daemon.model.records import Ms
@@ -296,6 +297,7 @@ def _worker_stages(
                 handover=worker.handover,
                 source=worker.source,
                 naming=worker.naming,
+                events=telemetry,
                 until_empty=until_empty,
             ),
             stop_seconds=ENRICHER_STOP_SECONDS,
@@ -356,7 +358,8 @@ async def _run_metrics(
         )
         control.waiting(f"for requests on port {bound}")
         while not control.stopping.is_set():
-            telemetry.queue_statistics(await queue.statistics())
+            with suppress(QueueUnavailable):  # whose stages say so
+                telemetry.queue_statistics(await queue.statistics())
             telemetry.online_expires()
             for of, folder in disks.items():
                 if (space := await trio.to_thread.run_sync(_disk_space, folder)) is not None:

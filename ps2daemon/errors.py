@@ -7,11 +7,13 @@
     │   ├── FrameError        a queue item is torn, has a bad CRC or an unknown version
     │   └── RecordingError    a line of a recording is malformed (carries the line number)
     ├── QueueError
-    │   ├── QueueFull         the bound in bytes, or the disk, is reached: nothing was written
+    │   ├── QueueUnavailable  an outage: wait and try again
+    │   │   ├── QueueFull         the bound in bytes, or the disk, is reached: nothing was written
+    │   │   ├── QueueBusy         another program has the file locked
+    │   │   └── QueueUnwritable   the folder or a file in it can't be opened, read or written
     │   ├── QueueLocked       another process holds this end of the queue (carries its pid)
     │   ├── QueueMissing      there is no queue in this folder yet
     │   ├── LettersMissing    dead letters that were asked for by number are not there
-    │   ├── QueueUnwritable   the folder or a file in it can't be opened, read or written
     │   └── QueueDamaged      the file is no queue of ours, or of a newer version
     ├── CensusError
     │   ├── CensusUnavailable an outage: wait and ask again
@@ -68,12 +70,24 @@ class QueueError(Ps2Error):
     """The queue refuses."""
 
 
-class QueueFull(QueueError):
+class QueueUnavailable(QueueError):
+    """An outage. Nothing was written; a stage that runs waits and tries again."""
+
+
+class QueueFull(QueueUnavailable):
     """The bound in bytes, or the disk, is reached. Nothing was written; try again once there is room."""
 
 
+class QueueBusy(QueueUnavailable):
+    """Another program has the file locked and did not let go for a while."""
+
+
+class QueueUnwritable(QueueUnavailable):
+    """The folder or a file in it can't be opened, read or written: permissions, a read-only or failing disk."""
+
+
 class QueueLocked(QueueError):
-    """Another process holds this end of the queue, or its file, and does not let go.
+    """Another process holds this end of the queue.
 
     Args:
         pid: the holder's process id, or None if it did not say.
@@ -90,10 +104,6 @@ class QueueMissing(QueueError):
 
 class LettersMissing(QueueError):
     """Dead letters that were asked for by number are not there; nothing was done to the others."""
-
-
-class QueueUnwritable(QueueError):
-    """The folder or a file in it can't be opened, read or written: permissions, a read-only or failing disk."""
 
 
 class QueueDamaged(QueueError):

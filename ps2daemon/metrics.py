@@ -151,6 +151,10 @@ class Metrics:
         self.queue_retained = self._gauge("ps2_queue_retained_frames", "Acked frames kept for a replay.")
         self.queue_full = self._gauge("ps2_queue_full", "1 while the queue or the disk is full.")
         self.queue_refusals = self._counter("ps2_queue_refusals", "Frames that found no room.")
+        self.queue_up = self._gauge("ps2_queue_up", "0 while the queue's files can't be read or written.")
+        self.queue_errors = self._counter(
+            "ps2_queue_errors", "Attempts that could not read or write the queue's files."
+        )
         self.dead_letters = self._counter("ps2_dead_letters", "Records put among the dead letters.")
         self.disk_free = self._gauge(
             "ps2_disk_free_bytes",

@@ -106,6 +106,7 @@ class Telemetry:
         self._online: set[tuple[str, str]] = set()
         self._online_told = monotonic()
         self._store = Outage("store", metrics.store_up, metrics.store_errors, monotonic)
+        self._queue_outage = Outage("queue", metrics.queue_up, metrics.queue_errors, monotonic)
         self._census_outage = Outage("census", metrics.census_up, metrics.census_errors, monotonic)
 
     # Stages
@@ -223,6 +224,14 @@ class Telemetry:
             self._full = False
             self._seldom.forget("full")
             self._queue.info("queue has room again")
+
+    def queue_unavailable(self, message: str) -> None:
+        """The queue's files can't be read or written; it is tried again."""
+        self._queue_outage.away(message)
+
+    def queue_available(self) -> None:
+        """They can again."""
+        self._queue_outage.back()
 
     # Store
 

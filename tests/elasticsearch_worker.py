@@ -133,7 +133,7 @@ def small_batches() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(enricher, "FRAMES", 4)
         patch.setattr(enricher, "RECORDS", 4 * FRAME)
-        patch.setattr(patience, "STORE_BACKOFF", Backoff(first=0.02, highest=0.3))
+        patch.setattr(patience, "BACKOFF", Backoff(first=0.02, highest=0.3))
         yield
 
 

@@ -40,7 +40,7 @@ REASONS: Final[dict[Reason, str]] = {
     "subscription": "the subscription was lost",
     "world_down": "the server was down",
     "world_silent": "the server sent nothing",
-    "disk_full": "the disk was full",
+    "disk_full": "the disk was full or at fault",
     "pruned": "what was recorded before was pruned",
 }
 NOTHING_BEFORE: Final = "nothing was recorded before"

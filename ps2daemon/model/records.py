@@ -18,7 +18,7 @@ HOUR: Ms = 60 * MINUTE
 DAY: Ms = 24 * HOUR
 
 After: TypeAlias = Literal["start", "connection", "subscription", "world_down", "world_silent", "disk_full"]
-"""Why there was no coverage before a span."""
+"""Why there was no coverage before a span; `disk_full` also stands for a disk that failed."""
 
 AFTERS: tuple[str, ...] = get_args(After)
 

@@ -52,7 +52,7 @@ class Producer(Protocol):
         """Puts a frame at the end; returns when it is on disk.
 
         Raises:
-            QueueFull: the bound or the disk is reached; nothing was written.
+            QueueUnavailable: nothing was written; `QueueFull` if the bound or the disk is reached.
             QueueDamaged: the file can't be used.
         """
 

@@ -86,7 +86,7 @@ class SqliteDeadLetters:
 
         Raises:
             QueueFull: there are `max_letters` already, or the bound in bytes or the disk is reached; nothing was written.
-            QueueDamaged, QueueUnwritable, QueueLocked: the file can't be used.
+            QueueDamaged, QueueUnwritable, QueueBusy: the file can't be used.
         """
         await self._call(self._put, frame, reason, attempts, at)
 

@@ -15,6 +15,7 @@ Everything that SQLite or the operating system raises becomes a `QueueError` her
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import sqlite3
@@ -24,6 +25,7 @@ from pathlib import Path
 from typing import Final, NamedTuple, NoReturn
 
 from ps2daemon.errors import (
+    QueueBusy,
     QueueDamaged,
     QueueError,
     QueueFull,
@@ -38,6 +40,9 @@ JOURNAL_BYTES: Final = 16 * 1024 * 1024
 """The journal is cut back to this whenever it starts anew; it grows beyond 4 MiB only while a reader lingers."""
 
 _FULL: Final = frozenset({sqlite3.SQLITE_FULL})
+_NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+_LEAST_FREE: Final = 64 * 1024
+"""With less than that left on the disk, what failed there failed for want of room: SQLite calls it an I/O error where the file is shared memory."""
 _LOCKED: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 _DAMAGED: Final = frozenset({sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT})
 _UNWRITABLE: Final = frozenset(
@@ -208,16 +213,18 @@ def translated(path: Path) -> Iterator[None]:
     except sqlite3.Error as error:
         _raise(error, path)
     except OSError as error:
+        if error.errno in _NO_ROOM:
+            raise QueueFull(_full(path)) from None
         raise QueueUnwritable(_unwritable(path, error.strerror or str(error))) from None
 
 
 def _raise(error: sqlite3.Error, path: Path) -> NoReturn:
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK) & 0xFF  # the rest says where, not what
     mapped: QueueError
-    if code in _FULL:
-        mapped = QueueFull(f"{path} has reached its bound, or its disk is full: nothing was written")
+    if code in _FULL or (code == sqlite3.SQLITE_IOERR and _has_no_room(path.parent)):
+        mapped = QueueFull(_full(path))
     elif code in _LOCKED:
-        mapped = QueueLocked(
+        mapped = QueueBusy(
             f"{path} is locked by another program for more than {BUSY_SECONDS:.0f} s: close what has it open"
         )
     elif code in _DAMAGED:
@@ -227,6 +234,17 @@ def _raise(error: sqlite3.Error, path: Path) -> NoReturn:
     else:
         raise error
     raise mapped from error
+
+
+def _has_no_room(folder: Path) -> bool:
+    try:
+        return free_bytes(folder) < _LEAST_FREE
+    except OSError:  # which says nothing of room
+        return False
+
+
+def _full(path: Path) -> str:
+    return f"{path} has reached its bound, or its disk is full: nothing was written"
 
 
 def _unwritable(path: Path, reason: str) -> str:

@@ -105,7 +105,7 @@ def drop(directory: Path, chosen: Sequence[Chosen]) -> int:
     """Deletes letters, all at once and durably; returns how many were still there.
 
     Raises:
-        QueueMissing, QueueDamaged, QueueUnwritable, QueueLocked, QueueFull: the file can't be used; nothing was deleted.
+        QueueMissing, QueueDamaged, QueueUnwritable, QueueBusy, QueueFull: the file can't be used; nothing was deleted.
     """
     dropped = 0
     with letters_file(directory) as connection, transaction(connection):
@@ -119,7 +119,7 @@ def letters_file(directory: Path) -> Iterator[sqlite3.Connection]:
     """A durable connection that writes, to a file that is there.
 
     Raises:
-        QueueMissing, QueueDamaged, QueueUnwritable, QueueLocked, QueueFull: the file can't be used.
+        QueueMissing, QueueDamaged, QueueUnwritable, QueueBusy, QueueFull: the file can't be used.
     """
     path = directory / FILE_NAME
     with reading(path, LETTERS_FORMAT):

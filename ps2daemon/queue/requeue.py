@@ -86,7 +86,8 @@ def requeue(directory: Path, chosen: Sequence[Chosen], told: Callable[[Requeued]
     Raises:
         QueueMissing: there is no queue, or no file of dead letters.
         QueueFull: the queue would be fuller than `MOST_FULL`, or its disk is full.
-        QueueLocked: another process requeues, or one does not let go of a file.
+        QueueLocked: another process requeues.
+        QueueBusy: another program does not let go of a file.
         QueueDamaged, QueueUnwritable: a file can't be used.
     """
     path = directory / FILE_NAME

@@ -138,7 +138,7 @@ class SqliteProducer(_End):
 
         Raises:
             QueueFull: the bound or the disk is reached; nothing was written.
-            QueueDamaged, QueueUnwritable, QueueLocked: the file can't be used.
+            QueueDamaged, QueueUnwritable, QueueBusy: the file can't be used.
             FrameError: the bytes are no frame.
         """
         await self._call(self._append, frame)

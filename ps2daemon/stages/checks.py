@@ -27,7 +27,7 @@ from ps2daemon.clock import Clock
 from ps2daemon.errors import CensusError, CensusRefused
 from ps2daemon.model.coverage import WorldCoverage
 from ps2daemon.model.records import MINUTE, SECOND, Ms
-from ps2daemon.stages.patience import StoreEvents, patiently
+from ps2daemon.stages.patience import OutageEvents, patiently
 from ps2daemon.store.ledger import Ledger
 from ps2daemon.supervisor import StageControl
 
@@ -45,7 +45,7 @@ class PresenceClient(Protocol):
         """See `CensusClient.online`."""
 
 
-class ChecksEvents(StoreEvents, Protocol):
+class ChecksEvents(OutageEvents, Protocol):
     """What is told: see `telemetry.Telemetry`."""
 
     def sessions_checked(self, online: int, offline: int, unanswered: int, ended: int) -> None: ...

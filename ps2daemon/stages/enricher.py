@@ -8,6 +8,7 @@ Started again after a crash, it goes on behind the last frame that it handed ove
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Final
 
 import trio
@@ -20,6 +21,7 @@ from ps2daemon.queue.base import Consumer, Item
 from ps2daemon.queue.frames import decode_frame
 from ps2daemon.stages.handover import Broken, Handed, Handover
 from ps2daemon.stages.naming import Naming
+from ps2daemon.stages.patience import OutageEvents, patiently
 from ps2daemon.supervisor import StageControl
 
 FRAMES: Final = 24
@@ -39,6 +41,7 @@ async def run_enricher(
     handover: Handover,
     source: CharacterSource,
     naming: Naming,
+    events: OutageEvents,
     until_empty: bool = False,
 ) -> None:
     """Runs until it is asked to stop.
@@ -54,7 +57,7 @@ async def run_enricher(
 
         nursery.start_soon(stop)
         nursery.start_soon(naming.run, control)
-        await _enrich(control, consumer, handover, source, naming if until_empty else None)
+        await _enrich(control, consumer, handover, source, naming if until_empty else None, events)
         nursery.cancel_scope.cancel()
 
 
@@ -64,11 +67,13 @@ async def _enrich(
     handover: Handover,
     source: CharacterSource,
     until_named: Naming | None,
+    events: OutageEvents,
 ) -> None:
-    await consumer.rewind()
+    await patiently(consumer.rewind, control=control, events=events)
     control.waiting("for records")
     while True:
-        items = [item for item in await consumer.read(FRAMES) if item.position > handover.position]
+        read = await patiently(partial(consumer.read, FRAMES), control=control, events=events)
+        items = [item for item in read if item.position > handover.position]
         if items:
             control.working()
             for handed in _batches(items, source):
@@ -82,7 +87,8 @@ async def _enrich(
         control.waiting("for records")
         if until_named is not None:
             await handover.empty()
-            if not (await consumer.statistics()).frames:
+            statistics = await patiently(consumer.statistics, control=control, events=events)
+            if not statistics.frames:
                 await _named(until_named)
                 return
         await trio.sleep(POLL_SECONDS)

@@ -15,7 +15,7 @@ import trio
 
 from ps2daemon.census.characters import CharacterSource
 from ps2daemon.clock import Clock
-from ps2daemon.stages.patience import StoreEvents, patiently
+from ps2daemon.stages.patience import OutageEvents, patiently
 from ps2daemon.store.base import Store
 from ps2daemon.store.ledger import Ledger
 from ps2daemon.supervisor import StageControl
@@ -27,7 +27,7 @@ WAITING: Final = 20_000
 """At most so many wait here, about 2 MB; the rest is found in the store."""
 
 
-class NamingEvents(StoreEvents, Protocol):
+class NamingEvents(OutageEvents, Protocol):
     """What is told: see `telemetry.Telemetry`."""
 
     def characters_named(self, number: int) -> None: ...

@@ -14,7 +14,7 @@ import trio
 
 from ps2daemon.clock import Clock
 from ps2daemon.stages.checks import Checks, current_worlds
-from ps2daemon.stages.patience import StoreEvents, patiently
+from ps2daemon.stages.patience import OutageEvents, patiently
 from ps2daemon.store.base import Count, Store
 from ps2daemon.store.ledger import Ledger
 from ps2daemon.supervisor import StageControl
@@ -22,7 +22,7 @@ from ps2daemon.supervisor import StageControl
 INTERVAL_SECONDS: Final = 10.0
 
 
-class ReconcilerEvents(StoreEvents, Protocol):
+class ReconcilerEvents(OutageEvents, Protocol):
     """What is told: see `telemetry.Telemetry`."""
 
     def gaps_settled(self, sessions: int) -> None: ...

@@ -2,7 +2,9 @@
 
 It owns the websockets and the queue's entrance. It waits for nothing downstream but the queue:
 - Frames are appended as they fill, or after `LINGER_SECONDS`; a record leaves the intake only when its frame is on disk.
-- If the queue or the disk is full, it closes the sockets, says so, claims no coverage, and goes on by itself when there is room.
+- If the queue or the disk is full, or can't be written, it closes the sockets, says so, claims no coverage, and goes on by itself when
+  it can be written again.
+- While another program has the queue's file locked, it keeps what it receives in memory, as much as the intake takes, and says so.
 - Asked to stop, it closes the sockets first and puts what it has into the queue, then returns.
 
 `QueueDamaged` leaves it; outages of Census do not.
@@ -19,18 +21,19 @@ import trio
 
 from ps2daemon.census.stream import StreamObserver, StreamSettings, run_stream
 from ps2daemon.clock import Clock
-from ps2daemon.errors import QueueFull
+from ps2daemon.errors import QueueBusy, QueueFull, QueueUnavailable
 from ps2daemon.queue.base import Producer
 from ps2daemon.queue.frames import encode_frame
 from ps2daemon.stages.intake import Intake, Source
+from ps2daemon.stages.patience import QueueEvents
 from ps2daemon.supervisor import StageControl
 
 LINGER_SECONDS: Final = 0.003
 """How long a frame waits for company: one fsync serves all that arrive meanwhile."""
-FULL_RETRY_SECONDS: Final = 5.0
+RETRY_SECONDS: Final = 5.0
 
 
-class SubscriberEvents(Protocol):
+class SubscriberEvents(QueueEvents, Protocol):
     """What it tells: see `telemetry.Telemetry`."""
 
     def frame_appended(self, records: int, bytes_: int, seconds: float) -> None: ...
@@ -59,13 +62,13 @@ async def run_subscriber(
 ) -> None:
     """Runs until it is asked to stop."""
     while not control.stopping.is_set():
-        full = await _receive(control, connections, intake, producer, clock, events)
-        if full is not None:
-            await _wait_for_room(control, full, intake, producer, events)
+        outage = await _receive(control, connections, intake, producer, clock, events)
+        if outage is not None:
+            await _wait(control, outage, intake, producer, events)
     try:
         await _flush(control, intake, producer, events)
-    except QueueFull as error:  # what is left was never vouched for
-        events.queue_full(str(error))
+    except QueueUnavailable as error:  # what is left was never vouched for
+        _tell(error, events)
 
 
 async def _receive(
@@ -75,22 +78,29 @@ async def _receive(
     producer: Producer,
     clock: Clock,
     events: SubscriberEvents,
-) -> QueueFull | None:
-    """Receives until a stop is asked for (None) or the queue is full."""
-    full: QueueFull | None = None
+) -> QueueUnavailable | None:
+    """Receives until a stop is asked for (None) or the queue can't be written."""
+    outage: QueueUnavailable | None = None
     watch = _Watch(len(connections))
     async with trio.open_nursery() as nursery:
 
         async def append() -> None:
-            nonlocal full
+            nonlocal outage
             try:
                 while True:
                     await intake.wait()
                     await trio.sleep(LINGER_SECONDS)
-                    await _flush(control, intake, producer, events)
+                    try:
+                        await _flush(control, intake, producer, events)
+                    except QueueBusy as error:
+                        events.queue_unavailable(str(error))
+                        watch.queue_trouble = str(error)
+                    else:
+                        events.queue_available()
+                        watch.queue_trouble = None
                     watch.tell(control)
-            except QueueFull as error:
-                full = error
+            except QueueUnavailable as error:
+                outage = error
                 nursery.cancel_scope.cancel()
 
         async def stop() -> None:
@@ -111,7 +121,7 @@ async def _receive(
                     backpressure=intake.backpressure,
                 )
             )
-    return full
+    return outage
 
 
 async def _flush(control: StageControl, intake: Intake, producer: Producer, events: SubscriberEvents) -> None:
@@ -125,23 +135,35 @@ async def _flush(control: StageControl, intake: Intake, producer: Producer, even
         control.progress()
 
 
-async def _wait_for_room(
-    control: StageControl, full: QueueFull, intake: Intake, producer: Producer, events: SubscriberEvents
+async def _wait(
+    control: StageControl,
+    outage: QueueUnavailable,
+    intake: Intake,
+    producer: Producer,
+    events: SubscriberEvents,
 ) -> None:
     """Until what was received is on disk, or a stop is asked for."""
     intake.lost("disk_full")
     while not control.stopping.is_set():
-        control.degraded(str(full))
-        events.queue_full(str(full))
-        with trio.move_on_after(FULL_RETRY_SECONDS):
+        control.degraded(str(outage))
+        _tell(outage, events)
+        with trio.move_on_after(RETRY_SECONDS):
             await control.stopping.wait()
         try:
             await _flush(control, intake, producer, events)
-        except QueueFull as error:
-            full = error
+        except QueueUnavailable as error:
+            outage = error
         else:
             events.queue_room()
+            events.queue_available()
             return
+
+
+def _tell(outage: QueueUnavailable, events: SubscriberEvents) -> None:
+    if isinstance(outage, QueueFull):
+        events.queue_full(str(outage))
+    else:
+        events.queue_unavailable(str(outage))
 
 
 class _Watch:
@@ -152,6 +174,8 @@ class _Watch:
         self._connections = connections
         self._verified: set[int] = set()
         self._trouble: str | None = None
+        self.queue_trouble: str | None = None
+        """Why nothing can be put into the queue at the moment."""
 
     def observer(self, connection: Connection, control: StageControl) -> StreamObserver:
         """Passes everything on to the connection's own observer, and listens."""
@@ -168,7 +192,9 @@ class _Watch:
 
     def tell(self, control: StageControl) -> None:
         """Sets the stage's state."""
-        if len(self._verified) >= self._connections:
+        if self.queue_trouble is not None:
+            control.degraded(self.queue_trouble)
+        elif len(self._verified) >= self._connections:
             control.waiting("for events")
         elif self._trouble is not None:  # before the first answer it is still starting
             missing = self._connections - len(self._verified)
@@ -189,6 +215,9 @@ class _Watched(StreamObserver):
 
     def connected(self) -> None:
         self._inner.connected()
+
+    def closed(self) -> None:
+        self._inner.closed()
 
     def disconnected(self, cause: str, message: str) -> None:
         self._inner.disconnected(cause, message)

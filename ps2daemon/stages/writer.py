@@ -2,11 +2,12 @@
 
 A batch is applied, committed, and what could not be applied put among the dead letters; only then is it acked and removed from the handover.
 A crash at any point repeats the batch, which changes nothing that was done already. While the store is away the stage says so and
-waits; the queue holds the rest.
+waits; the queue holds the rest. So it does while the queue's own files can't be written.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
 from typing import Final, Protocol
 
@@ -21,7 +22,7 @@ from ps2daemon.queue.base import Consumer, DeadLetters
 from ps2daemon.queue.frames import encode_frame
 from ps2daemon.stages.handover import Handed, Handover
 from ps2daemon.stages.naming import Naming
-from ps2daemon.stages.patience import StoreEvents, patiently
+from ps2daemon.stages.patience import OutageEvents, patiently
 from ps2daemon.store.ledger import Applied, Ledger
 from ps2daemon.supervisor import StageControl
 
@@ -30,7 +31,7 @@ TOO_OLD: Final = (
 )
 
 
-class WriterEvents(StoreEvents, Protocol):
+class WriterEvents(OutageEvents, Protocol):
     """What is told: see `telemetry.Telemetry`."""
 
     def batch_committed(self, records: int, seconds: float, delay_seconds: float | None) -> None: ...
@@ -74,8 +75,10 @@ async def run_writer(
             control=control,
             events=events,
         )
-        await _bury(handed, applied, dead_letters, clock.now(), events)
-        await consumer.ack(handed.position)
+        bury = _Burial(dead_letters, clock.now(), events)
+        for letter in _letters(handed, applied):
+            await patiently(partial(bury, *letter), control=control, events=events)
+        await patiently(partial(consumer.ack, handed.position), control=control, events=events)
         naming.ask(applied.unnamed)
         handover.done()
         control.progress()
@@ -102,26 +105,35 @@ async def _first(control: StageControl, handover: Handover) -> Handed | None:
     return found
 
 
-async def _bury(
-    handed: Handed, applied: Applied, dead_letters: DeadLetters, at: Ms, events: WriterEvents
-) -> None:
+def _letters(handed: Handed, applied: Applied) -> Iterator[tuple[bytes, str]]:
+    """What could not be applied, as frames, and why."""
+    for broken in handed.broken:
+        yield broken.frame, broken.reason
+    for refused in handed.batch.refused:
+        yield encode_frame([refused.record]), refused.reason
+    for event in applied.too_old:
+        yield encode_frame([_record(event)]), TOO_OLD
+    for character_id, reason in applied.refused.items():
+        for event in handed.batch.events[character_id]:
+            yield encode_frame([_record(event)]), f"the store refuses its character: {reason}"
+
+
+class _Burial:
     """Puts what could not be applied among the dead letters."""
-    letters = [(broken.frame, broken.reason) for broken in handed.broken]
-    letters += [(encode_frame([refused.record]), refused.reason) for refused in handed.batch.refused]
-    letters += [(encode_frame([_record(event)]), TOO_OLD) for event in applied.too_old]
-    letters += [
-        (encode_frame([_record(event)]), f"the store refuses its character: {reason}")
-        for character_id, reason in applied.refused.items()
-        for event in handed.batch.events[character_id]
-    ]
-    for frame, reason in letters:
+
+    def __init__(self, dead_letters: DeadLetters, at: Ms, events: WriterEvents) -> None:
+        self._dead_letters = dead_letters
+        self._at = at
+        self._events = events
+
+    async def __call__(self, frame: bytes, reason: str) -> None:
         try:
-            await dead_letters.put(frame, reason, 1, at)
+            await self._dead_letters.put(frame, reason, 1, self._at)
         except QueueFull as error:
             # Garbage must not stop the recording: it is counted, and the operator is told.
-            events.dead_letter_lost(reason, str(error))
+            self._events.dead_letter_lost(reason, str(error))
         else:
-            events.dead_letter(reason)
+            self._events.dead_letter(reason)
 
 
 def _record(event: Login | Logout) -> EventRecord:

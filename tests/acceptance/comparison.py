@@ -17,9 +17,10 @@ FACTIONS = (0, 1, 2, 3, 4)
 
 @dataclass
 class Comparison:
-    """How much was compared, how many minutes nobody vouches for, and everything that is wrong."""
+    """How much was compared, how many logins and logouts were looked for, how many minutes nobody vouches for, and all that is wrong."""
 
     compared: int = 0
+    edges: int = 0
     uncovered: int = 0
     wrong: list[str] = field(default_factory=list)
 
@@ -92,6 +93,7 @@ async def compare_sessions(store: StoreReader, truth: Truth, *, by_sent: bool = 
     for true in truth.sessions:
         login = vouched(true.world_id, true.login, true.login_sent)
         logout = vouched(true.world_id, true.logout, true.logout_sent)
+        result.edges += login + logout
         if login and logins[true.character_id, true.login] != 1:
             result.wrong.append(f"login not stored: {true}")
         if logout and true.logout is not None:

@@ -110,7 +110,7 @@ async def test_memory_stays_flat_while_it_waits(major: int) -> None:
             await each.says("can't reach")
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr(logging.root.manager, "disable", logging.CRITICAL)  # pytest keeps all of it
-                patch.setattr(patience, "STORE_BACKOFF", Backoff(first=0.001, highest=0.005))
+                patch.setattr(patience, "BACKOFF", Backoff(first=0.001, highest=0.005))
                 await each.holds(20)
                 tracemalloc.start()
                 try:

@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry
 
 from ps2daemon.census.stream import StreamSettings, run_stream
 from ps2daemon.clock import VirtualClock
-from ps2daemon.errors import QueueFull
+from ps2daemon.errors import QueueBusy, QueueFull, QueueUnavailable, QueueUnwritable
 from ps2daemon.health import Health, StageControl
 from ps2daemon.model.records import SECOND, CoverageRecord, EventRecord, Ms, Record
 from ps2daemon.queue.base import QueueStatistics
@@ -19,7 +19,7 @@ from ps2daemon.queue.memory import MemoryQueue
 from ps2daemon.secret import Secret
 from ps2daemon.stages import subscriber as subscriber_module
 from ps2daemon.stages.intake import Intake
-from ps2daemon.stages.subscriber import FULL_RETRY_SECONDS, Connection, run_subscriber
+from ps2daemon.stages.subscriber import RETRY_SECONDS, Connection, run_subscriber
 from ps2daemon.supervisor import StageSpec, supervise
 from ps2daemon.telemetry import Telemetry
 from tests.records import T0
@@ -44,6 +44,7 @@ class FaultyProducer:
         self._crash = crash
         self.calls = 0
         self.refused = 0
+        self.refusal: QueueUnavailable = QueueFull("no room")
 
     async def append(self, frame: bytes) -> None:
         self.calls += 1
@@ -52,7 +53,7 @@ class FaultyProducer:
             raise Crash(f"before append {number}")
         if self._full():
             self.refused += 1
-            raise QueueFull("no room")
+            raise self.refusal
         await self._producer.append(frame)
         if -number in self._crash:
             raise Crash(f"after append {number}")
@@ -214,6 +215,7 @@ async def test_a_full_queue_closes_the_sockets_and_recording_goes_on_by_itself(
         before = scene.clock.now()
         await trio.sleep(30)
         assert scene.network.clients[-1].closed.is_set()
+        assert scene.value("stream_connected", stream="ps2-0") == 0
         assert (control.state, control.snapshot().why) == ("degraded", "no room")
         assert scene.value("queue_full") == 1
         waiting = len(scene.intake)
@@ -231,7 +233,49 @@ async def test_a_full_queue_closes_the_sockets_and_recording_goes_on_by_itself(
     assert second[1] == "disk_full"
     assert second[0] > after
     assert max(claim.end for claim in scene.coverage() if claim.start == first[0]) <= before + SECOND
-    assert scene.producer.refused == 30 // FULL_RETRY_SECONDS
+    assert scene.producer.refused == 30 // RETRY_SECONDS
+
+
+async def test_a_queue_that_can_not_be_written_is_waited_for_as_a_full_one_is(
+    nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.abc.Clock
+) -> None:
+    scene = Scene(nursery, monkeypatch, full=lambda: 30 < trio.current_time() - began < 60)
+    scene.producer.refusal = QueueUnwritable("an I/O error")
+    began = trio.current_time()
+    control = Health().add("subscriber", scene.telemetry)
+    async with trio.open_nursery() as stage:
+        stage.start_soon(scene.run, control)
+        await trio.sleep(50)
+        assert (control.state, control.snapshot().why) == ("degraded", "an I/O error")
+        assert scene.value("queue_up") == 0
+        assert scene.value("stream_connected", stream="ps2-0") == 0
+        await trio.sleep(40)
+        assert (control.state, scene.value("queue_up")) == ("waiting", 1)
+        control.stopping.set()
+    scene.check()
+    assert {claim.after for claim in scene.coverage()} == {"start", "disk_full"}
+
+
+async def test_while_another_program_has_the_queue_locked_the_stream_goes_on(
+    nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.abc.Clock
+) -> None:
+    scene = Scene(nursery, monkeypatch, full=lambda: 30 < trio.current_time() - began < 90)
+    scene.producer.refusal = QueueBusy("locked")
+    began = trio.current_time()
+    control = Health().add("subscriber", scene.telemetry)
+    async with trio.open_nursery() as stage:
+        stage.start_soon(scene.run, control)
+        await trio.sleep(80)
+        assert (control.state, control.snapshot().why) == ("degraded", "locked")
+        assert scene.value("queue_up") == 0
+        assert scene.value("stream_connected", stream="ps2-0") == 1
+        await trio.sleep(40)
+        assert (control.state, scene.value("queue_up")) == ("waiting", 1)
+        control.stopping.set()
+    scene.check()
+    assert len(scene.network.clients) == 1
+    assert {claim.after for claim in scene.coverage()} == {"start"}, "nothing of it is a gap"
+    assert len(scene.sent) > 160
 
 
 @pytest.mark.logs_errors

@@ -9,7 +9,7 @@ import trio
 import trio.lowlevel
 
 from ps2daemon.census.rest import Identity
-from ps2daemon.errors import StoreUnavailable
+from ps2daemon.errors import QueueUnwritable, StoreUnavailable
 from ps2daemon.health import Health
 from ps2daemon.model import sessions as session_model
 from ps2daemon.model.batch import make_batch
@@ -225,6 +225,39 @@ async def test_a_store_that_can_be_read_and_not_written_is_waited_out_as_well(
         await trio.sleep(31)
         assert worker.queue.statistics().frames == 0
         assert worker.health.ready()
+
+
+@pytest.mark.usefixtures("small_batches")
+@pytest.mark.parametrize("method", ["read", "ack", "put"])
+async def test_an_outage_of_the_queue_s_files_is_waited_out(
+    method: str, autojump_clock: trio.abc.Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with scene(names=NAMES) as worker, worker.running() as controls:
+        end = worker.letters if method == "put" else worker.consumer
+        call = getattr(end, method)
+        failing = True
+
+        async def fail(*values: object) -> object:
+            if failing:
+                await trio.lowlevel.checkpoint()
+                raise QueueUnwritable("an I/O error")
+            return await call(*values)
+
+        monkeypatch.setattr(end, method, fail)
+        await worker.queue_up(*FRAMES)
+        stage = "enricher" if method == "read" else "writer"
+        for _ in range(10):
+            await trio.sleep(60)
+            assert (controls[stage].state, controls[stage].snapshot().why) == ("degraded", "an I/O error")
+            assert worker.value("queue_up") == 0
+            assert worker.health.sound()
+        assert worker.queue.statistics().frames
+        failing = False
+        await trio.sleep(70)
+        assert worker.value("queue_up") == 1
+        assert worker.health.ready()
+        await check(worker)
+        assert {worker.value("stage_restarts_total", stage=each) for each in controls} == {0}
 
 
 @pytest.mark.usefixtures("small_batches")

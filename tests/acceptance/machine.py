@@ -1,0 +1,172 @@
+"""The program as processes on a machine that goes wrong: disks that fill up or fail, files that are locked."""
+
+from __future__ import annotations
+
+import resource
+import sqlite3
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+import pytest
+import trio
+
+from bench.programs import configure, metric, ps2daemon, ready, simulator, stop
+from ps2daemon.model.coverage import WorldCoverage
+from ps2daemon.model.records import SECOND, Ms
+from ps2daemon.simulator.truth import Truth
+from ps2daemon.store.sqlite import SqliteStore
+from tests.acceptance.comparison import compare_sessions, coverage_of
+from tests.acceptance.kills import started
+
+RATE: Final = 100
+"""Events a second."""
+WORLDS: Final = (1, 10, 40)
+VERIFY_SECONDS: Final = 1.0
+PATIENCE: Final = 30.0
+"""Seconds until a test gives up on what should take a few."""
+QUEUE: Final = "queue"
+STORE: Final = "store"
+
+
+class Machine:
+    """A folder in which a simulator runs, and what is started there.
+
+    Attributes:
+        port: where the metrics of `run`, and of `run subscriber`, are; a worker of its own has the next.
+    """
+
+    def __init__(self, folder: Path, port: int, census: subprocess.Popen[bytes]) -> None:
+        self.folder = folder
+        self.port = port
+        self._census = census
+
+    @contextmanager
+    def running(self, *part: str) -> Iterator[subprocess.Popen[bytes]]:
+        """Runs the daemon or a part of it; stopped in order at the end, which must go well."""
+        with started(self.folder, "--config", "config.toml", "run", *part) as process:
+            yield process
+            stop(process)
+            assert process.returncode == 0, self.log
+
+    @property
+    def log(self) -> str:
+        return (self.folder / "log").read_text()
+
+    def value(self, name: str, *, worker: bool = False) -> float:
+        return metric(self.port + worker, name)
+
+    async def until(self, condition: Callable[[], object], what: str) -> None:
+        """Waits until something is so."""
+        deadline = time.monotonic() + PATIENCE
+        while not condition():
+            assert time.monotonic() < deadline, f"{what} never came about:\n{self.log}"
+            await trio.sleep(0.1)
+
+    async def until_ready(self, *, worker: bool = False) -> None:
+        await self.until(lambda: ready(self.port + worker), "readiness")
+
+    async def until_stage(self, stage: str, state: str, *words: str, worker: bool = False) -> None:
+        """Waits until a stage says that it is in this state, for a reason with these words."""
+
+        def says() -> bool:
+            found = stages(self.port + worker).get(stage, {})
+            return found.get("state") == state and all(word in (found["why"] or "") for word in words)
+
+        await self.until(says, f"{stage} {state} {words}")
+
+    async def until_covered(self) -> Ms:
+        """Waits until it records, and then for two verifications more: up to a second before what is returned all is vouched for."""
+        await self.until_ready()
+        await trio.sleep(2 * VERIFY_SECONDS + 0.3)
+        return now() - round(VERIFY_SECONDS * SECOND)
+
+    def filled(self, disk: str) -> Path:
+        """Fills a disk with a file, to be removed again."""
+        filler = self.folder / disk / "filler"
+        with filler.open("wb", buffering=0) as file:
+            try:
+                for size in (1 << 20, 1 << 12, 1):
+                    while file.write(bytes(size)) == size:
+                        pass
+            except OSError:
+                pass
+        return filler
+
+    async def check(self) -> dict[int, WorldCoverage]:
+        """Everything that is vouched for is stored, once, as it was; returns what is vouched for."""
+        stop(self._census)
+        ps2daemon(self.folder, "--config", "config.toml", "queue", "drain")
+        store = await SqliteStore.open(self.folder / STORE / "ps2.db", read_only=True)
+        result = await compare_sessions(store, Truth.load(self.folder / "truth"), by_sent=True)
+        coverage = await coverage_of(store)
+        await store.aclose()
+        assert result.wrong == []
+        assert result.edges > RATE
+        assert set(coverage) == set(WORLDS)
+        return coverage
+
+
+@contextmanager
+def machine(folder: Path) -> Iterator[Machine]:
+    (folder / STORE).mkdir(exist_ok=True)
+    busy = ("--busy", str(RATE), "--truth", "truth")
+    with started(folder, *simulator(folder, *busy)) as census:
+        port = configure(folder, verify_seconds=VERIFY_SECONDS, store=f'path = "{STORE}/ps2.db"')
+        yield Machine(folder, port, census)
+
+
+@contextmanager
+def small_disk(folder: Path, megabytes: int) -> Iterator[None]:
+    """A disk of its own under a folder; the test is skipped where that can't be made."""
+    folder.mkdir(mode=0o700)
+    command = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m,mode=700", "ps2daemon-test", str(folder)]
+    made = subprocess.run(command, capture_output=True, text=True, check=False)
+    if made.returncode != 0:
+        pytest.skip(f"no disk can be mounted here: {made.stderr.strip()}")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+@contextmanager
+def failing_writes(process: subprocess.Popen[bytes], size: int) -> Iterator[None]:
+    """Whatever a process writes beyond so many bytes of a file fails, as on a disk that has an error there."""
+    before = resource.prlimit(process.pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, before)
+
+
+@contextmanager
+def locked(file: Path) -> Iterator[None]:
+    """Another program keeps everybody from writing to a database."""
+    with closing(sqlite3.connect(file, isolation_level=None, timeout=PATIENCE)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        yield
+        other.execute("ROLLBACK")
+
+
+def stages(port: int) -> dict[str, dict[str, Any]]:
+    """What the stages say of themselves, by name; none while nobody answers."""
+    try:
+        answer = httpx.get(f"http://127.0.0.1:{port}/readyz", timeout=5, trust_env=False)
+    except httpx.HTTPError:
+        return {}
+    return {stage["name"]: stage for stage in answer.json()["stages"]}
+
+
+def now() -> Ms:
+    return time.time_ns() // 1_000_000
+
+
+def covered(coverage: WorldCoverage, start: Ms, end: Ms) -> float:
+    """Seconds that are vouched for in a window."""
+    return sum(max(0, min(span.end, end) - max(span.start, start)) for span in coverage.spans) / SECOND
