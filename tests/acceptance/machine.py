@@ -6,7 +6,7 @@ import resource
 import sqlite3
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -15,13 +15,18 @@ import httpx
 import pytest
 import trio
 
-from bench.programs import configure, metric, ps2daemon, ready, simulator, stop
+from bench.programs import configure, free_port, metric, ps2daemon, ready, simulator, stop
+from ps2daemon.model.batch import make_batch
 from ps2daemon.model.coverage import WorldCoverage
-from ps2daemon.model.records import SECOND, Ms
+from ps2daemon.model.records import SECOND, Ms, Record
+from ps2daemon.queue.frames import encode_frames
+from ps2daemon.queue.sqlite import SqliteProducer, read_statistics
 from ps2daemon.simulator.truth import Truth
+from ps2daemon.store.ledger import Ledger
 from ps2daemon.store.sqlite import SqliteStore
 from tests.acceptance.comparison import compare_sessions, coverage_of
 from tests.acceptance.kills import started
+from tests.stores import Content, content
 
 RATE: Final = 100
 """Events a second."""
@@ -34,13 +39,13 @@ STORE: Final = "store"
 
 
 class Machine:
-    """A folder in which a simulator runs, and what is started there.
+    """A folder, and what is started there.
 
     Attributes:
         port: where the metrics of `run`, and of `run subscriber`, are; a worker of its own has the next.
     """
 
-    def __init__(self, folder: Path, port: int, census: subprocess.Popen[bytes]) -> None:
+    def __init__(self, folder: Path, port: int, census: subprocess.Popen[bytes] | None = None) -> None:
         self.folder = folder
         self.port = port
         self._census = census
@@ -97,8 +102,29 @@ class Machine:
                 pass
         return filler
 
+    async def until_empty(self) -> None:
+        """Waits until a worker has taken everything out of the queue."""
+        await self.until(lambda: read_statistics(self.folder / QUEUE).frames == 0, "an empty queue")
+
+    async def taken_in(self, records: Iterable[Record]) -> int:
+        """Puts records into the queue; returns how many wait in it."""
+        producer = await SqliteProducer.open(self.folder / QUEUE, max_bytes=1 << 28)
+        for frame in encode_frames(records):
+            await producer.append(frame)
+        await producer.aclose()
+        return read_statistics(self.folder / QUEUE).records
+
+    async def content(self) -> Content:
+        """What the store holds."""
+        store = await SqliteStore.open(self.folder / STORE / "ps2.db", read_only=True)
+        try:
+            return await content(store)
+        finally:
+            await store.aclose()
+
     async def check(self) -> dict[int, WorldCoverage]:
         """Everything that is vouched for is stored, once, as it was; returns what is vouched for."""
+        assert self._census is not None
         stop(self._census)
         ps2daemon(self.folder, "--config", "config.toml", "queue", "drain")
         store = await SqliteStore.open(self.folder / STORE / "ps2.db", read_only=True)
@@ -113,11 +139,33 @@ class Machine:
 
 @contextmanager
 def machine(folder: Path) -> Iterator[Machine]:
-    (folder / STORE).mkdir(exist_ok=True)
+    """Where a simulated Census sends events."""
     busy = ("--busy", str(RATE), "--truth", "truth")
     with started(folder, *simulator(folder, *busy)) as census:
-        port = configure(folder, verify_seconds=VERIFY_SECONDS, store=f'path = "{STORE}/ps2.db"')
-        yield Machine(folder, port, census)
+        yield Machine(folder, _configured(folder), census)
+
+
+def lonely_machine(folder: Path) -> Machine:
+    """Where there is no Census: whoever is in a recording stays without a name, however long anything takes."""
+    (folder / "simulator.port").write_text(str(free_port()))
+    return Machine(folder, _configured(folder))
+
+
+def _configured(folder: Path) -> int:
+    (folder / STORE).mkdir(parents=True, exist_ok=True)
+    return configure(folder, verify_seconds=VERIFY_SECONDS, store=f'path = "{STORE}/ps2.db"')
+
+
+async def without_faults(folder: Path, records: Iterable[Record]) -> Content:
+    """What a store holds of these records where nothing goes wrong."""
+    store = await SqliteStore.open(folder / "without_faults.db")
+    ledger = Ledger(store, now)
+    await ledger.apply(make_batch(records))
+    await ledger.settle()
+    try:
+        return await content(store)
+    finally:
+        await store.aclose()
 
 
 @contextmanager

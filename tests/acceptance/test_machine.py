@@ -7,14 +7,21 @@ from pathlib import Path
 import trio
 
 from ps2daemon.model.coverage import Interval
-from ps2daemon.model.records import SECOND
+from ps2daemon.model.records import HOUR, SECOND
+from ps2daemon.queue.sqlite import read_statistics
+from ps2daemon.simulator.recording import HistorySettings, history
+from ps2daemon.simulator.settings import PopulationSettings
 from tests.acceptance.machine import (
     QUEUE,
+    STORE,
     covered,
     failing_writes,
+    locked,
+    lonely_machine,
     machine,
     now,
     small_disk,
+    without_faults,
 )
 
 
@@ -26,7 +33,7 @@ async def some_time() -> Interval:
 
 
 async def test_a_disk_under_the_queue_that_takes_nothing(tmp_path: Path) -> None:
-    """It is full, and after that it fails."""
+    """It is full, then it fails, then somebody else has the file locked."""
     away: list[Interval] = []
     with small_disk(tmp_path / QUEUE, 40), machine(tmp_path) as found:
         with found.running() as daemon:
@@ -48,6 +55,13 @@ async def test_a_disk_under_the_queue_that_takes_nothing(tmp_path: Path) -> None
                 assert "queue is away" in found.log
                 away.append(await some_time())
             end = await found.until_covered()
+
+            with locked(tmp_path / QUEUE / "queue.db"):
+                await found.until_stage("subscriber", "degraded", "is locked by another program")
+                assert found.value("ps2_queue_up") == 0
+                assert found.value("ps2_stream_connected") == 1
+                locked_at = now()
+            await found.until_covered()
             assert found.value("ps2_queue_full") == 0
             assert found.value("ps2_queue_up") == 1
             assert found.value("ps2_stage_restarts_total") == 0
@@ -55,6 +69,42 @@ async def test_a_disk_under_the_queue_that_takes_nothing(tmp_path: Path) -> None
     for world in coverage.values():
         for recorded in (began, again, end):
             assert world.covers(recorded - SECOND)
+        assert covered(world, end - SECOND, locked_at) == (locked_at - end + SECOND) / SECOND, (
+            "no time was lost"
+        )
         for start, until in away:
             assert covered(world, start, until) == 0
             assert [gap.after for gap in world.gaps(start, until)] == ["disk_full"]
+
+
+async def test_a_store_that_takes_nothing(tmp_path: Path) -> None:
+    """Its disk is full, and after that somebody else has its file locked; what comes meanwhile is in the queue, and nothing of it is acked."""
+    start = 1_772_323_200_000
+    population = PopulationSettings(seed=5, worlds=(10, 40), scale=0.05)
+    told, _ = history(HistorySettings(population=population, start=start, end=start + 12 * HOUR, gaps=()))
+    records = list(told)
+    middle = len(records) // 2
+    with small_disk(tmp_path / STORE, 24):
+        found = lonely_machine(tmp_path)
+        with found.running("worker"):
+            await found.until_ready(worker=True)
+
+            filler = found.filled(STORE)
+            held = await found.taken_in(records[:middle])
+            await found.until_stage("writer", "degraded", "the disk is full: make room", worker=True)
+            await found.until(
+                lambda: found.value("ps2_queue_records", worker=True) == held, "the queue's growth"
+            )
+            assert found.value("ps2_store_up", worker=True) == 0
+            assert "store is away" in found.log
+            filler.unlink()
+            await found.until_empty()
+            assert found.value("ps2_store_up", worker=True) == 1
+
+            with locked(tmp_path / STORE / "ps2.db"):
+                held = await found.taken_in(records[middle:])
+                await found.until_stage("writer", "degraded", "another process holds its lock", worker=True)
+                assert read_statistics(tmp_path / QUEUE).records == held
+            await found.until_empty()
+            assert found.value("ps2_stage_restarts_total", worker=True) == 0
+        assert await found.content() == await without_faults(tmp_path, records)
