@@ -26,6 +26,8 @@ from ps2daemon.health import Health, StageControl
 from ps2daemon.model.events import glance
 from ps2daemon.model.records import Ms
 from ps2daemon.queue.base import Consumer, DeadLetters, Producer
+from ps2daemon.queue.rescue import damages
+from ps2daemon.queue.shared import OnDamage, ignored
 from ps2daemon.queue.sqlite import SqliteConsumer, SqliteDeadLetters, SqliteProducer
 from ps2daemon.stages.checks import Checks
 from ps2daemon.stages.enricher import run_enricher
@@ -95,10 +97,12 @@ async def _open(settings: StoreSettings, *, read_only: bool) -> Store:
     return await SqliteStore.open(settings.path, read_only=read_only)
 
 
-async def open_producer(settings: Settings) -> Producer:
+async def open_producer(settings: Settings, on_damage: OnDamage = ignored) -> Producer:
     """The queue's entrance."""
     queue = settings.queue
-    return await SqliteProducer.open(queue.directory, max_bytes=queue.max_bytes, retain=queue.retain)
+    return await SqliteProducer.open(
+        queue.directory, max_bytes=queue.max_bytes, retain=queue.retain, on_damage=on_damage
+    )
 
 
 @asynccontextmanager
@@ -106,9 +110,14 @@ async def open_worker(settings: Settings, telemetry: Telemetry, clock: Clock) ->
     """Opens the queue's exit, the store and the Census client; closes them in reverse."""
     async with AsyncExitStack() as stack:
         queue = settings.queue
-        consumer = await SqliteConsumer.open(queue.directory, max_bytes=queue.max_bytes, retain=queue.retain)
+        consumer = await SqliteConsumer.open(
+            queue.directory,
+            max_bytes=queue.max_bytes,
+            retain=queue.retain,
+            on_damage=telemetry.queue_damaged,
+        )
         stack.push_async_callback(consumer.aclose)
-        dead_letters = await SqliteDeadLetters.open(queue.directory)
+        dead_letters = await SqliteDeadLetters.open(queue.directory, on_damage=telemetry.queue_damaged)
         stack.push_async_callback(dead_letters.aclose)
         store = await open_store(settings.store)
         stack.push_async_callback(store.aclose)
@@ -158,7 +167,7 @@ async def run(
     async with AsyncExitStack() as stack:
         producer: Producer | None = None
         if part != "worker":
-            producer = await open_producer(settings)
+            producer = await open_producer(settings, telemetry.queue_damaged)
             stack.push_async_callback(producer.aclose)
             stages.append(_subscriber_stage(settings, producer, telemetry, clock))
         statistics: Producer | Consumer | None = producer
@@ -360,6 +369,8 @@ async def _run_metrics(
         while not control.stopping.is_set():
             with suppress(QueueUnavailable):  # whose stages say so
                 telemetry.queue_statistics(await queue.statistics())
+            directory = settings.queue.directory
+            telemetry.queue_damaged_files(len(await trio.to_thread.run_sync(damages, directory)))
             telemetry.online_expires()
             for of, folder in disks.items():
                 if (space := await trio.to_thread.run_sync(_disk_space, folder)) is not None:

@@ -14,7 +14,9 @@
     │   ├── QueueLocked       another process holds this end of the queue (carries its pid)
     │   ├── QueueMissing      there is no queue in this folder yet
     │   ├── LettersMissing    dead letters that were asked for by number are not there
-    │   └── QueueDamaged      the file is no queue of ours, or of a newer version
+    │   ├── QueueMismatch     the file is another program's, or of a newer version
+    │   ├── QueueDamaged      the file's bytes are not what was written
+    │   └── QueueReplaced     the queue was damaged and is a new one: some of what was in it is lost
     ├── CensusError
     │   ├── CensusUnavailable an outage: wait and ask again
     │   ├── CensusRefused     the service id or the request is at fault: tell the operator
@@ -106,8 +108,17 @@ class LettersMissing(QueueError):
     """Dead letters that were asked for by number are not there; nothing was done to the others."""
 
 
+class QueueMismatch(QueueError):
+    """The file is another program's, or one of a newer version."""
+
+
 class QueueDamaged(QueueError):
-    """The file is no queue of this program, or one of a newer version."""
+    """The file's bytes are not what was written, or are not those of any database."""
+
+
+class QueueReplaced(QueueError):
+    """The queue was damaged and is a new one now: some of what was appended is lost, and what is claimed of that time is not true any more.
+    Nothing was written; the next attempt goes into the new one."""
 
 
 class CensusError(Ps2Error):

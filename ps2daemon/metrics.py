@@ -152,6 +152,9 @@ class Metrics:
         self.queue_full = self._gauge("ps2_queue_full", "1 while the queue or the disk is full.")
         self.queue_refusals = self._counter("ps2_queue_refusals", "Frames that found no room.")
         self.queue_up = self._gauge("ps2_queue_up", "0 while the queue's files can't be read or written.")
+        self.queue_damaged = self._gauge(
+            "ps2_queue_damaged_files", "Damaged queues that were set aside and that nobody removed."
+        )
         self.queue_errors = self._counter(
             "ps2_queue_errors", "Attempts that could not read or write the queue's files."
         )

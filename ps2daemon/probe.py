@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,6 +12,7 @@ from ps2daemon.config import WebSettings
 from ps2daemon.errors import QueueError
 from ps2daemon.model.times import iso
 from ps2daemon.queue.base import QueueStatistics
+from ps2daemon.queue.rescue import Damage
 
 ANSWER_SECONDS: Final = 3.0
 STAGES: Final = ("subscriber", "enricher", "writer", "reconciler")
@@ -53,6 +54,11 @@ def queue_of(directory: Path) -> dict[str, Any]:
         return queue_facts(read_statistics(directory))
     except QueueError as error:
         return {"error": str(error)}
+
+
+def damage_facts(damaged: Iterable[Damage]) -> list[dict[str, Any]]:
+    """Damaged queues as JSON has them."""
+    return [msgspec.structs.asdict(damage) | {"at": iso(damage.at)} for damage in damaged]
 
 
 def queue_facts(statistics: QueueStatistics) -> dict[str, Any]:

@@ -26,7 +26,7 @@ import sdnotify
 import trio
 
 from ps2daemon.census.limits import Backoff
-from ps2daemon.errors import QueueDamaged, QueueLocked, StageGivenUp, StoreMismatch, UsageError
+from ps2daemon.errors import QueueLocked, QueueMismatch, StageGivenUp, StoreMismatch, UsageError
 from ps2daemon.health import Health, StageControl, StageState, StageTelemetry
 
 __all__ = [
@@ -45,7 +45,7 @@ STEADY_SECONDS: Final = 60.0
 """So long a span of progress proves a stage: its next crash is a first one again."""
 MAX_CRASHES: Final = 10
 CRASH_SECONDS: Final = 600.0
-FATAL: Final = (UsageError, QueueLocked, QueueDamaged, StoreMismatch)
+FATAL: Final = (UsageError, QueueLocked, QueueMismatch, StoreMismatch)
 """Errors that the next attempt would meet again: a person has to act."""
 
 
@@ -145,7 +145,7 @@ async def supervise(
 
     Raises:
         StageGivenUp: a stage crashed too often.
-        UsageError, QueueLocked, QueueDamaged, StoreMismatch: a stage met what no waiting helps.
+        UsageError, QueueLocked, QueueMismatch, StoreMismatch: a stage met what no waiting helps.
     """
     systemd = systemd or Systemd()
     finish = trio.Event()

@@ -31,6 +31,7 @@ from ps2daemon.metrics import (
 from ps2daemon.model import tables
 from ps2daemon.model.records import SECOND, Ms
 from ps2daemon.queue.base import QueueStatistics
+from ps2daemon.queue.rescue import Damage
 from ps2daemon.store.base import Count
 from ps2daemon.stream_telemetry import StreamTelemetry
 
@@ -232,6 +233,18 @@ class Telemetry:
     def queue_available(self) -> None:
         """They can again."""
         self._queue_outage.back()
+
+    def queue_damaged(self, damage: Damage) -> None:
+        """The queue was damaged, and was replaced by one with what could be read of it."""
+        self._queue.error("queue damaged: it was set aside, and a new one goes on", why=str(damage))
+
+    def queue_damaged_files(self, number: int) -> None:
+        """So many damaged queues are set aside and still there."""
+        self._metrics.queue_damaged.set(number)
+
+    def coverage_disowned(self, message: str) -> None:
+        """Something of the queue was lost: what is vouched for begins anew."""
+        self._queue.warning("coverage begins anew", why=message[:MAX_SHOWN])
 
     # Store
 

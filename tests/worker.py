@@ -87,6 +87,11 @@ class CountedConsumer:
             await self.acking(position)
         await self._calls(partial(self._inner.ack, position))
 
+    async def ack_lost(self, position: int, reason: str) -> None:
+        if self.acking is not None:
+            await self.acking(position)
+        await self._calls(partial(self._inner.ack_lost, position, reason))
+
     async def rewind(self) -> None:
         await self._calls(self._inner.rewind)
 

@@ -22,6 +22,7 @@ from ps2daemon.errors import (
     Ps2Error,
     QueueDamaged,
     QueueLocked,
+    QueueMismatch,
     QueueMissing,
     QueueUnwritable,
     StoreMismatch,
@@ -31,7 +32,15 @@ from ps2daemon.errors import (
 if TYPE_CHECKING:
     from ps2daemon.config import Settings
 
-_FOR_A_PERSON: Final = (UsageError, QueueDamaged, QueueLocked, QueueMissing, QueueUnwritable, StoreMismatch)
+_FOR_A_PERSON: Final = (
+    UsageError,
+    QueueDamaged,
+    QueueLocked,
+    QueueMismatch,
+    QueueMissing,
+    QueueUnwritable,
+    StoreMismatch,
+)
 """What only a person can set right: the configuration, or what it points to. These end with 2."""
 INTERRUPTED: Final = 130
 """128 and the number of SIGINT, as shells have it."""

@@ -21,10 +21,11 @@ from ps2daemon.errors import QueueFull, RecordingError, UsageError
 from ps2daemon.model.recording import format_line
 from ps2daemon.model.records import Record
 from ps2daemon.model.times import iso
-from ps2daemon.probe import queue_facts
+from ps2daemon.probe import damage_facts, queue_facts
 from ps2daemon.queue.base import Producer
 from ps2daemon.queue.frames import decode_frame, encode_frames, frame_header
 from ps2daemon.queue.recordings import read_recording
+from ps2daemon.queue.rescue import damages
 from ps2daemon.queue.sqlite import peek as peek_frames
 from ps2daemon.queue.sqlite import read_statistics
 
@@ -46,15 +47,18 @@ queue.add_command(dead_letters)
 @click.pass_context
 def status(ctx: click.Context, as_json: bool) -> None:
     """Say how much waits in the queue. Disturbs nobody."""
-    statistics = read_statistics(settings_of(ctx).queue.directory)
+    directory = settings_of(ctx).queue.directory
+    statistics, damaged = read_statistics(directory), damages(directory)
     if as_json:
-        click.echo(msgspec.json.encode(queue_facts(statistics)))
+        click.echo(msgspec.json.encode(queue_facts(statistics) | {"damaged": damage_facts(damaged)}))
         return
     click.echo(f"records   {statistics.records:,} in {statistics.frames:,} frames")
     share = statistics.bytes / statistics.max_bytes if statistics.max_bytes else 0.0
     click.echo(f"bytes     {statistics.bytes:,} of {statistics.max_bytes:,} ({share:.1%})")
     click.echo(f"oldest    {'-' if statistics.oldest_at is None else iso(statistics.oldest_at)}")
     click.echo(f"retained  {statistics.retained:,} frames that are done with")
+    for damage in damaged:
+        click.echo(f"damaged   {iso(damage.at)}: {damage}")
 
 
 @queue.command(epilog=epilog("ps2daemon queue peek --limit 5", "ps2daemon queue peek | jq .payload"))

@@ -15,7 +15,8 @@ from ps2daemon.errors import StoreError
 from ps2daemon.model import tables
 from ps2daemon.model.coverage import coverage_by_world
 from ps2daemon.model.times import iso
-from ps2daemon.probe import STAGES, ports_of, queue_of, stages_of
+from ps2daemon.probe import STAGES, damage_facts, ports_of, queue_of, stages_of
+from ps2daemon.queue.rescue import damages
 from ps2daemon.store.base import StoreReader
 
 
@@ -29,6 +30,7 @@ def status(ctx: click.Context, as_json: bool) -> None:
     nobody.
     """
     settings = settings_of(ctx)
+    damaged = damages(settings.queue.directory)
     facts: dict[str, Any] = {
         "daemon": stages_of(settings.web),
         "queue": queue_of(settings.queue.directory),
@@ -42,9 +44,11 @@ def status(ctx: click.Context, as_json: bool) -> None:
         and "error" not in facts["store"]
     )
     if as_json:
-        click.echo(msgspec.json.encode(facts | {"ready": ready}))
+        click.echo(msgspec.json.encode(facts | {"damaged_queues": damage_facts(damaged), "ready": ready}))
     else:
         _print(facts, ports_of(settings.web))
+        for damage in damaged:
+            click.echo(f"damaged     the queue, at {iso(damage.at)}: {damage}")
     sys.exit(0 if ready else 1)
 
 

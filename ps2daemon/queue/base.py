@@ -7,6 +7,8 @@ A queue holds **frames** (`frames.py`): opaque bytes of up to `frames.MAX_FRAME_
 - Frames come out in the order in which they went in, at least once: again after a crash or a `rewind`, until they are acked.
 - `ack` is cumulative and durable. The only caller is the writer, after its commit.
 - The size in bytes is bounded: `append` raises `QueueFull` and writes nothing. Nothing is ever dropped to make room.
+- Where frames are lost, by damage of what they are on or because one can't be decoded, the queue is mended (`mending.py`): no coverage record behind them
+  vouches for their time, and the producer is told with `QueueReplaced`, since what it would claim next may reach across it.
 - There is one producer process and one consumer process. Each side is opened by its own class method and holds its own lock; a second one
   gets `QueueLocked` with the first one's pid.
 """
@@ -53,7 +55,7 @@ class Producer(Protocol):
 
         Raises:
             QueueUnavailable: nothing was written; `QueueFull` if the bound or the disk is reached.
-            QueueDamaged: the file can't be used.
+            QueueReplaced: some of what was appended before is lost; nothing was written. Told once.
         """
 
     async def statistics(self) -> QueueStatistics:
@@ -71,6 +73,15 @@ class Consumer(Protocol):
 
     async def ack(self, position: int) -> None:
         """Everything up to `position` is done with, durably."""
+
+    async def ack_lost(self, position: int, reason: str) -> None:
+        """As `ack`, where something behind the last ack could not be decoded: its time is not vouched for by what stands behind `position`.
+
+        What was read beyond that must be read again; at the cursor, which is moved back, it is different.
+
+        Args:
+            reason: one line.
+        """
 
     async def rewind(self) -> None:
         """Moves the cursor back to behind the last ack."""

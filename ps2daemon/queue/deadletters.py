@@ -8,15 +8,18 @@ from __future__ import annotations
 import hashlib
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Self, TypeVar
 
 import trio
 
-from ps2daemon.errors import QueueFull
+from ps2daemon.errors import QueueDamaged, QueueFull
 from ps2daemon.model.records import Ms
 from ps2daemon.queue.base import DeadLetter
-from ps2daemon.queue.files import BUSY_SECONDS, Format, bound, configure, prepare, reading, translated
+from ps2daemon.queue.files import BUSY_SECONDS, Format, Gate, bound, configure, prepare, reading, translated
+from ps2daemon.queue.rescue import set_aside
+from ps2daemon.queue.shared import OnDamage, ignored
 
 FILE_NAME: Final = "dead-letters.db"
 MAX_LETTERS: Final = 10_000
@@ -26,6 +29,7 @@ Result = TypeVar("Result")
 
 LETTERS_FORMAT: Final = Format(
     noun="file of dead letters",
+    table="letters",
     application_id=0x50533244,  # "PS2D"
     version=1,
     statements=(
@@ -50,43 +54,58 @@ _PUT: Final = """INSERT INTO letters (digest, at, reason, attempts, frame)
 class SqliteDeadLetters:
     """See `base.DeadLetters`. Any number of processes may have it open."""
 
-    def __init__(self, path: Path, connection: sqlite3.Connection, max_letters: int) -> None:
+    def __init__(self, path: Path, max_letters: int, on_damage: OnDamage) -> None:
         self._path = path
-        self._connection = connection
         self._max_letters = max_letters
+        self._on_damage = on_damage
         self._limiter = trio.CapacityLimiter(1)
         self._closed = False
+        try:
+            self._connection = self._connect()
+        except QueueDamaged as error:
+            self._connection = self._connect_anew(str(error))
 
     @classmethod
-    async def open(cls, directory: Path, *, max_letters: int = MAX_LETTERS) -> Self:
+    async def open(
+        cls, directory: Path, *, max_letters: int = MAX_LETTERS, on_damage: OnDamage = ignored
+    ) -> Self:
         """Opens the file, and creates it if there is none.
 
-        Raises:
-            QueueDamaged, QueueUnwritable, QueueFull: see `files.prepare`.
-        """
-        return await trio.to_thread.run_sync(cls._open, directory / FILE_NAME, max_letters)
+        Args:
+            on_damage: told when the file was found damaged, now or later: it is set aside, and a new one made.
 
-    @classmethod
-    def _open(cls, path: Path, max_letters: int) -> Self:
-        prepare(path, LETTERS_FORMAT)
-        with translated(path):
+        Raises:
+            QueueMismatch, QueueUnwritable, QueueFull: see `files.prepare`.
+        """
+        return await trio.to_thread.run_sync(cls, directory / FILE_NAME, max_letters, on_damage)
+
+    def _connect(self) -> sqlite3.Connection:
+        with translated(self._path):
+            with closing(Gate(self._path.parent)) as gate, gate.alone():
+                prepare(self._path, LETTERS_FORMAT)
             connection = sqlite3.connect(
-                path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
+                self._path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
             )
             try:
                 configure(connection)
                 bound(connection, MAX_BYTES)
+                connection.execute("SELECT COUNT(*) FROM letters")
             except BaseException:
                 connection.close()
                 raise
-        return cls(path, connection, max_letters)
+        return connection
+
+    def _connect_anew(self, reason: str) -> sqlite3.Connection:
+        with translated(self._path), closing(Gate(self._path.parent)) as gate, gate.alone():
+            self._on_damage(set_aside(self._path, reason))
+        return self._connect()
 
     async def put(self, frame: bytes, reason: str, attempts: int, at: Ms) -> None:
         """Keeps a frame; a repetition of one that is there changes nothing.
 
         Raises:
             QueueFull: there are `max_letters` already, or the bound in bytes or the disk is reached; nothing was written.
-            QueueDamaged, QueueUnwritable, QueueBusy: the file can't be used.
+            QueueUnwritable, QueueBusy: the file can't be used.
         """
         await self._call(self._put, frame, reason, attempts, at)
 
@@ -129,6 +148,12 @@ class SqliteDeadLetters:
         def guarded() -> Result:
             if self._closed:
                 raise trio.ClosedResourceError("the dead letters are closed")
+            try:
+                with translated(self._path):
+                    return function(*values)
+            except QueueDamaged as error:
+                self._connection.close()
+                self._connection = self._connect_anew(str(error))
             with translated(self._path):
                 return function(*values)
 

@@ -5,7 +5,8 @@
     producer.lock    held, with the holder's pid in it, by the one process that appends
     consumer.lock    the same for the one that reads and acks
     requeue.lock     the same for the one that puts dead letters back (`requeue.py`)
-    open.lock        held for the moments of an opening
+    open.lock        held alone while a file is made or replaced, and by many for the moments of each call
+    damaged-…/       a damaged queue that was replaced (`rescue.py`)
 
 The folder is created 0700, files 0600. A file says which format it has (`application_id`) and its version (`user_version`); it is looked
 at before anything is written to it, and one of another program or of a newer version is left as it is.
@@ -30,6 +31,7 @@ from ps2daemon.errors import (
     QueueError,
     QueueFull,
     QueueLocked,
+    QueueMismatch,
     QueueMissing,
     QueueUnwritable,
 )
@@ -44,7 +46,11 @@ _NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 _LEAST_FREE: Final = 64 * 1024
 """With less than that left on the disk, what failed there failed for want of room: SQLite calls it an I/O error where the file is shared memory."""
 _LOCKED: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
-_DAMAGED: Final = frozenset({sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT})
+_DAMAGED: Final = frozenset(
+    {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_FORMAT, sqlite3.SQLITE_CONSTRAINT}
+)
+_SCHEMA_DAMAGED: Final = ("no such table", "no such column", "malformed database schema")
+"""Beginnings of errors that have no code of their own. No statement here asks for what the format does not have, or breaks a constraint."""
 _UNWRITABLE: Final = frozenset(
     {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_IOERR}
 )
@@ -55,12 +61,14 @@ class Format(NamedTuple):
 
     Attributes:
         noun: what it is, for messages.
+        table: which it has, and no file of another program.
         application_id: a number of this program's own, which tells the file from all others.
         version: the only one that this program reads and writes.
         statements: they make an empty file one of this version.
     """
 
     noun: str
+    table: str
     application_id: int
     version: int
     statements: tuple[str, ...]
@@ -98,44 +106,74 @@ def _pid(text: bytes) -> int | None:
     return int(text) if text.strip().isdigit() else None
 
 
+class Gate:
+    """Lets everybody use a queue's folder at once, or one alone: while a file is made or replaced, nobody uses it."""
+
+    def __init__(self, folder: Path) -> None:
+        make_folder(folder)
+        self._file = os.open(folder / "open.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+    @contextmanager
+    def shared(self) -> Iterator[None]:
+        """For one call; waits while somebody is alone."""
+        yield from self._held(fcntl.LOCK_SH)
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Waits for all calls that are under way. Not to be asked for inside of `shared`."""
+        yield from self._held(fcntl.LOCK_EX)
+
+    def close(self) -> None:
+        """Must not be called while it is held."""
+        os.close(self._file)
+
+    def _held(self, kind: int) -> Iterator[None]:
+        fcntl.flock(self._file, kind)
+        try:
+            yield
+        finally:
+            fcntl.flock(self._file, fcntl.LOCK_UN)
+
+
 def prepare(path: Path, wanted: Format) -> None:
-    """Makes sure that `path` is a database of the wanted format, and creates folder and file if they are not there.
+    """Makes sure that `path` is a database of the wanted format, and creates the file if it is not there. Its gate must be held alone:
+    two processes that are started together would otherwise both find an empty file.
 
     Raises:
-        QueueDamaged: it is something else, or of a newer version.
-        QueueUnwritable, QueueFull: folder or file can't be written.
+        QueueMismatch: it is another program's, or of a newer version.
+        QueueDamaged: it is no database, or a damaged one.
+        QueueUnwritable, QueueFull: the file can't be written.
     """
     with translated(path):
-        _make_folder(path.parent)
-        opening = os.open(path.parent / "open.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            # Two processes that are started together would otherwise both find an empty file.
-            fcntl.flock(opening, fcntl.LOCK_EX)
-            if (
-                not path.exists()
-            ):  # closing any descriptor of a file gives up the locks that SQLite has on it in this process
-                os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-            with closing(sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)) as connection:
-                if not _check(connection, path, wanted):
-                    _create(connection, wanted)
-        finally:
-            os.close(opening)
+        if not path.exists():
+            # Closing any descriptor of a file gives up the locks that SQLite has on it in this process.
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        with closing(sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)) as connection:
+            if not _check(connection, path, wanted):
+                connection.execute("PRAGMA journal_mode=WAL")
+                configure(connection)
+                create(connection, wanted)
 
 
-def _make_folder(folder: Path) -> None:
+def make_folder(folder: Path) -> None:
+    """Makes a folder for its owner alone, durably, if it is not there."""
     if folder.is_dir():
         return
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    parent = os.open(folder.parent, os.O_RDONLY | os.O_DIRECTORY)
+    sync_folder(folder.parent)  # SQLite does so for the names inside of the folder
+
+
+def sync_folder(folder: Path) -> None:
+    """Makes the names inside of a folder durable."""
+    file = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        os.fsync(parent)  # SQLite does so for the names inside of the folder
+        os.fsync(file)
     finally:
-        os.close(parent)
+        os.close(file)
 
 
-def _create(connection: sqlite3.Connection, wanted: Format) -> None:
-    connection.execute("PRAGMA journal_mode=WAL")
-    configure(connection)
+def create(connection: sqlite3.Connection, wanted: Format) -> None:
+    """Makes an empty file one of the wanted format."""
     connection.execute("BEGIN IMMEDIATE")
     for statement in wanted.statements:
         connection.execute(statement)
@@ -151,11 +189,13 @@ def _check(connection: sqlite3.Connection, path: Path, wanted: Format) -> bool:
     if application_id == 0 and version == 0 and not connection.execute("PRAGMA schema_version").fetchone()[0]:
         return False
     if application_id != wanted.application_id:
-        raise QueueDamaged(
+        if connection.execute("SELECT 1 FROM sqlite_schema WHERE name = ?", (wanted.table,)).fetchone():
+            raise QueueDamaged(f"{path} is damaged (its header does not say what it is)")
+        raise QueueMismatch(
             f"{path} is a database of another program, no {wanted.noun}: move it away, or set another queue.directory"
         )
     if version != wanted.version:
-        raise QueueDamaged(
+        raise QueueMismatch(
             f"{path} has version {version} of the {wanted.noun}'s format, and this ps2daemon knows version "
             f"{wanted.version}: update ps2daemon, or set another queue.directory"
         )
@@ -182,7 +222,7 @@ def reading(path: Path, wanted: Format) -> Iterator[sqlite3.Connection]:
 
     Raises:
         QueueMissing: there is no such file.
-        QueueDamaged: it is no file of the wanted format.
+        QueueMismatch, QueueDamaged: it is no file of the wanted format.
         QueueUnwritable: it can't be read.
     """
     with translated(path):
@@ -227,8 +267,12 @@ def _raise(error: sqlite3.Error, path: Path) -> NoReturn:
         mapped = QueueBusy(
             f"{path} is locked by another program for more than {BUSY_SECONDS:.0f} s: close what has it open"
         )
-    elif code in _DAMAGED:
-        mapped = QueueDamaged(f"{path} is damaged ({error}): move it away, and a new one is created")
+    elif code in _DAMAGED or str(error).startswith(_SCHEMA_DAMAGED):
+        mapped = QueueDamaged(
+            f"{path} is damaged ({error}): a daemon that meets it saves what it can and begins a new one"
+        )
+    elif code == sqlite3.SQLITE_READONLY and os.access(path, os.W_OK) and os.access(path.parent, os.W_OK):
+        mapped = QueueDamaged(f"{path} is damaged (its header forbids to write it)")
     elif code in _UNWRITABLE:
         mapped = QueueUnwritable(_unwritable(path, str(error)))
     else:

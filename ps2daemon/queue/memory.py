@@ -10,10 +10,11 @@ from collections import deque
 
 import trio
 
-from ps2daemon.errors import FrameError, QueueFull, QueueLocked
+from ps2daemon.errors import FrameError, QueueFull, QueueLocked, QueueReplaced
 from ps2daemon.model.records import Ms
 from ps2daemon.queue.base import DeadLetter, Item, QueueStatistics
-from ps2daemon.queue.frames import HEADER_BYTES, MAX_FRAME_BYTES, frame_header
+from ps2daemon.queue.frames import HEADER_BYTES, MAX_FRAME_BYTES, decode_frame, frame_header
+from ps2daemon.queue.mending import Mending
 
 
 class MemoryQueue:
@@ -32,6 +33,8 @@ class MemoryQueue:
         self._first = 1  # the position of the first frame that is kept
         self._acked = 0
         self._held: set[str] = set()
+        self.replaced = False
+        """Whether something was lost, and the producer does not know."""
 
     def producer(self) -> MemoryProducer:
         """The end that appends.
@@ -92,6 +95,27 @@ class MemoryQueue:
         self._acked = position
         self._keep_from(position + 1 - self._retain)
 
+    def ack_lost(self, position: int) -> None:
+        if position <= self._acked:
+            return
+        left = self.behind(position, len(self._frames))
+        self._keep_from(position + 1)
+        self._acked = position
+        self._frames.clear()
+        self._bytes = 0
+        mending = Mending()
+        mending.hole()
+        for _, frame in left:
+            try:
+                records = decode_frame(frame)
+            except FrameError:
+                mending.hole(1)
+                continue
+            for kept in mending.frames(frame, records):
+                self._frames.append(kept)
+                self._bytes += len(kept)
+        self.replaced = True
+
     def replay(self, frames: int) -> int:
         before = self._acked
         self._acked = max(self._first - 1, self._acked - frames)
@@ -144,6 +168,9 @@ class MemoryProducer(_End):
     async def append(self, frame: bytes) -> None:
         """Puts a frame at the end."""
         await self._begin()
+        if self._queue.replaced:
+            self._queue.replaced = False
+            raise QueueReplaced("some of what was in the queue is lost")
         self._queue.append(frame)
 
 
@@ -173,6 +200,12 @@ class MemoryConsumer(_End):
         if position > self._queue.acked:
             self._queue.ack(position)
             self._cursor = max(self._cursor, position)
+
+    async def ack_lost(self, position: int, reason: str) -> None:
+        """See `base.Consumer.ack_lost`."""
+        await self._begin()
+        self._queue.ack_lost(position)
+        self._cursor = self._queue.acked
 
     async def rewind(self) -> None:
         """Moves the cursor back to behind the last ack."""

@@ -35,6 +35,7 @@ from ps2daemon.queue.frames import (
     record_bytes,
 )
 from ps2daemon.queue.letters import DELETE, Chosen, letters_file, transaction
+from ps2daemon.queue.shared import QueueFile, ignored
 from ps2daemon.queue.sqlite import FILE_NAME, check_disk
 from ps2daemon.queue.table import QUEUE_FORMAT, FrameTable
 
@@ -91,30 +92,69 @@ def requeue(directory: Path, chosen: Sequence[Chosen], told: Callable[[Requeued]
         QueueDamaged, QueueUnwritable: a file can't be used.
     """
     path = directory / FILE_NAME
-    with letters_file(directory) as letters, _queue(path) as (frames, max_bytes):
+    with letters_file(directory) as letters, _queue(path) as queue:
         left = deque(chosen)
         while left:
             with transaction(letters):
                 batch = _take(letters, left)
                 if batch.frame is not None:
-                    _append(path, frames, batch.frame, max_bytes)
+                    queue.append(batch.frame)
             told(batch.outcome)
             if left:
                 time.sleep(PAUSE_SECONDS)
 
 
 @contextmanager
-def _queue(path: Path) -> Iterator[tuple[FrameTable, int]]:
-    """The queue's table, for one requeue at a time, and its bound. Makes no queue where there is none."""
+def _queue(path: Path) -> Iterator[_Queue]:
+    """The queue, for one requeue at a time. Makes none where there is none."""
     with reading(path, QUEUE_FORMAT):
         pass
     with translated(path):
         lock = Lock(path.parent / "requeue.lock", "putting dead letters back into")
     try:
-        with translated(path), closing(FrameTable(path)) as frames:
-            yield frames, frames.bound_as_stated()
+        with closing(_Queue(path)) as queue:
+            yield queue
     finally:
         lock.release()
+
+
+class _Queue:
+    """Where letters go."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._max_bytes = 0
+        self._file = QueueFile(path, self._set_up, ignored)
+
+    def append(self, frame: bytes) -> None:
+        """Puts a frame at the end, if that leaves room for what the subscriber receives.
+
+        Raises:
+            QueueFull: it does not.
+        """
+        with translated(self._path):
+            check_disk(self._path.parent, frame)
+        self._file.call(lambda frames: self._append(frames, frame))
+
+    def close(self) -> None:
+        """Releases the file."""
+        self._file.close()
+
+    def _set_up(self, frames: FrameTable) -> None:
+        self._max_bytes = frames.bound_as_stated()
+
+    def _append(self, frames: FrameTable, frame: bytes) -> None:
+        full = QueueFull(
+            f"the queue in {self._path.parent} has no room for more dead letters, since {1 - MOST_FULL:.0%} of its {self._max_bytes:,} bytes "
+            "are kept for what is received: let the worker catch up, or raise queue.max_bytes, then requeue the rest"
+        )
+        if frames.occupied() + len(frame) > MOST_FULL * self._max_bytes:
+            raise full
+        try:
+            with translated(self._path):
+                frames.put(frame)
+        except QueueFull:
+            raise full from None
 
 
 def _take(letters: sqlite3.Connection, left: deque[Chosen]) -> _Batch:
@@ -150,20 +190,3 @@ def _take(letters: sqlite3.Connection, left: deque[Chosen]) -> _Batch:
     if number > 1:
         frame = encode_frame(records)
     return _Batch(frame, Requeued(number, len(records), unreadable, gone))
-
-
-def _append(path: Path, frames: FrameTable, frame: bytes, max_bytes: int) -> None:
-    check_disk(path.parent, frame)
-    full = QueueFull(
-        f"the queue in {path.parent} has no room for more dead letters, since {1 - MOST_FULL:.0%} of its {max_bytes:,} bytes are "
-        "kept for what is received: let the worker catch up, or raise queue.max_bytes, then requeue the rest"
-    )
-    if frames.occupied() + len(frame) > MOST_FULL * max_bytes:
-        raise full
-    with translated(path):
-        try:
-            frames.put(frame)
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_FULL:
-                raise full from None
-            raise

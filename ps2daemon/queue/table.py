@@ -16,6 +16,7 @@ from typing import Any, Final
 from persistqueue.exceptions import Empty
 from persistqueue.sqlqueue import SQLiteQueue
 
+from ps2daemon.errors import QueueDamaged
 from ps2daemon.queue.base import Item, QueueStatistics
 from ps2daemon.queue.files import BUSY_SECONDS, Format, bound, configure
 from ps2daemon.queue.frames import frame_header
@@ -31,6 +32,7 @@ _CREATE: Final = """CREATE TABLE IF NOT EXISTS {table_name} (
 TABLE: Final = "`queue_frames`"
 QUEUE_FORMAT: Final = Format(
     noun="queue",
+    table="queue_frames",
     application_id=0x50533251,  # "PS2Q"
     version=1,
     statements=(
@@ -128,16 +130,22 @@ class FrameTable(SQLiteQueue):
 
     def next(self) -> Item | None:
         """The frame behind the cursor, and moves it."""
+        before = self.cursor
         try:
             row: dict[str, Any] = self.get(block=False, raw=True)
         except Empty:
             return None
-        return Item(row["pqid"], row["data"])
+        position, frame = row["pqid"], row["data"]
+        if position != before + 1 or not isinstance(frame, bytes):
+            raise QueueDamaged(f"behind its frame {before} is frame {position}, or what is none")
+        return Item(position, frame)
 
     def acked(self) -> int:
         """The last acked position."""
-        position: int = self._getter.execute("SELECT position FROM state").fetchone()[0]
-        return position
+        row = self._getter.execute("SELECT position FROM state").fetchone()
+        if row is None:
+            raise _no_state()
+        return int(row[0])
 
     def ack(self, position: int, retain: int) -> None:
         """Everything up to `position`, the position of a row behind the last acked one, is acked; rows more than `retain` behind it go."""
@@ -188,11 +196,16 @@ class FrameTable(SQLiteQueue):
         return changed
 
 
+def _no_state() -> QueueDamaged:
+    return QueueDamaged("it does not say what is acked")
+
+
 def queue_statistics(connection: sqlite3.Connection) -> QueueStatistics:
     """The state of the whole queue, by one short select."""
-    position, records, size, max_bytes, last, records_total, bytes_total, oldest_at, first = (
-        connection.execute(_STATISTICS).fetchone()
-    )
+    row = connection.execute(_STATISTICS).fetchone()
+    if row is None:
+        raise _no_state()
+    position, records, size, max_bytes, last, records_total, bytes_total, oldest_at, first = row
     return QueueStatistics(
         frames=last - position,
         records=records_total - records,

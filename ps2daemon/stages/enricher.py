@@ -1,7 +1,8 @@
 """The enricher: takes frames out of the queue, decodes them, and says who the characters are as far as that is known.
 
-It never blocks the flow: a character that is not in memory passes through as unknown, the store may know it, and otherwise `Naming`
-asks Census in the background. A frame that can't be decoded goes on to the dead letters in its turn.
+It does not block the flow: a character that is not in memory passes through as unknown, the store may know it, and otherwise `Naming`
+asks Census in the background. A frame that can't be decoded goes on to the dead letters in its turn, at the end of its batch; what
+stands behind it is read again when that is done (`Consumer.ack_lost`).
 Started again after a crash, it goes on behind the last frame that it handed over.
 """
 
@@ -69,6 +70,8 @@ async def _enrich(
     until_named: Naming | None,
     events: OutageEvents,
 ) -> None:
+    control.waiting("for the writer")
+    await handover.empty()  # what was handed over before a crash may change what stands behind it
     await patiently(consumer.rewind, control=control, events=events)
     control.waiting("for records")
     while True:
@@ -79,8 +82,12 @@ async def _enrich(
             for handed in _batches(items, source):
                 control.waiting("for the writer")  # whose outage may last
                 await handover.put(handed)
+                if handed.broken:
+                    await handover.empty()  # what stands behind is different then
                 control.working()
                 control.progress()
+                if handed.broken:
+                    break
             if len(items) < FRAMES:  # the end of the queue: what comes within a moment shares a commit
                 await trio.sleep(LINGER_SECONDS)
             continue
@@ -112,7 +119,7 @@ def _batches(items: Sequence[Item], source: CharacterSource) -> Iterator[Handed]
             records.extend(decode_frame(item.frame))
         except FrameError as error:
             broken.append(Broken(item.frame, str(error)))
-        if len(records) >= RECORDS or index == len(items) - 1:
+        if broken or len(records) >= RECORDS or index == len(items) - 1:
             batch = make_batch(records)
             identities = {
                 character_id: identity

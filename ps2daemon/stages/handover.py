@@ -32,7 +32,7 @@ class Handed(msgspec.Struct, frozen=True):
     Attributes:
         position: of its last frame; acked when the batch is in the store.
         identities: who some of its characters are.
-        broken: frames that belong to it in order and have no records.
+        broken: frames at its end that have no records.
     """
 
     position: int

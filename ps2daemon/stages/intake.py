@@ -107,6 +107,11 @@ class Intake:
             self._room.set()
             self._room = None
 
+    def disown(self, after: After) -> None:
+        """What is on disk is not all that was put there: nothing is vouched for any longer, and neither by what is still here."""
+        self._records = deque(record for record in self._records if not isinstance(record, CoverageRecord))
+        self.lost(after)
+
     def lost(self, after: After) -> None:
         """Nothing is vouched for any longer, on any connection."""
         for source in self._sources:

@@ -7,7 +7,9 @@ It owns the websockets and the queue's entrance. It waits for nothing downstream
 - While another program has the queue's file locked, it keeps what it receives in memory, as much as the intake takes, and says so.
 - Asked to stop, it closes the sockets first and puts what it has into the queue, then returns.
 
-`QueueDamaged` leaves it; outages of Census do not.
+- If something of the queue was lost, what it vouches for begins anew.
+
+`QueueDamaged` leaves it, if the queue can't be mended; outages of Census do not.
 """
 
 from __future__ import annotations
@@ -21,9 +23,10 @@ import trio
 
 from ps2daemon.census.stream import StreamObserver, StreamSettings, run_stream
 from ps2daemon.clock import Clock
-from ps2daemon.errors import QueueBusy, QueueFull, QueueUnavailable
+from ps2daemon.errors import QueueBusy, QueueFull, QueueReplaced, QueueUnavailable
 from ps2daemon.queue.base import Producer
 from ps2daemon.queue.frames import encode_frame
+from ps2daemon.queue.mending import LOST
 from ps2daemon.stages.intake import Intake, Source
 from ps2daemon.stages.patience import QueueEvents
 from ps2daemon.supervisor import StageControl
@@ -41,6 +44,8 @@ class SubscriberEvents(QueueEvents, Protocol):
     def queue_full(self, message: str) -> None: ...
 
     def queue_room(self) -> None: ...
+
+    def coverage_disowned(self, message: str) -> None: ...
 
 
 class Connection(msgspec.Struct, frozen=True):
@@ -129,7 +134,12 @@ async def _flush(control: StageControl, intake: Intake, producer: Producer, even
     while records := intake.next_frame():
         frame = encode_frame(records)
         began = trio.current_time()
-        await producer.append(frame)
+        try:
+            await producer.append(frame)
+        except QueueReplaced as error:
+            intake.disown(LOST)
+            events.coverage_disowned(str(error))
+            continue
         intake.remove(len(records))
         events.frame_appended(len(records), len(frame), trio.current_time() - began)
         control.progress()
@@ -143,7 +153,7 @@ async def _wait(
     events: SubscriberEvents,
 ) -> None:
     """Until what was received is on disk, or a stop is asked for."""
-    intake.lost("disk_full")
+    intake.lost(LOST)
     while not control.stopping.is_set():
         control.degraded(str(outage))
         _tell(outage, events)

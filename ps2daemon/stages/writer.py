@@ -78,7 +78,7 @@ async def run_writer(
         bury = _Burial(dead_letters, clock.now(), events)
         for letter in _letters(handed, applied):
             await patiently(partial(bury, *letter), control=control, events=events)
-        await patiently(partial(consumer.ack, handed.position), control=control, events=events)
+        await patiently(partial(_ack, consumer, handed), control=control, events=events)
         naming.ask(applied.unnamed)
         handover.done()
         control.progress()
@@ -103,6 +103,13 @@ async def _first(control: StageControl, handover: Handover) -> Handed | None:
         found = await handover.first()
         nursery.cancel_scope.cancel()
     return found
+
+
+async def _ack(consumer: Consumer, handed: Handed) -> None:
+    if handed.broken:
+        await consumer.ack_lost(handed.position, f"a frame can't be read: {handed.broken[-1].reason}")
+    else:
+        await consumer.ack(handed.position)
 
 
 def _letters(handed: Handed, applied: Applied) -> Iterator[tuple[bytes, str]]:

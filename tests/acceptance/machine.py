@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import sqlite3
 import subprocess
@@ -122,11 +123,18 @@ class Machine:
         finally:
             await store.aclose()
 
+    def damage(self, disk: str, name: str, start: float, end: float) -> None:
+        """Overwrites a part of a file, from one share of it to another."""
+        with (self.folder / disk / name).open("r+b") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(int(start * size))
+            file.write(os.urandom(int((end - start) * size)))
+
     async def check(self) -> dict[int, WorldCoverage]:
         """Everything that is vouched for is stored, once, as it was; returns what is vouched for."""
         assert self._census is not None
-        stop(self._census)
         ps2daemon(self.folder, "--config", "config.toml", "queue", "drain")
+        stop(self._census)
         store = await SqliteStore.open(self.folder / STORE / "ps2.db", read_only=True)
         result = await compare_sessions(store, Truth.load(self.folder / "truth"), by_sent=True)
         coverage = await coverage_of(store)

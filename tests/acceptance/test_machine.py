@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import trio
 
+from bench.programs import ps2daemon
 from ps2daemon.model.coverage import Interval
 from ps2daemon.model.records import HOUR, SECOND
+from ps2daemon.queue.rescue import damages
 from ps2daemon.queue.sqlite import read_statistics
 from ps2daemon.simulator.recording import HistorySettings, history
 from ps2daemon.simulator.settings import PopulationSettings
 from tests.acceptance.machine import (
     QUEUE,
     STORE,
+    VERIFY_SECONDS,
     covered,
     failing_writes,
     locked,
@@ -108,3 +112,37 @@ async def test_a_store_that_takes_nothing(tmp_path: Path) -> None:
             await found.until_empty()
             assert found.value("ps2_stage_restarts_total", worker=True) == 0
         assert await found.content() == await without_faults(tmp_path, records)
+
+
+async def test_a_queue_that_is_damaged(tmp_path: Path) -> None:
+    """In the middle while it is recorded into, and then at its beginning while nobody runs."""
+    with machine(tmp_path) as found:
+        with found.running("subscriber"):
+            began = await found.until_covered()
+            await trio.sleep(1.5)  # so that there is something behind the hole as well
+            found.damage(QUEUE, "queue.db-wal", 0.3, 0.6)
+            start = now()
+            with found.running("worker"):
+                await found.until(lambda: "coverage begins anew" in found.log, "a word of it")
+                await trio.sleep(VERIFY_SECONDS)
+                again = await found.until_covered()
+                assert len(damages(tmp_path / QUEUE)) == 1
+                assert found.value("ps2_stage_restarts_total") == 0
+                assert found.value("ps2_stage_restarts_total", worker=True) == 0
+            assert "queue damaged: it was set aside, and a new one goes on" in found.log
+            said = ps2daemon(tmp_path, "--config", "config.toml", "queue", "status")
+            assert re.search(
+                r"damaged   \S+: \d+ records in \d+ frames were saved, \d+ frames are lost", said
+            )
+        found.damage(QUEUE, "queue.db", 0.0, 0.01)
+        with found.running():
+            end = await found.until_covered()
+            assert found.value("ps2_queue_damaged_files") == 2
+            assert len(damages(tmp_path / QUEUE)) == 2
+        coverage = await found.check()
+    for world in coverage.values():
+        assert world.covers(again - SECOND)
+        assert world.covers(end - SECOND)
+        assert covered(world, began, start) < (start - began) / SECOND
+        assert [gap.after for gap in world.gaps(0, end)][-1] == "start"
+        assert {gap.after for gap in world.gaps(0, again - SECOND)} <= {"disk_full"}

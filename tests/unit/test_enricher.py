@@ -102,16 +102,16 @@ async def test_frames_become_batches_of_a_bounded_size(monkeypatch: pytest.Monke
     assert [batch.batch.records for batch in batches] == [1_500, 1_500, 1_000]
 
 
-async def test_a_broken_frame_goes_with_the_batch_in_its_place() -> None:
+async def test_a_broken_frame_ends_the_batch_of_what_stands_before_it() -> None:
     torn = bytearray(encode_frame([login("1", T0)]))
     torn[-1] ^= 1
     async with scene() as worker:
         await worker.queue_up([login("1", T0)], bytes(torn), [logout("1", T0 + SECOND)], bytes(torn))
         items = worker.queue.behind(0, 100)
-        (batch,) = enricher_module._batches(items, worker.worker.source)
+        batch, _ = enricher_module._batches(items, worker.worker.source)
         (alone,) = enricher_module._batches(items[3:], worker.worker.source)
-    assert (batch.position, batch.batch.records) == (items[3].position, 2)
-    assert [broken.frame for broken in batch.broken] == [bytes(torn)] * 2
+    assert (batch.position, batch.batch.records) == (items[1].position, 1)
+    assert [broken.frame for broken in batch.broken] == [bytes(torn)]
     assert "CRC" in batch.broken[0].reason
     assert (alone.position, alone.batch.records, len(alone.broken)) == (items[3].position, 0, 1)
 

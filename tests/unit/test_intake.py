@@ -180,6 +180,24 @@ async def test_a_full_disk_ends_the_spans_of_every_connection(autojump_clock: tr
     assert bench.all() == [CoverageRecord(10, start, end, "connection")]
 
 
+async def test_what_is_here_vouches_for_nothing_when_what_was_before_it_is_lost(
+    autojump_clock: trio.abc.Clock,
+) -> None:
+    bench = Bench()
+    await bench.verify()
+    bench.event("first")
+    await bench.verify()
+    bench.event("second")
+    bench.intake.disown("disk_full")
+    await bench.verify()
+    assert [type(record) for record in bench.all()] == [EventRecord, EventRecord]
+    _, start = await bench.verify()
+    bench.intake.disown("disk_full")
+    _, start = await bench.verify()
+    end, _ = await bench.verify()
+    assert bench.all() == [CoverageRecord(10, start, end, "disk_full")]
+
+
 async def test_an_event_that_is_too_large_is_left_out() -> None:
     bench = Bench()
     bench.event("x" * (MAX_PAYLOAD_BYTES + 1))

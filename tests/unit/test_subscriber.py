@@ -134,7 +134,11 @@ class Scene:
 
     def records(self) -> list[Record]:
         """What is in the queue, in order."""
-        return [record for item in self.queue.behind(0, 10_000) for record in decode_frame(item.frame)]
+        return [
+            record
+            for item in self.queue.behind(self.queue.acked, 10_000)
+            for record in decode_frame(item.frame)
+        ]
 
     def coverage(self) -> list[CoverageRecord]:
         return [record for record in self.records() if isinstance(record, CoverageRecord)]
@@ -276,6 +280,33 @@ async def test_while_another_program_has_the_queue_locked_the_stream_goes_on(
     assert len(scene.network.clients) == 1
     assert {claim.after for claim in scene.coverage()} == {"start"}, "nothing of it is a gap"
     assert len(scene.sent) > 160
+
+
+async def test_what_is_lost_of_the_queue_is_not_vouched_for(
+    nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.abc.Clock
+) -> None:
+    scene = Scene(nursery, monkeypatch)
+    control = Health().add("subscriber", scene.telemetry)
+    async with trio.open_nursery() as stage:
+        stage.start_soon(scene.run, control)
+        await trio.sleep(30)
+        consumer = scene.queue.consumer()
+        first = await consumer.read(20)
+        await consumer.ack(first[9].position)
+        await consumer.ack_lost(first[-1].position, "torn")  # ten frames
+        lost = [record for item in first for record in decode_frame(item.frame)]
+        lost_at = scene.clock.now()
+        await trio.sleep(30)
+        control.stopping.set()
+    assert len(scene.network.clients) == 1, "the stream goes on"
+    scene.sent = [
+        at for at in scene.sent if at > max(e.received_at for e in lost if isinstance(e, EventRecord))
+    ]
+    scene.check()
+    claims = scene.coverage()
+    assert {claim.after for claim in claims} == {"disk_full"}
+    assert min(claim.start for claim in claims) < lost_at - 10 * SECOND, "what came behind it is vouched for"
+    assert max(claim.end for claim in claims) > scene.clock.now() - 7 * SECOND
 
 
 @pytest.mark.logs_errors

@@ -228,6 +228,22 @@ async def test_a_store_that_can_be_read_and_not_written_is_waited_out_as_well(
 
 
 @pytest.mark.usefixtures("small_batches")
+async def test_a_frame_that_can_not_be_read_is_not_vouched_for(autojump_clock: trio.abc.Clock) -> None:
+    """Neither by what stands behind it in its batch, nor by what comes later."""
+    hour = [(covered(T0, T0 + number * MINUTE), login("1", T0 + number * MINUTE)) for number in range(1, 60)]
+    async with scene() as worker, worker.running():
+        for number, (claim, event) in enumerate(hour):
+            await worker.queue_up(broken(event) if number == 20 else [event], [claim])
+        await trio.sleep(10)
+        spans = (await content(worker.store)).spans
+        assert [(span.start, span.end, span.after) for span in spans] == [
+            (T0, T0 + 20 * MINUTE, "connection"),
+            (T0 + 22 * MINUTE + SECOND, T0 + 59 * MINUTE, "disk_full"),
+        ]
+        assert await worker.letters.count() == 1
+
+
+@pytest.mark.usefixtures("small_batches")
 @pytest.mark.parametrize("method", ["read", "ack", "put"])
 async def test_an_outage_of_the_queue_s_files_is_waited_out(
     method: str, autojump_clock: trio.abc.Clock, monkeypatch: pytest.MonkeyPatch
