@@ -163,7 +163,6 @@ async def run(
     health = Health()
     stages: list[StageSpec] = []
     port = _metrics_port(settings, part) if metrics_port is None else metrics_port
-    await check_bind(settings.web.host, port, "web.host", "web.metrics_port or --metrics-port")
     async with AsyncExitStack() as stack:
         producer: Producer | None = None
         if part != "worker":
@@ -176,6 +175,8 @@ async def run(
             stages += _worker_stages(worker, telemetry, clock)
             statistics = worker.consumer
         assert statistics is not None
+        # After the queue: of two daemons of one configuration, the second is told of the first, and not only that its port is taken.
+        await check_bind(settings.web.host, port, "web.host", "web.metrics_port or --metrics-port")
         stages.append(
             StageSpec(
                 name="metrics",

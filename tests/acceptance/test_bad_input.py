@@ -7,10 +7,14 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
+from bench.programs import free_port
+from tests.acceptance.kills import started
 
 CONFIG = """\
 [census]
@@ -155,16 +159,40 @@ def _version(path: Path, word: str) -> str:
 
 def no_database(folder: Path) -> str:
     make_files(folder)
-    for file in (folder / "state/queue").iterdir():
-        if file.suffix == ".db":
-            file.write_bytes(b"no database at all" * 1000)
-    return "state/queue"
+    (folder / "state/ps2.db").write_bytes(b"no database at all" * 1000)
+    return "state/ps2.db"
 
 
 @pytest.mark.parametrize("broken", [not_writable, newer_queue, newer_store, no_database])
 def test_files_that_can_not_be_used(folder: Path, broken: Callable[[Path], str]) -> None:
     word = broken(folder)
     assert word in fail(folder, "--config", "config.toml", "run")
+
+
+def test_a_second_daemon_is_told_who_was_first(folder: Path) -> None:
+    """Whichever half of it; and the first ones go on."""
+    changed(folder, "metrics_port = 0", f"metrics_port = {free_port(1)}")
+    locks = folder / "state/queue"
+    with (
+        started(folder, "--config", "config.toml", "run", "subscriber") as subscriber,
+        started(folder, "--config", "config.toml", "run", "worker") as worker,
+    ):
+        firsts = {"producer.lock": subscriber, "consumer.lock": worker}
+        while any(not (locks / name).exists() or not (locks / name).read_text() for name in firsts):
+            assert [first.poll() for first in firsts.values()] == [None, None]
+            time.sleep(0.05)
+        for arguments, first in (
+            (("run",), subscriber),
+            (("run", "subscriber"), subscriber),
+            (("run", "worker"), worker),
+            (("queue", "drain"), worker),
+            (("queue", "import", "empty.ndjson"), subscriber),
+        ):
+            (folder / "empty.ndjson").touch()
+            line = fail(folder, "--config", "config.toml", *arguments)
+            assert f"process {first.pid} is" in line
+            assert "stop it first" in line
+        assert [first.poll() for first in firsts.values()] == [None, None]
 
 
 def test_a_bad_line_of_a_recording_is_named(folder: Path) -> None:
