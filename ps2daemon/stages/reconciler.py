@@ -13,7 +13,7 @@ from typing import Final, Protocol
 import trio
 
 from ps2daemon.clock import Clock
-from ps2daemon.stages.checks import Checks, current_worlds
+from ps2daemon.stages.checks import CURRENT, Checks, current_worlds
 from ps2daemon.stages.patience import OutageEvents, patiently
 from ps2daemon.store.base import Count, Store
 from ps2daemon.store.ledger import Ledger
@@ -66,6 +66,14 @@ async def reconcile(
 
 
 async def _online(ledger: Ledger, store: Store, clock: Clock) -> list[Count]:
-    """Who is online where the record reaches up to now; nothing is claimed of other worlds."""
-    covered = current_worlds(await ledger.coverage(), clock.now())
+    """Who is online where the record reaches up to now; nothing is claimed of other worlds.
+
+    A record that reaches beyond now, by a clock that was set back since, says nothing of the present.
+    """
+    now, coverage = clock.now(), await ledger.coverage()
+    covered = [
+        world_id
+        for world_id in current_worlds(coverage, now)
+        if (coverage[world_id].end or now) - now <= CURRENT
+    ]
     return await store.online_at(ledger.records_until, covered) if covered else []

@@ -109,6 +109,20 @@ async def test_who_was_online_is_not_told_as_known_while_nothing_arrives(
             assert worker.value("online", world="10", faction="1") == 1
 
 
+async def test_who_was_online_by_a_clock_that_was_set_back_is_not_told_as_known(
+    autojump_clock: trio.abc.Clock,
+) -> None:
+    async with scene(names=NAMES) as worker:
+        now = worker.clock.now() // SECOND * SECOND
+        await worker.queue_up([login("1", now - 2 * HOUR), covered(now - DAY, now)])
+        async with worker.running():
+            await trio.sleep(INTERVAL_SECONDS + 1)
+            assert worker.value("online", world="10", faction="1") == 1
+            worker.clock.set(now - HOUR)
+            await trio.sleep(INTERVAL_SECONDS + 1)
+            assert worker.value("online", world="10", faction="1") is None
+
+
 @pytest.mark.parametrize("side", [1, -1])
 async def test_a_crash_at_any_call_leaves_nothing_undone(side: int, autojump_clock: trio.abc.Clock) -> None:
     number, crashed = 0, True

@@ -17,10 +17,11 @@ from ps2daemon.model.events import Login, Logout, decode_event
 from ps2daemon.model.records import DAY, HOUR, MINUTE, SECOND, EventRecord, Record
 from ps2daemon.queue.frames import decode_frame, encode_frame
 from ps2daemon.stages import enricher as enricher_module
+from ps2daemon.stages.reconciler import INTERVAL_SECONDS
 from ps2daemon.stages.writer import TOO_OLD
 from ps2daemon.store.base import Commit, Edge
 from ps2daemon.store.ledger import Ledger
-from tests.records import T0, change, covered, lock, login, logout
+from tests.records import T0, change, covered, event, lock, login, logout
 from tests.stores import Calls, Content, Death, content, faulty_store, without_threads
 from tests.worker import Scene, scene
 
@@ -84,10 +85,10 @@ def only_what_is_stored_is_acked(scene: Scene) -> Callable[[int], Awaitable[None
             if number > position or frame in FRAMES:
                 continue
             for events in make_batch(decode_frame(frame)).events.values():
-                for event in events:
-                    assert isinstance(event, Login | Logout)
-                    edge = Edge(event.character_id, event.at, isinstance(event, Login))
-                    assert await scene.store.known_edges([edge]) or event.at == T0 + 90 * MINUTE
+                for each in events:
+                    assert isinstance(each, Login | Logout)
+                    edge = Edge(each.character_id, each.at, isinstance(each, Login))
+                    assert await scene.store.known_edges([edge]) or each.at == T0 + 90 * MINUTE
 
     return check
 
@@ -317,6 +318,47 @@ async def test_what_is_in_hand_is_finished_at_a_stop(autojump_clock: trio.abc.Cl
         left = worker.queue.statistics().frames
         assert left < len(FRAMES)
         assert worker.queue.acked == worker.worker.handover.position
+
+
+@pytest.mark.usefixtures("small_batches")
+@pytest.mark.parametrize("by", [-HOUR, HOUR])
+async def test_a_clock_that_is_set_doubles_nothing_and_ends_nobody(
+    by: int, autojump_clock: trio.abc.Clock
+) -> None:
+    """It is set while records come, and set right again. What they say is stored as it would be if all of them came at the end."""
+    told: list[Record] = []
+    async with scene(names=NAMES) as worker, worker.running():
+        began = worker.clock.now() // SECOND * SECOND
+        true, start = began, began
+        for number in range(60):
+            if number in (20, 40):
+                worker.clock.set(worker.clock.now() + (by if number == 20 else -by))
+                start = worker.clock.now() // SECOND * SECOND
+            who = str(number % 3 + 1)
+            name = "PlayerLogin" if number // 3 % 2 == 0 else "PlayerLogout"
+            records: list[Record] = [
+                event(name, true, received_at=worker.clock.now(), character_id=who, world_id=10),
+                covered(start, worker.clock.now() // SECOND * SECOND),
+            ]
+            told += records
+            await worker.queue_up(records)
+            true += 6 * SECOND
+            await trio.sleep(6)
+            assert worker.health.ready()
+        await trio.sleep(INTERVAL_SECONDS + 1)
+        found = named_at_any_time(await content(worker.store))
+        delay = worker.value("delay_seconds_sum")
+        assert delay is not None
+        assert 0 <= delay < 60 * 2
+        assert await worker.letters.count() == 0
+        async with faulty_store() as store:
+            ledger = Ledger(store, worker.clock.now)
+            await ledger.apply(make_batch(told))
+            await ledger.identify(NAMES, T0)
+            await ledger.settle()
+            assert found == named_at_any_time(await content(store))
+    assert [session.ended_by for session in found.sessions.values()] == ["logout"] * 30
+    assert sum(span.end - span.start for span in found.spans) <= 60 * 6 * SECOND
 
 
 @pytest.mark.usefixtures("small_batches")
