@@ -26,9 +26,10 @@
         ├── StoreUnavailable  an outage: wait and try again
         ├── StoreConflict     another writer changed what this commit was based on
         └── StoreMismatch     not a store of ours, or of a newer version
-            └── StoreMissing  there is no store in this place yet
+            ├── StoreMissing  there is no store in this place yet
+            └── StoreRefused  it will never take a document of this commit
 
-Foreign errors are mapped into this tree at one place, where the foreign library is called. Anything that is not in this
+What a record makes this program's own code raise is none of these: see `stages.poison`. Foreign errors are mapped into this tree at one place, where the foreign library is called. Anything that is not in this
 tree is a defect of this program and propagates to the supervisor.
 """
 
@@ -176,3 +177,7 @@ class StoreMismatch(StoreError):
 
 class StoreMissing(StoreMismatch):
     """There is no store in this place yet, and only a reader asked."""
+
+
+class StoreRefused(StoreMismatch):
+    """The store takes a commit but for a document, whatever is tried, and it is no character's."""

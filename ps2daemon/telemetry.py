@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Gauge
+from prometheus_client import CollectorRegistry
 
 from ps2daemon.census.characters import CharacterObserver
 from ps2daemon.census.rest import CensusObserver
@@ -30,50 +30,18 @@ from ps2daemon.metrics import (
 )
 from ps2daemon.model import tables
 from ps2daemon.model.records import SECOND, Ms
+from ps2daemon.outage import MAX_SHOWN, Outage
 from ps2daemon.queue.base import QueueStatistics
 from ps2daemon.queue.rescue import Damage
 from ps2daemon.store.base import Count
 from ps2daemon.stream_telemetry import StreamTelemetry
 
 MAX_ERROR_KINDS: Final = 30
-MAX_SHOWN: Final = 300
 ONLINE_SECONDS: Final = 60.0
 """How long a count of people online stands: six rounds of the reconciler."""
 
 _STATES: Final = tuple(StageState)
 _EMPIRES: Final = (tables.VS, tables.NC, tables.TR, tables.NSO)
-
-
-class Outage:
-    """Something that is there or away: a line at each change and at most once a minute while it is away."""
-
-    def __init__(self, name: str, up: Gauge, errors: Counter, monotonic: Callable[[], float]) -> None:
-        self._log = get_logger(f"ps2daemon.{name}")
-        self._name = name
-        self._up = up
-        self._errors = errors
-        self._monotonic = monotonic
-        self._seldom = Seldom(monotonic)
-        self._since: float | None = None
-        up.set(1)
-
-    def away(self, message: str) -> None:
-        """An attempt failed."""
-        self._up.set(0)
-        self._errors.inc()
-        if self._since is None:
-            self._since = self._monotonic()
-        if self._seldom("away"):
-            self._log.warning(f"{self._name} is away", why=message[:MAX_SHOWN])
-
-    def back(self) -> None:
-        """An attempt went well."""
-        if self._since is None:
-            return
-        self._up.set(1)
-        self._log.info(f"{self._name} is back", seconds=round(self._monotonic() - self._since, 1))
-        self._since = None
-        self._seldom.forget("away")
 
 
 class Telemetry:
@@ -138,14 +106,16 @@ class Telemetry:
 
     def stage_crashed(self, stage: str, error: Exception, seconds: float | None) -> None:
         """A stage met an error that it did not expect; it starts again in `seconds`, or not at all (None)."""
-        leaf: BaseException = error
-        while isinstance(leaf, BaseExceptionGroup):
-            leaf = leaf.exceptions[0]
-        self._metrics.stage_errors.labels(stage, self._error_kinds(type(leaf).__name__)).inc()
+        self._count_error(stage, error)
         then = "it is not started again" if seconds is None else f"it starts again in {seconds:.1f} s"
         self._stages.error(
             "stage crashed", stage=stage, then=then, exc_info=(type(error), error, error.__traceback__)
         )
+
+    def _count_error(self, stage: str, error: BaseException) -> None:
+        while isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
+        self._metrics.stage_errors.labels(stage, self._error_kinds(type(error).__name__)).inc()
 
     def stage_restarted(self, stage: str) -> None:
         """A stage is started again."""
@@ -255,6 +225,15 @@ class Telemetry:
         if delay_seconds is not None:
             self._metrics.delay.observe(delay_seconds)
         self._writer.debug("batch committed", records=records, seconds=round(seconds, 4))
+
+    def batch_failed(self, error: BaseException) -> None:
+        """Something in a batch can't be applied; it is applied in parts, and what can't be is put among the dead letters."""
+        self._count_error("writer", error)
+        if self._seldom("batch failed"):
+            self._writer.error(
+                "batch failed: what is at fault in it is looked for",
+                exc_info=(type(error), error, error.__traceback__),
+            )
 
     def commit_conflict(self) -> None:
         """Another writer changed what a commit was based on; it is repeated."""

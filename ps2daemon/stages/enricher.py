@@ -113,10 +113,12 @@ async def _named(naming: Naming) -> None:
 def _batches(items: Sequence[Item], source: CharacterSource) -> Iterator[Handed]:
     """The frames as batches of about `RECORDS`, decoded one by one."""
     records: list[Record] = []
+    frames: list[bytes] = []
     broken: list[Broken] = []
     for index, item in enumerate(items):
         try:
             records.extend(decode_frame(item.frame))
+            frames.append(item.frame)
         except FrameError as error:
             broken.append(Broken(item.frame, str(error)))
         if broken or len(records) >= RECORDS or index == len(items) - 1:
@@ -126,5 +128,5 @@ def _batches(items: Sequence[Item], source: CharacterSource) -> Iterator[Handed]
                 for character_id in batch.events
                 if (identity := source.known(character_id)) is not None
             }
-            yield Handed(item.position, batch, identities, tuple(broken))
-            records, broken = [], []
+            yield Handed(item.position, batch, identities, tuple(frames), tuple(broken))
+            records, frames, broken = [], [], []

@@ -32,12 +32,14 @@ class Handed(msgspec.Struct, frozen=True):
     Attributes:
         position: of its last frame; acked when the batch is in the store.
         identities: who some of its characters are.
+        frames: what the batch was decoded from.
         broken: frames at its end that have no records.
     """
 
     position: int
     batch: Batch
     identities: Mapping[str, Identity]
+    frames: tuple[bytes, ...] = ()
     broken: tuple[Broken, ...] = ()
 
 

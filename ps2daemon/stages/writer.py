@@ -1,28 +1,32 @@
 """The writer: puts batches into the store, and is the only place that acks.
 
 A batch is applied, committed, and what could not be applied put among the dead letters; only then is it acked and removed from the handover.
-A crash at any point repeats the batch, which changes nothing that was done already. While the store is away the stage says so and
+A crash at any point repeats the batch, which changes nothing that was done already. What makes the fold or the store fail is found (`poison.py`) and put
+among the dead letters, and all around it is applied. While the store is away the stage says so and
 waits; the queue holds the rest. So it does while the queue's own files can't be written.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 import msgspec
 import trio
 
 from ps2daemon.clock import Clock
 from ps2daemon.errors import QueueFull
+from ps2daemon.model.batch import Batch, make_batch
 from ps2daemon.model.events import Login, Logout
 from ps2daemon.model.records import SECOND, EventRecord, Ms
 from ps2daemon.queue.base import Consumer, DeadLetters
-from ps2daemon.queue.frames import encode_frame
+from ps2daemon.queue.frames import decode_frame, encode_frame
 from ps2daemon.stages.handover import Handed, Handover
 from ps2daemon.stages.naming import Naming
 from ps2daemon.stages.patience import OutageEvents, patiently
+from ps2daemon.stages.poison import FAILED, Poison, apply_around, caused_by_records
+from ps2daemon.store.deciding import Told
 from ps2daemon.store.ledger import Applied, Ledger
 from ps2daemon.supervisor import StageControl
 
@@ -39,6 +43,8 @@ class WriterEvents(OutageEvents, Protocol):
     def commit_conflict(self) -> None: ...
 
     def dead_letter(self, reason: str) -> None: ...
+
+    def batch_failed(self, error: BaseException) -> None: ...
 
     def dead_letter_lost(self, reason: str, message: str) -> None: ...
 
@@ -64,22 +70,15 @@ async def run_writer(
         control.working()
         began = trio.current_time()
         conflicts = ledger.conflicts
-        following = handover.second()
-        applied = await patiently(
-            partial(
-                ledger.apply,
-                handed.batch,
-                handed.identities,
-                following=None if following is None else (following.batch, following.identities),
-            ),
-            control=control,
-            events=events,
-        )
+        parts, poison = await _apply(control, handed, handover.second(), ledger, events)
         bury = _Burial(dead_letters, clock.now(), events)
-        for letter in _letters(handed, applied):
+        for letter in _letters(handed, parts):
             await patiently(partial(bury, *letter), control=control, events=events)
+        for each in poison:
+            await patiently(partial(bury.poison, each), control=control, events=events)
         await patiently(partial(_ack, consumer, handed), control=control, events=events)
-        naming.ask(applied.unnamed)
+        for part in parts:
+            naming.ask(part.applied.unnamed)
         handover.done()
         control.progress()
         for _ in range(ledger.conflicts - conflicts):
@@ -112,17 +111,48 @@ async def _ack(consumer: Consumer, handed: Handed) -> None:
         await consumer.ack(handed.position)
 
 
-def _letters(handed: Handed, applied: Applied) -> Iterator[tuple[bytes, str]]:
+class _Part(NamedTuple):
+    """Records that were applied together."""
+
+    batch: Batch
+    applied: Applied
+
+
+async def _apply(
+    control: StageControl, handed: Handed, following: Handed | None, ledger: Ledger, events: WriterEvents
+) -> tuple[list[_Part], list[Poison]]:
+    """Applies a batch, or, if that fails, all of it that can be applied."""
+
+    async def apply(batch: Batch, told: Told | None = None) -> _Part:
+        attempt = partial(ledger.apply, batch, handed.identities, following=told)
+        applied = await patiently(attempt, control=control, events=events)
+        control.progress()
+        return _Part(batch, applied)
+
+    try:
+        ahead = None if following is None else (following.batch, following.identities)
+        return [await apply(handed.batch, ahead)], []
+    except FAILED as error:
+        if not caused_by_records(error):
+            raise
+        events.batch_failed(error)
+        await apply(make_batch([]))  # where even that fails, no record is the cause
+        records = [record for frame in handed.frames for record in decode_frame(frame)]
+        return await apply_around(records, lambda part: apply(make_batch(part)), error)
+
+
+def _letters(handed: Handed, parts: Sequence[_Part]) -> Iterator[tuple[bytes, str]]:
     """What could not be applied, as frames, and why."""
     for broken in handed.broken:
         yield broken.frame, broken.reason
-    for refused in handed.batch.refused:
-        yield encode_frame([refused.record]), refused.reason
-    for event in applied.too_old:
-        yield encode_frame([_record(event)]), TOO_OLD
-    for character_id, reason in applied.refused.items():
-        for event in handed.batch.events[character_id]:
-            yield encode_frame([_record(event)]), f"the store refuses its character: {reason}"
+    for batch, applied in parts:
+        for refused in batch.refused:
+            yield encode_frame([refused.record]), refused.reason
+        for event in applied.too_old:
+            yield encode_frame([_record(event)]), TOO_OLD
+        for character_id, reason in applied.refused.items():
+            for event in batch.events[character_id]:
+                yield encode_frame([_record(event)]), f"the store refuses its character: {reason}"
 
 
 class _Burial:
@@ -141,6 +171,16 @@ class _Burial:
             self._events.dead_letter_lost(reason, str(error))
         else:
             self._events.dead_letter(reason)
+
+    async def poison(self, poison: Poison) -> None:
+        """The same of a record that is no garbage: where there is no room for it, that is waited for.
+
+        Raises:
+            QueueFull: there is none.
+        """
+        frame = encode_frame([poison.record])
+        await self._dead_letters.put(frame, poison.reason, poison.attempts, self._at)
+        self._events.dead_letter(poison.reason)
 
 
 def _record(event: Login | Logout) -> EventRecord:

@@ -12,7 +12,8 @@ Promises:
 - What the store can't take of a character, whatever is tried, is left out with the character and named in the answer; the rest is written.
 - What `commit` returned for is durable.
 - `load_*` see every commit that returned; searches and counts may lag behind until `refresh`.
-- Errors: `StoreUnavailable` (wait, try again), `StoreConflict`, `StoreMismatch`; nothing else on purpose.
+- Errors: `StoreUnavailable` (wait, try again), `StoreConflict`, `StoreMismatch`, and of `commit` `StoreRefused` (of a document that is no character's);
+  nothing else on purpose.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -12,8 +12,10 @@ import pytest
 from ps2daemon.health import Health
 from ps2daemon.model.events import decode_event
 from ps2daemon.model.records import EventRecord, Record
+from ps2daemon.model.sessions import fold
 from ps2daemon.queue.frames import decode_frame
 from ps2daemon.stages import enricher
+from ps2daemon.store import deciding
 from tests.elasticsearch import EACH_MAJOR
 from tests.elasticsearch_worker import (
     FRAME,
@@ -119,8 +121,8 @@ def event_of(record: Record) -> object:
     return decode_event(record.payload)
 
 
-def poisoning(matches: Callable[[Item], bool]) -> Rule:
-    """Makes of the documents that match what no server takes, on their way there."""
+def poisoning(matches: Callable[[Item], bool], fields: Sequence[str] = ("first_ts", "last_ts")) -> Rule:
+    """Makes of the documents that match what no server takes, on their way there: these fields have no time."""
 
     async def rule(asked: Asked, upstream: Upstream) -> Answer:
         if not asked.bulk:
@@ -130,15 +132,11 @@ def poisoning(matches: Callable[[Item], bool]) -> Rule:
             head, *source = item.lines
             if source and matches(item):
                 document = msgspec.json.decode(source[0])
-                source = [msgspec.json.encode({**document, **POISON}) + b"\n"]
+                source = [msgspec.json.encode({**document, **dict.fromkeys(fields, "never")}) + b"\n"]
             lines += [head, *source]
         return await upstream(asked._replace(body=b"".join(lines)))
 
     return rule
-
-
-POISON = {"first_ts": "never", "last_ts": "never"}
-"""No time, in a field of each session and of each character."""
 
 
 @pytest.mark.parametrize("kind", ["sessions", "characters"])
@@ -169,6 +167,47 @@ async def test_a_document_that_the_server_refuses_goes_to_the_dead_letters_with_
         async with found.worker.draining():
             pass
         assert_same(await found.content(), await in_sqlite(told()))
+
+
+@pytest.mark.logs_errors
+async def test_events_that_the_fold_or_the_server_fails_with_go_to_the_dead_letters_alone(
+    major: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server names an alert, and the fold nothing: which events those are has to be found out."""
+    events = Counter(filter(None, map(character_of, told().records)))
+    ((character_id, _),) = events.most_common(1)
+    whole = await in_sqlite(told().without(character_id))
+    (refused, *_) = whole.alerts.values()
+
+    def failing(state: Any, events: Any, evidence: Any) -> Any:
+        if events[0].character_id == character_id:
+            raise LookupError("nobody thought of that")
+        return fold(state, events, evidence)
+
+    monkeypatch.setattr(deciding, "fold", failing)
+    async with fronted(major) as found:
+        found.server.rule = poisoning(
+            lambda item: item.folder.endswith("-alerts") and item.key == refused.alert_id, ["first_change"]
+        )
+        async with found.worker.draining():
+            pass
+        content = await found.content()
+        letters = await found.worker.letters.list(1_000)
+    assert content.alerts == {key: each for key, each in whole.alerts.items() if key != refused.alert_id}
+    assert (content.characters, content.sessions) == (whole.characters, whole.sessions)
+    assert content.spans == whole.spans
+    fates = {"LookupError: nobody thought of that": set[Record](), "StoreRefused: ": set[Record]()}
+    for letter in letters:
+        (fate,) = [fate for fate in fates if letter.reason.startswith(f"it can't be applied: {fate}")]
+        fates[fate] |= set(decode_frame(letter.frame))
+    assert list(fates.values()) == [
+        {record for record in told().records if character_of(record) == character_id},
+        {
+            record
+            for record in told().records
+            if isinstance(record, EventRecord) and decode_event(record.payload) in refused.changes
+        },
+    ]
 
 
 async def test_many_documents_that_the_server_refuses_are_waited_out(major: int) -> None:

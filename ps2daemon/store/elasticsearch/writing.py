@@ -23,7 +23,7 @@ from typing import Final
 import msgspec
 import trio
 
-from ps2daemon.errors import StoreConflict, StoreMismatch, StoreUnavailable
+from ps2daemon.errors import StoreConflict, StoreMismatch, StoreRefused, StoreUnavailable
 from ps2daemon.model.sessions import Character
 from ps2daemon.store.base import (
     CharacterDocument,
@@ -353,7 +353,8 @@ class Writing:
 
         Raises:
             StoreUnavailable: the indices are at fault, and somebody has to mend them.
-            StoreMismatch: it is not about a character.
+            StoreRefused: it is not about a character.
+            StoreMismatch: it is not about any record either.
         """
         if not refused:
             return {}
@@ -365,7 +366,8 @@ class Writing:
                 f"Elasticsearch at {self._server.name} refuses {len(refused)} documents for {some.index}: {some.reason}"
             )
         if not refused.keys() <= set(characters):
-            raise StoreMismatch(
+            about_records = all(refusal.index != self._names.meta for refusal in refused.values())
+            raise (StoreRefused if about_records else StoreMismatch)(
                 f"Elasticsearch at {self._server.name} refuses a document for {some.index}: {some.reason}"
             )
         return {owner: refusal.reason for owner, refusal in refused.items()}
