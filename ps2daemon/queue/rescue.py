@@ -31,7 +31,7 @@ from ps2daemon.model.records import SECOND, Ms
 from ps2daemon.queue.files import create, sync_folder, translated
 from ps2daemon.queue.frames import decode_frame, frame_header
 from ps2daemon.queue.mending import Mending
-from ps2daemon.queue.salvage import Cells, Pages, Unreadable, find, frame_at
+from ps2daemon.queue.salvage import Cells, Pages, State, Unreadable, find, row_at
 from ps2daemon.queue.table import QUEUE_FORMAT, TABLE
 
 PREFIX: Final = "damaged-"
@@ -111,7 +111,7 @@ def _rescue(path: Path, folder: Path, reason: str, at: Ms, acked: int | None) ->
         _open_files[path] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     pages = Pages(_open_files[path], path.with_name(f"{path.name}-wal"))
     cells, state, sequence = find(pages)
-    position = None if state is None else state.position
+    position = None if state is None or not _is_sound(pages, cells, state, sequence) else state.position
     if acked is not None:
         position = max(acked, position or 0)
     content = _Content(pages, cells, position, sequence, reported=acked is not None)
@@ -180,7 +180,7 @@ class _Content:
             if done is not None and at <= done:
                 continue
             try:
-                frame = frame_at(self._pages, page, offset)
+                frame = row_at(self._pages, page, offset).frame
                 records = decode_frame(frame)
             except (Unreadable, FrameError):
                 continue  # it may be elsewhere as well, and is missing otherwise
@@ -192,6 +192,18 @@ class _Content:
                 yield kept
         if expected is not None and self._sequence is not None:
             mending.lost += max(0, self._sequence + 1 - expected)
+
+
+def _is_sound(pages: Pages, cells: Cells, state: State, sequence: int | None) -> bool:
+    """Whether what a queue says of what is acked may be true: what is not acked must not be taken for that."""
+    if sequence is not None and state.position > sequence:
+        return False
+    for at, page, offset in cells:
+        if at == state.position + 1:
+            with suppress(Unreadable):
+                row = row_at(pages, page, offset)
+                return (row.records_before, row.bytes_before) == (state.records, state.bytes)
+    return True
 
 
 def _folder(parent: Path, at: Ms) -> Path:

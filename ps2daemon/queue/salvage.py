@@ -33,10 +33,20 @@ SEQUENCE_NAME: Final = b"queue_frames"
 
 
 class State(NamedTuple):
-    """What is acked, and the bound in bytes."""
+    """What is acked, with the totals of it, and the bound in bytes."""
 
     position: int
+    records: int
+    bytes: int
     max_bytes: int
+
+
+class Row(NamedTuple):
+    """A frame, whether whole or not, and the totals of what stands before it."""
+
+    frame: bytes
+    records_before: int
+    bytes_before: int
 
 
 class Cells:
@@ -140,25 +150,27 @@ def find(pages: Pages) -> tuple[Cells, State | None, int | None]:
             elif (
                 len(columns) == _STATE_COLUMNS and rowid == 1 and all(isinstance(v, int) for v in columns[1:])
             ):
-                position, _, _, max_bytes = (int(value or 0) for value in columns[1:])
-                state = State(position, max_bytes)
+                state = State(*(int(value or 0) for value in columns[1:]))
             elif len(columns) == _SEQUENCE_COLUMNS and columns[0] == SEQUENCE_NAME:
                 sequence = columns[1] if isinstance(columns[1], int) else None
     cells.sort()
     return cells, state, sequence
 
 
-def frame_at(pages: Pages, page: int, offset: int) -> bytes:
-    """The frame of a row, whether whole or not.
+def row_at(pages: Pages, page: int, offset: int) -> Row:
+    """A row of a frame.
 
     Raises:
         Unreadable: it is not there.
     """
     _, columns = _row(pages, pages.page(page), offset)
-    frame = columns[-1]
+    _, _, records, records_total, bytes_total, frame = columns
     if not isinstance(frame, bytes):
         raise Unreadable
-    return frame
+    counts = [each for each in (records, records_total, bytes_total) if isinstance(each, int)]
+    if len(counts) != 3:
+        raise Unreadable
+    return Row(frame, counts[1] - counts[0], counts[2] - len(frame))
 
 
 def _cells(page: bytes, number: int) -> Iterator[int]:

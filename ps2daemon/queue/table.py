@@ -64,6 +64,12 @@ _REPLAY: Final = f"""UPDATE state SET (position, records, bytes) =
     (SELECT _id - 1, records_total - records, bytes_total - LENGTH(data) FROM {TABLE}
      WHERE _id > state.position - :frames ORDER BY _id LIMIT 1)
 WHERE EXISTS (SELECT 1 FROM {TABLE} WHERE _id > state.position - :frames AND _id <= state.position)"""
+# What is acked, the last position that was given, and the totals before the first row that is not acked, which are those of what is.
+_ACKED: Final = f"""SELECT s.position, s.records, s.bytes,
+    COALESCE((SELECT seq FROM sqlite_sequence WHERE name = 'queue_frames'), 0),
+    (SELECT records_total - records FROM {TABLE} WHERE _id > s.position ORDER BY _id LIMIT 1),
+    (SELECT bytes_total - LENGTH(data) FROM {TABLE} WHERE _id > s.position ORDER BY _id LIMIT 1)
+FROM state AS s"""
 _KEPT: Final = f"""SELECT COALESCE(
     (SELECT bytes_total FROM {TABLE} WHERE _id <= s.position ORDER BY _id DESC LIMIT 1)
         - (SELECT bytes_total - LENGTH(data) FROM {TABLE} ORDER BY _id LIMIT 1), 0)
@@ -141,11 +147,20 @@ class FrameTable(SQLiteQueue):
         return Item(position, frame)
 
     def acked(self) -> int:
-        """The last acked position."""
-        row = self._getter.execute("SELECT position FROM state").fetchone()
+        """The last acked position.
+
+        Raises:
+            QueueDamaged: it is not what the rows say, and what is not acked could be skipped.
+        """
+        row = self._getter.execute(_ACKED).fetchone()
         if row is None:
             raise _no_state()
-        return int(row[0])
+        position, records, size, given, records_before, bytes_before = row
+        if position > given or (
+            records_before is not None and (records, size) != (records_before, bytes_before)
+        ):
+            raise QueueDamaged(f"it says that {position} is acked, and that can't be")
+        return int(position)
 
     def ack(self, position: int, retain: int) -> None:
         """Everything up to `position`, the position of a row behind the last acked one, is acked; rows more than `retain` behind it go."""
