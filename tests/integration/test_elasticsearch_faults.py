@@ -179,10 +179,10 @@ async def test_events_that_the_fold_or_the_server_fails_with_go_to_the_dead_lett
     whole = await in_sqlite(told().without(character_id))
     (refused, *_) = whole.alerts.values()
 
-    def failing(state: Any, events: Any, evidence: Any) -> Any:
+    def failing(state: Any, events: Any, *more: Any) -> Any:
         if events[0].character_id == character_id:
             raise LookupError("nobody thought of that")
-        return fold(state, events, evidence)
+        return fold(state, events, *more)
 
     monkeypatch.setattr(deciding, "fold", failing)
     async with fronted(major) as found:

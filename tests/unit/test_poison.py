@@ -114,10 +114,10 @@ async def without_poison() -> Content:
 
 
 def in_the_fold(patch: pytest.MonkeyPatch) -> None:
-    def failing(state: Any, events: Any, evidence: Any) -> Any:
+    def failing(state: Any, events: Any, *more: Any) -> Any:
         if events[0].character_id == POISON:
             raise LookupError("nobody thought of that")
-        return fold(state, events, evidence)
+        return fold(state, events, *more)
 
     patch.setattr(deciding, "fold", failing)
 
