@@ -3,6 +3,7 @@
 Promises of `serve_app`:
 - It binds before anything else, so that a port in use is one clear error and not a half-started program.
 - Once `stopping` is set no new connection is taken, requests in hand get `GRACE_SECONDS`, and it returns.
+- Whatever a client sends ends its own connection at most.
 - It logs through `logging.getLogger("ps2daemon.web")`: an app that raises is an error there and a 500 to the client.
 """
 
@@ -11,11 +12,15 @@ from __future__ import annotations
 import errno
 import logging
 import socket
+from functools import partial
 from typing import Any, Final, cast
 
 import trio
 from hypercorn.config import Config
-from hypercorn.trio import serve
+from hypercorn.trio.tcp_server import TCPServer
+from hypercorn.trio.worker_context import WorkerContext
+from hypercorn.typing import ConnectionState
+from hypercorn.utils import wrap_app
 from starlette.types import ASGIApp
 
 from ps2daemon.errors import ConfigError
@@ -26,6 +31,8 @@ READ_SECONDS: Final = 60
 """A client that sends nothing for so long is cut off, even while it waits for an answer."""
 KEEP_ALIVE_SECONDS: Final = 30.0
 BACKLOG: Final = 128
+MAX_SHOWN: Final = 200
+"""Characters of an error in the log."""
 
 log = logging.getLogger("ps2daemon.web")
 log.setLevel(logging.WARNING)  # Hypercorn greets at INFO, whatever its own level says
@@ -51,33 +58,50 @@ async def serve_app(
     Raises:
         ConfigError: it can't listen there.
     """
-    listener = await _bind(host, port, host_key, port_key)
-    bound = int(listener.getsockname()[1])
+    listener = trio.SocketListener(
+        trio.socket.from_stdlib_socket(await _bind(host, port, host_key, port_key))
+    )
+    config = _config()
+    context = WorkerContext(None)
+
+    async def connection(stream: trio.SocketStream) -> None:
+        # Hypercorn types ASGI more narrowly than Starlette does; the protocol is the same.
+        served = wrap_app(cast(Any, app), config.wsgi_max_body_size, "asgi")
+        try:
+            await TCPServer(served, config, context, ConnectionState({}), cast(Any, stream))
+        except* Exception as group:
+            # Its own server lets one through, from an upgrade to HTTP/2 with broken settings for example, and ends with all connections.
+            log.warning("a connection broke the server's protocol: %s", _line(group))
+
+    # A connection goes on while no new one is taken; the inner nursery ends first.
+    async with trio.open_nursery() as connections:
+        async with trio.open_nursery() as accepting:
+            accepting.start_soon(
+                partial(trio.serve_listeners, connection, [listener], handler_nursery=connections)
+            )
+            task_status.started(int(listener.socket.getsockname()[1]))
+            await stopping.wait()
+            accepting.cancel_scope.cancel()
+        await context.terminated.set()
+        connections.cancel_scope.deadline = trio.current_time() + GRACE_SECONDS
+
+
+def _config() -> Config:
     config = Config()
-    config.bind = [f"fd://{listener.detach()}"]
     config.accesslog = None
     config.errorlog = log
     config.loglevel = "WARNING"
-    config.backlog = BACKLOG
-    config.graceful_timeout = GRACE_SECONDS
-    config.shutdown_timeout = GRACE_SECONDS
     config.read_timeout = READ_SECONDS
     config.keep_alive_timeout = KEEP_ALIVE_SECONDS
     config.include_server_header = False
-    async with trio.open_nursery() as nursery:
+    return config
 
-        async def run(task_status: trio.TaskStatus[list[str]]) -> None:
-            # Hypercorn types ASGI more narrowly than Starlette does; the protocol is the same.
-            await serve(
-                cast(Any, app),
-                config,
-                shutdown_trigger=stopping.wait,
-                task_status=task_status,
-                mode="asgi",
-            )
 
-        await nursery.start(run)
-        task_status.started(bound)
+def _line(error: BaseException) -> str:
+    """What lies at the bottom of a group, in one line."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:MAX_SHOWN]}"
 
 
 async def check_bind(host: str, port: int, host_key: str = "web.host", port_key: str = "web.port") -> None:

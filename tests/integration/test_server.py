@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+from contextlib import suppress
+from functools import partial
 
 import httpx
 import pytest
@@ -83,3 +85,32 @@ async def test_an_address_of_another_machine_is_one_clear_line(host: str) -> Non
         ConfigError, match=f"^'?{host}'? is no address of this machine: choose another web.host"
     ):
         await serve_app(an_app(), host=host, port=0, stopping=trio.Event())
+
+
+def upgrade(to: bytes) -> bytes:
+    """A request for HTTP/2 with these settings."""
+    return (
+        b"GET / HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: h2c\r\nHTTP2-Settings: "
+        + to
+        + b"\r\n\r\n"
+    )
+
+
+@pytest.mark.parametrize("settings", [b"AAA", b"AAAA"], ids=["no base64", "too short"])
+async def test_a_broken_upgrade_ends_its_own_connection_alone(
+    nursery: trio.Nursery, settings: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    stopping = trio.Event()
+    port = await nursery.start(partial(serve_app, an_app(), host="127.0.0.1", port=0, stopping=stopping))
+    async with httpx.AsyncClient(trust_env=False, base_url=f"http://127.0.0.1:{port}") as client:
+        assert (await client.get("/")).text == "hello"
+        stream = await trio.open_tcp_stream("127.0.0.1", port)
+        await stream.send_all(upgrade(settings))
+        with trio.fail_after(2), suppress(trio.BrokenResourceError):
+            while await stream.receive_some():
+                pass
+        await stream.aclose()
+        assert (await client.get("/")).text == "hello"
+    [line] = [record.getMessage() for record in caplog.records if record.name == "ps2daemon.web"]
+    assert line.startswith("a connection broke the server's protocol: ")
+    stopping.set()
