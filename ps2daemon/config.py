@@ -29,7 +29,12 @@ CONFIG_VARIABLE: Final = "PS2DAEMON_CONFIG"
 ANY_ENVIRONMENT: Final = "all"
 """A mirror's name for a stream of every environment."""
 
-MAX_FILE_BYTES: Final = 1024 * 1024
+MAX_FILE_BYTES: Final = 64 * 1024
+"""Twenty times the example, which shows every key."""
+MAX_LINE_BYTES: Final = 2 * 1024
+"""A key of n parts takes the parser n² / 2 words: 5 MB in a line, and so 150 MB in all."""
+MAX_SHOWN: Final = 80
+"""Characters of what was given, in an error."""
 _REGISTERED_ONLY: Final = (".planetside2.com", ".daybreakgames.com")
 """Hosts that answer only to a registered service id."""
 _LATER: Final = {"queue": ("kafka", "sqlite")}
@@ -200,7 +205,7 @@ def _from_file(path: Path | None) -> tuple[dict[str, _Section], list[_Section]]:
     for name, content in document.items():
         if name not in KEYS:
             raise ConfigError(
-                f"{name} in {path}: unknown section{_did_you_mean(name, KEYS)}; accepted are {', '.join(KEYS)}"
+                f"{_shown(name)} in {path}: unknown section{_did_you_mean(name, KEYS)}; accepted are {', '.join(KEYS)}"
             )
         if name == "stream":
             if not isinstance(content, list) or not all(isinstance(row, dict) for row in content):
@@ -226,12 +231,18 @@ def _parse(path: Path) -> dict[str, Any]:
         ) from None
     if len(content) > MAX_FILE_BYTES:
         raise ConfigError(f"can't read the configuration {path}: it is larger than {MAX_FILE_BYTES} bytes")
+    for number, line in enumerate(content.split(b"\n"), 1):
+        if len(line) > MAX_LINE_BYTES:
+            raise ConfigError(
+                f"can't read the configuration {path}: line {number} is longer than {MAX_LINE_BYTES} bytes"
+            )
     try:
         return tomllib.loads(content.decode())
     except UnicodeDecodeError as error:
         raise ConfigError(f"can't read the configuration {path}: byte {error.start} is not UTF-8") from None
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"can't read the configuration {path}: it is not TOML: {error}") from None
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        reason = str(error)[: 2 * MAX_SHOWN]
+        raise ConfigError(f"can't read the configuration {path}: it is not TOML: {reason}") from None
 
 
 def _section(name: str, shown: str, content: Mapping[str, object], path: Path) -> _Section:
@@ -239,7 +250,7 @@ def _section(name: str, shown: str, content: Mapping[str, object], path: Path) -
     for key in content:
         if key not in keys:
             raise ConfigError(
-                f"{shown}.{key} in {path}: unknown key{_did_you_mean(key, keys)}; accepted are {', '.join(keys)}"
+                f"{shown}.{_shown(key)} in {path}: unknown key{_did_you_mean(key, keys)}; accepted are {', '.join(keys)}"
             )
     return {key: Given(value, f"{shown}.{key} in {path}") for key, value in content.items()}
 
@@ -256,7 +267,7 @@ def _lay_over(sections: dict[str, _Section], streams: list[_Section], environ: M
             # Other variables with this prefix are not ours: Kubernetes, for one, makes some for a service of this name.
             similar = _did_you_mean(variable, known)
             if similar or variable.startswith(tuple(f"{PREFIX}{section.upper()}_" for section in KEYS)):
-                raise ConfigError(f"{variable} in the environment: unknown key{similar}")
+                raise ConfigError(f"{_shown(variable)} in the environment: unknown key{similar}")
             continue
         section, key = found
         given = Given(environ[variable], f"{variable} in the environment", from_environment=True)
@@ -371,11 +382,16 @@ def _check_certificates(path: Path, where: str) -> None:
 
 
 def _did_you_mean(name: str, known: Iterable[str]) -> str:
-    similar = difflib.get_close_matches(name, list(known), n=1, cutoff=0.75)
+    similar = difflib.get_close_matches(name[:MAX_SHOWN], list(known), n=1, cutoff=0.75)
     return f", did you mean {similar[0]}?" if similar else ""
 
 
 def _short(value: object) -> str:
     """A value of any size as something that fits a line."""
     text = repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."
+    return text if len(text) <= MAX_SHOWN else f"{text[: MAX_SHOWN - 3]}..."
+
+
+def _shown(text: str) -> str:
+    """What a person wrote, as it is where it fits a line."""
+    return text if text.isprintable() and len(text) <= MAX_SHOWN else _short(text)

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from ipaddress import IPv6Address
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 MAX_PORT: Final = 65_535
 MAX_SECONDS: Final = 3_600.0
 MAX_CONNECTIONS: Final = 16
 MAX_WORLDS: Final = 64
 MAX_REPLICAS: Final = 10
+MAX_URL: Final = 2_000
+MAX_HOST: Final = 253
+"""Characters of a name in DNS (RFC 1035, 2.3.4)."""
 MIB: Final = 1024 * 1024
 
 
@@ -81,7 +84,11 @@ def _path(default: str | None, accepted: str) -> Key:
     text = _text(default, accepted)
 
     def check(value: object) -> Path:
-        return Path(str(text.check(value))).expanduser()
+        path = Path(str(text.check(value)))
+        try:
+            return path.expanduser()
+        except RuntimeError:
+            raise ValueError("there is no user of this name") from None
 
     return Key(accepted=accepted, default=default and Path(default), check=check)
 
@@ -110,7 +117,7 @@ def _seconds(default: float) -> Key:
     def check(value: object) -> float:
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise ValueError
-        if not (math.isfinite(value) and 0 < value <= MAX_SECONDS):
+        if not 0 < value <= MAX_SECONDS:
             raise ValueError
         return float(value)
 
@@ -122,12 +129,27 @@ def _seconds(default: float) -> Key:
     )
 
 
+def _is_host(parts: SplitResult) -> bool:
+    """Whether an address names a host that can be looked up: a name of DNS, or an address of IPv4 or IPv6."""
+    host = parts.hostname or ""
+    if "[" in parts.netloc:
+        if not re.fullmatch(r"([^@]*@)?\[[0-9A-Fa-f:.]+\](:[0-9]*)?", parts.netloc):
+            return False
+        IPv6Address(host)  # raises a ValueError where it is none
+        return True
+    labels = host.removesuffix(".").split(".")
+    for label in labels:
+        if label.startswith("xn--"):
+            label.encode().decode("idna")  # as well
+    return len(host) <= MAX_HOST and all(re.fullmatch(r"[A-Za-z0-9_-]{1,63}", label) for label in labels)
+
+
 def _url(default: str, *schemes: str) -> Key:
     def check(value: object) -> str:
-        if not isinstance(value, str) or not re.fullmatch(r"[!-~]+", value):
+        if not isinstance(value, str) or not re.fullmatch(rf"[!-~]{{1,{MAX_URL}}}", value):
             raise ValueError
         parts = urlsplit(value)
-        if parts.scheme not in schemes or not parts.hostname or parts.fragment:
+        if parts.scheme not in schemes or not _is_host(parts) or parts.fragment:
             raise ValueError
         _ = parts.port  # raises ValueError where it is none
         if parts.username is not None or parts.password is not None or "service-id" in parts.query:

@@ -118,7 +118,7 @@ async def _bind(host: str, port: int, host_key: str, port_key: str) -> socket.so
         addresses = await trio.socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )
-    except socket.gaierror:
+    except (socket.gaierror, UnicodeError):  # of a part that is empty or too long for DNS
         raise ConfigError(
             f"{host!r} is no address of this machine: choose another {host_key}, such as 127.0.0.1"
         ) from None

@@ -79,7 +79,7 @@ async def test_port_in_use_is_one_clear_line() -> None:
             )
 
 
-@pytest.mark.parametrize("host", ["192.0.2.1", "no such host"])
+@pytest.mark.parametrize("host", ["192.0.2.1", "no such host", "a..b"])
 async def test_an_address_of_another_machine_is_one_clear_line(host: str) -> None:
     with pytest.raises(
         ConfigError, match=f"^'?{host}'? is no address of this machine: choose another web.host"
