@@ -259,7 +259,8 @@ class CensusClient:
                         body += chunk
                         if len(body) > MAX_BODY_BYTES:
                             reading.cancel()
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
+            # The latter two, which are not its own, over where it is redirected to: httpx looks there though it does not follow.
             return self._failed("network", f"can't be reached: {type(error).__name__}")
         if len(body) > MAX_BODY_BYTES:
             return self._failed("too_large", f"answered with more than {MAX_BODY_BYTES} bytes")
