@@ -168,7 +168,11 @@ async def use_websocket(
     except* ConnectionRejected as group:
         end = _rejected(address, _leaf(group))
     except* _BROKEN as group:
-        end = end or StreamLost("protocol", f"{address} broke the protocol: {type(_leaf(group)).__name__}")
+        end = end or _broken(address, group)
+    except* UnicodeError as group:
+        if connection is not None:
+            raise
+        end = _broken(address, group)  # wsproto's, over a header of the answer to the upgrade
     finally:
         if stream is not None:  # trio-websocket leaves it open where the other side closed first
             await trio.aclose_forcefully(stream)
@@ -254,6 +258,10 @@ def _answered(address: _Address, status: int) -> CensusError:
             f"{address} refuses the connection (HTTP {status}): is the service id registered, and the environment right?"
         )
     return StreamLost("handshake", f"{address} answered HTTP {status} instead of opening a websocket")
+
+
+def _broken(address: _Address, group: BaseException) -> StreamLost:
+    return StreamLost("protocol", f"{address} broke the protocol: {type(_leaf(group)).__name__}")
 
 
 def _leaf(error: BaseException) -> BaseException:

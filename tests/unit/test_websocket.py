@@ -69,3 +69,13 @@ async def test_an_upgrade_that_is_refused_over_a_socket() -> None:
     assert isinstance(end, StreamLost)
     assert end.cause == "handshake"
     assert "HTTP 503" in str(end)
+
+
+async def test_an_upgrade_whose_headers_are_no_text_is_a_broken_protocol() -> None:
+    answer = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: \xff\r\n\r\n"
+    async with trio.open_nursery() as nursery:
+        port = await listen(nursery, answer)
+        end = await use_websocket(f"ws://127.0.0.1:{port}", "/", unused, dial=dial_tcp, tls=None, deadline=5)
+        nursery.cancel_scope.cancel()
+    assert isinstance(end, StreamLost)
+    assert end.cause == "protocol"
