@@ -297,7 +297,7 @@ def _read(key: Key, given: Given) -> object:
         return key.check(value)
     except ValueError as error:
         shown = "the value" if key.hidden(given.value) else _short(given.value)
-        reason = f" ({error})" if str(error) else ""
+        reason = f" ({_shown(str(error))})" if str(error) else ""
         raise ConfigError(
             f"{given.where}: {shown} is not accepted{reason}; accepted is {key.accepted}"
         ) from None

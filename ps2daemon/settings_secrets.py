@@ -5,6 +5,7 @@ A secret is given as `<key>`, or as `<key>_file`, which names a file that holds 
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -100,7 +101,7 @@ def read_secret(
             return _checked(key, str(values[key.key]), text.where, text.where)
         if file is not None and file.from_environment == from_environment:
             return _held_by(key, values[f"{key.key}_file"], file.where)
-        if credential is not None and credential.exists():
+        if credential is not None and os.path.exists(credential):  # False where the name can be none
             return _held_by(key, credential, f"systemd's credential {key.credential!r}")
     return None
 

@@ -202,6 +202,7 @@ def test_a_relative_config_path_gives_absolute_paths(folder: Path, monkeypatch: 
         ("[census]\nrest_url = 'http://xn--a/'", ["census.rest_url"]),
         ("[census]\nrest_url = 'http://a{b}/'", ["census.rest_url"]),
         (f"[census]\nrest_url = 'http://a/{'x' * 2_000}'", ["census.rest_url"]),
+        (f"[census]\nrest_url = 'http://a:{'1:' * 500}'", ["census.rest_url", "Port could not be cast"]),
         (f"[web]\nhost = '{'x' * 500}!'\n", ["web.host", "..."]),
     ],
 )
@@ -303,6 +304,7 @@ def test_an_unreadable_service_id(folder: Path) -> None:
     assert "census.service_id_file in " in message
     assert str(folder / "none") in message
     assert "No such file" in message
+    assert service_id(load(folder, "", CREDENTIALS_DIRECTORY="/x" * 5_000)) is None
     (folder / "folder" / "service-id").mkdir(parents=True)
     assert "Is a directory" in refusal(folder, CREDENTIALS_DIRECTORY=str(folder / "folder"))
 
