@@ -6,10 +6,12 @@ import re
 from pathlib import Path
 
 import pytest
+from elastic_transport import HttpxAsyncHttpNode
 
 from ps2daemon.config import ElasticsearchSettings, load_settings
 from ps2daemon.errors import ConfigError
 from ps2daemon.settings_keys import KEYS
+from ps2daemon.store.elasticsearch.server import _client
 from tests.unit.configurations import SECRET, load, refusal
 
 KIND = '[store]\nkind = "elasticsearch"\n'
@@ -119,6 +121,15 @@ def test_the_lines_of_the_example_that_are_commented_out_are_right(root: Path, f
 
 def test_an_address_is_taken_as_the_client_will_take_it(folder: Path) -> None:
     assert elasticsearch(folder, KIND + 'url = "HTTPS://es:9200"\n').urls == ("https://es:9200",)
+
+
+@pytest.mark.parametrize("url", ["http://[::1]:9201", "http://127.0.0.1:9200", "http://es:9200/path"])
+async def test_the_client_asks_at_the_address_that_is_given(folder: Path, url: str) -> None:
+    client = _client(elasticsearch(folder, KIND + f'url = "{url}"\n'))
+    [node] = client.transport.node_pool.all()
+    assert isinstance(node, HttpxAsyncHttpNode)
+    assert str(node.client.base_url).rstrip("/") == url
+    await client.close()
 
 
 @pytest.mark.parametrize(

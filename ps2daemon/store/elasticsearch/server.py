@@ -114,8 +114,9 @@ class _Node(HttpxAsyncHttpNode):
 
     def __init__(self, config: NodeConfig) -> None:
         BaseAsyncNode.__init__(self, config)
+        host = f"[{config.host}]" if ":" in config.host else config.host  # IPv6
         self.client = httpx.AsyncClient(
-            base_url=f"{config.scheme}://{config.host}:{config.port}{config.path_prefix}",
+            base_url=f"{config.scheme}://{host}:{config.port}{config.path_prefix}",
             headers=None if config.host not in _HERE else {"accept-encoding": "identity"},
             transport=_Transport(
                 verify=config.ssl_context or False,
