@@ -36,6 +36,8 @@ NEAR: Final = 0.8
 """How alike a name must be to be the one that was meant, by `difflib`: one letter in five may be wrong."""
 
 _UNITS: Final = {"s": SECOND, "m": MINUTE, "h": HOUR, "d": DAY, "w": 7 * DAY}
+_ZONE: Final = re.compile(r"[A-Za-z0-9_+-]{1,40}(/[A-Za-z0-9_+-]{1,40}){0,2}")
+"""The longest name of the IANA's list has 32 characters and three parts; `zoneinfo` looks for each part of a longer one too, until Python's stack ends."""
 _SPAN: Final = re.compile(r"([0-9]{1,9})([smhdw])")
 
 
@@ -103,6 +105,8 @@ def parse_zone(text: str) -> tzinfo:
     if text.upper() in ("UTC", "Z"):
         return ZoneInfo("UTC")
     try:
+        if _ZONE.fullmatch(text) is None:
+            raise ValueError
         return ZoneInfo(text)
     except (KeyError, ValueError, OSError):
         # ZoneInfo names neither folders nor escapes from its own folder in one way: any of these means "no such zone".

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, available_timezones
 
 import pytest
 
@@ -109,7 +109,18 @@ def test_no_step(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["Mars/Olympus", "", "../../etc/passwd", "/etc/passwd", "Europe/", "a\0b", "Europe", "x" * 5000]
+    "text",
+    [
+        "Mars/Olympus",
+        "",
+        "../../etc/passwd",
+        "/etc/passwd",
+        "Europe/",
+        "a\0b",
+        "Europe",
+        "x" * 5000,
+        "Europe/Berlin" + "/x" * 400,
+    ],
 )
 def test_no_zone(text: str) -> None:
     with pytest.raises(UsageError, match="is no time zone; it takes a name such as Europe/Berlin") as caught:
@@ -118,6 +129,8 @@ def test_no_zone(text: str) -> None:
 
 
 def test_zones() -> None:
+    for name in available_timezones():
+        assert str(parse_zone(name)) == name
     assert str(parse_zone("Europe/Berlin")) == "Europe/Berlin"
     assert str(parse_zone("utc")) == "UTC"
 
