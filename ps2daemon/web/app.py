@@ -236,7 +236,8 @@ def _page(view: shell.View) -> Handler:
 
     async def handle(request: Request) -> Response:
         if view.path == "/" and any(name in request.query_params for name in OF_HISTORY):
-            return RedirectResponse(f"/history?{request.url.query}", headers=HEADERS)
+            query = request.scope["query_string"].decode("latin-1")  # over HTTP/2 it may be any bytes
+            return RedirectResponse(f"/history?{query}", headers=HEADERS)
         return await page(request)
 
     return handle

@@ -25,6 +25,7 @@ from ps2daemon.web.app import FILES, page_app
 from ps2daemon.web.bundle import ChartLibrary, charts_installed
 from ps2daemon.web.pictures import WAITING, Pictures
 from ps2daemon.web.shell import FRAME, VIEWS
+from tests.fuzz.asgi import get
 from tests.memory_reader import MemoryReader
 from tests.pages import END, FixedClock, client_of, two_weeks
 from tests.synthetic import fortnight
@@ -414,3 +415,15 @@ async def test_how_a_drawing_ended_is_said(
     monkeypatch.setattr("ps2daemon.web.pictures.require_charts", lambda: None)
     with pytest.raises(UsageError, match=said):
         await Pictures().draw({}, "svg")
+
+
+@pytest.mark.parametrize(
+    ("query", "to"),
+    [
+        (b"from=-7d&world=10", b"/history?from=-7d&world=10"),
+        (b"from=\xff\r\n", b"/history?from=%C3%BF%0D%0A"),
+    ],
+)
+async def test_what_was_once_the_address_of_history_leads_there(query: bytes, to: bytes) -> None:
+    answer = await get(page_app(READER, FixedClock()), "/", query)
+    assert (answer.status, answer.headers[b"location"]) == (307, to)

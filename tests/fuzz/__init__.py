@@ -1,0 +1,1 @@
+"""Inputs that nobody would send on purpose, or somebody would: one module for each side from which they come."""
