@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from ipaddress import IPv6Address
+from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
@@ -135,9 +135,11 @@ def _is_host(parts: SplitResult) -> bool:
     if "[" in parts.netloc:
         if not re.fullmatch(r"([^@]*@)?\[[0-9A-Fa-f:.]+\](:[0-9]*)?", parts.netloc):
             return False
-        IPv6Address(host)  # raises a ValueError where it is none
+        IPv6Address(host)  # a ValueError where it is none
         return True
     labels = host.removesuffix(".").split(".")
+    if labels[-1].isdigit():
+        IPv4Address(host)  # as well
     for label in labels:
         if label.startswith("xn--"):
             label.encode().decode("idna")  # as well

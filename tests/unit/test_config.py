@@ -200,6 +200,7 @@ def test_a_relative_config_path_gives_absolute_paths(folder: Path, monkeypatch: 
         ("[census]\nrest_url = 'http://[::1]x/'", ["census.rest_url"]),
         ("[census]\nrest_url = 'http://[v1.x]/'", ["census.rest_url"]),
         ("[census]\nrest_url = 'http://xn--a/'", ["census.rest_url"]),
+        ("[census]\nrest_url = 'http://127.0.0.300/'", ["census.rest_url"]),
         ("[census]\nrest_url = 'http://a{b}/'", ["census.rest_url"]),
         (f"[census]\nrest_url = 'http://a/{'x' * 2_000}'", ["census.rest_url"]),
         (f"[census]\nrest_url = 'http://a:{'1:' * 500}'", ["census.rest_url", "Port could not be cast"]),
