@@ -181,3 +181,9 @@ class StoreMissing(StoreMismatch):
 
 class StoreRefused(StoreMismatch):
     """The store takes a commit but for a document, whatever is tried, and it is no character's."""
+
+
+def one_line(error: BaseException, most: int = 200) -> str:
+    """What a foreign error says, as part of a line: it may quote what somebody sent, at any length and with control characters."""
+    text = " ".join(str(error).split())[:most]
+    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)

@@ -17,8 +17,7 @@ from ps2daemon.errors import StoreUnavailable
 from ps2daemon.model.alerts import Alert, Lock
 from ps2daemon.model.coverage import Span
 from ps2daemon.model.notes import Note
-from ps2daemon.model.records import Ms
-from ps2daemon.model.times import LAST_MS
+from ps2daemon.model.records import LAST_MS, Ms
 from ps2daemon.store.base import (
     CharacterDocument,
     Commit,

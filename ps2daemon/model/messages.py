@@ -14,7 +14,7 @@ from typing import Final, Literal, TypeAlias
 
 import msgspec
 
-from ps2daemon.errors import RecordError
+from ps2daemon.errors import RecordError, one_line
 from ps2daemon.model.records import SECOND, Ms
 
 MAX_MESSAGE_BYTES: Final = 1024 * 1024
@@ -154,7 +154,7 @@ def decode_message(text: str | bytes) -> Message:
             text = text.decode()  # the decoder checks only what it reads, and a payload is taken over unread
         frame = _decoder.decode(text)
     except _NOT_JSON as error:
-        raise MessageError(f"the frame is no JSON object: {_one_line(error)}") from None
+        raise MessageError(f"the frame is no JSON object: {one_line(error)}") from None
     raw = frame.payload
     if raw is not msgspec.UNSET:
         payload = bytes(raw)
@@ -169,7 +169,7 @@ def _unnamed(payload: bytes) -> ServiceMessage | RecentIds:
     try:
         recent = _recent_decoder.decode(payload)
     except _NOT_JSON as error:
-        raise MessageError(f"the payload is no JSON object: {_one_line(error)}") from None
+        raise MessageError(f"the payload is no JSON object: {one_line(error)}") from None
     ids = recent.recent_character_id_list
     count = recent.recent_character_id_count
     if recent.event_name is not None or (ids is None and count is None):
@@ -273,7 +273,3 @@ def _shown(value: object) -> str:
         return "absent"
     text = repr(value)
     return text if len(text) <= _MAX_SHOWN else text[: _MAX_SHOWN - 3] + "..."
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]

@@ -15,7 +15,7 @@ from typing import Annotated, Final
 
 import msgspec
 
-from ps2daemon.errors import RecordingError, UsageError
+from ps2daemon.errors import RecordingError, UsageError, one_line
 from ps2daemon.model.events import MAX_PAYLOAD_BYTES
 from ps2daemon.model.records import After, CoverageRecord, EventRecord, Ms, Record
 from ps2daemon.model.times import iso, parse_iso
@@ -66,9 +66,9 @@ def parse_line(line: bytes, number: int) -> Record:
             line.decode()  # a payload is not looked into below, and bytes that are no UTF-8 would pass
         raw = _decoder.decode(line)
     except msgspec.ValidationError as error:
-        raise RecordingError(number, _shown(str(error))) from None
+        raise RecordingError(number, one_line(error, _SHOWN)) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise RecordingError(number, f"it is no JSON object: {_shown(str(error))}") from None
+        raise RecordingError(number, f"it is no JSON object: {one_line(error, _SHOWN)}") from None
     if isinstance(raw, _Event):
         payload = bytes(raw.payload)
         if payload[:1] != b"{":

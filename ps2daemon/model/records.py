@@ -6,7 +6,7 @@ seconds; times of receipt have milliseconds.
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias, get_args
+from typing import Annotated, Final, Literal, TypeAlias, get_args
 
 import msgspec
 
@@ -16,6 +16,11 @@ SECOND: Ms = 1_000
 MINUTE: Ms = 60 * SECOND
 HOUR: Ms = 60 * MINUTE
 DAY: Ms = 24 * HOUR
+
+LAST_MS: Final = 253_402_300_799_999
+"""9999-12-31T23:59:59.999Z, the last time that ISO 8601 writes with four digits of a year."""
+_Time: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=LAST_MS)]  # checked where a record is decoded
+_WorldId: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**32 - 1)]
 
 After: TypeAlias = Literal["start", "connection", "subscription", "world_down", "world_silent", "disk_full"]
 """Why there was no coverage before a span; `disk_full` also stands for a disk that failed."""
@@ -31,7 +36,7 @@ class EventRecord(msgspec.Struct, frozen=True, gc=False, tag="event", array_like
         payload: the payload's JSON exactly as received (never parsed and written again).
     """
 
-    received_at: Ms
+    received_at: _Time
     payload: bytes
 
 
@@ -45,10 +50,14 @@ class CoverageRecord(msgspec.Struct, frozen=True, gc=False, tag="coverage", arra
         end: when the latest verification that came out right was asked (`to`); never before `start`.
     """
 
-    world_id: int
-    start: Ms
-    end: Ms
+    world_id: _WorldId
+    start: _Time
+    end: _Time
     after: After
+
+    def __post_init__(self) -> None:
+        if self.end < self.start:
+            raise ValueError("a span can't end before it begins")
 
 
 Record: TypeAlias = EventRecord | CoverageRecord

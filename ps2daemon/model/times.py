@@ -7,13 +7,11 @@ from itertools import pairwise
 from typing import Final
 
 from ps2daemon.errors import UsageError
-from ps2daemon.model.records import DAY, HOUR, MINUTE, SECOND, Ms
+from ps2daemon.model.records import DAY, HOUR, LAST_MS, MINUTE, SECOND, Ms
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
 _LONGEST_MONTH: Final = 31 * DAY
-LAST_MS: Final = 253_402_300_799_999
-"""9999-12-31T23:59:59.999Z, the last time that ISO 8601 writes with four digits of a year."""
 
 
 def from_ms(at: Ms) -> datetime:

@@ -22,7 +22,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from ps2daemon.errors import FrameError
+from ps2daemon.errors import FrameError, one_line
 from ps2daemon.model.records import EventRecord, Ms, Record
 
 MAX_RECORDS: Final = 500
@@ -116,7 +116,7 @@ def decode_frame(frame: bytes) -> tuple[Record, ...]:
     try:
         records = _decoder.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise FrameError(f"the frame's body is no list of records: {error}") from None
+        raise FrameError(f"the frame's body is no list of records: {one_line(error)}") from None
     if len(records) != header.records:
         raise FrameError(f"the frame says {header.records} records and holds {len(records)}")
     return records

@@ -23,7 +23,7 @@ from hypercorn.typing import ConnectionState
 from hypercorn.utils import wrap_app
 from starlette.types import ASGIApp
 
-from ps2daemon.errors import ConfigError
+from ps2daemon.errors import ConfigError, one_line
 
 GRACE_SECONDS: Final = 1.5
 """What a request in hand gets after the stop began."""
@@ -31,8 +31,6 @@ READ_SECONDS: Final = 60
 """A client that sends nothing for so long is cut off, even while it waits for an answer."""
 KEEP_ALIVE_SECONDS: Final = 30.0
 BACKLOG: Final = 128
-MAX_SHOWN: Final = 200
-"""Characters of an error in the log."""
 
 log = logging.getLogger("ps2daemon.web")
 log.setLevel(logging.WARNING)  # Hypercorn greets at INFO, whatever its own level says
@@ -101,7 +99,7 @@ def _line(error: BaseException) -> str:
     """What lies at the bottom of a group, in one line."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:MAX_SHOWN]}"
+    return f"{type(error).__name__}: {one_line(error)}"
 
 
 async def check_bind(host: str, port: int, host_key: str = "web.host", port_key: str = "web.port") -> None:

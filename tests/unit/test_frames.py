@@ -1,14 +1,16 @@
 from __future__ import annotations
 
 import struct
+import zlib
 from itertools import pairwise
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ps2daemon.errors import FrameError
-from ps2daemon.model.records import AFTERS, CoverageRecord, EventRecord, Record
+from ps2daemon.model.records import AFTERS, LAST_MS, CoverageRecord, EventRecord, Record
 from ps2daemon.queue.frames import (
     HEADER_BYTES,
     MAX_FRAME_BYTES,
@@ -27,7 +29,12 @@ COVERAGE = CoverageRecord(10, 1_772_366_400_000, 1_772_366_460_000, "start")
 
 times = st.integers(0, 253_402_300_799_999)
 events = st.builds(EventRecord, times, st.binary(max_size=2_000))
-coverages = st.builds(CoverageRecord, st.integers(0, 2**32 - 1), times, times, st.sampled_from(AFTERS))
+coverages = st.builds(
+    lambda world_id, ends, after: CoverageRecord(world_id, min(ends), max(ends), after),
+    st.integers(0, 2**32 - 1),
+    st.tuples(times, times),
+    st.sampled_from(AFTERS),
+)
 records = st.one_of(events, coverages)
 
 
@@ -66,6 +73,32 @@ def test_bytes_that_are_no_frame_are_refused(garbage: bytes) -> None:
     for read in (decode_frame, frame_header):
         with pytest.raises(FrameError):
             read(garbage)
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        ("event", -1, b"{}"),
+        ("event", LAST_MS + 1, b"{}"),
+        ("event", 2**64 - 1, b"{}"),
+        ("coverage", 2**32, 0, 1, "start"),
+        ("coverage", -1, 0, 1, "start"),
+        ("coverage", 10, -1, 1, "start"),
+        ("coverage", 10, 0, LAST_MS + 1, "start"),
+        ("coverage", 10, 2, 1, "start"),
+        ("coverage", 10, 0, 1, "pruned"),
+        ("eve\n\x1bnt" * 1_000, 1, b"{}"),
+    ],
+)
+def test_a_record_that_can_not_be_is_refused(record: tuple[object, ...]) -> None:
+    """Behind a right CRC as well: what was written by a defect must not stop what reads it."""
+    body = msgspec.msgpack.encode([record])
+    header = struct.pack("<4sHHqI", b"PS2F", VERSION, 1, 0, len(body))
+    frame = header + struct.pack("<I", zlib.crc32(header + body)) + body
+    with pytest.raises(FrameError, match="no list of records") as caught:
+        decode_frame(frame)
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 300
 
 
 def test_a_newer_version_is_named() -> None:

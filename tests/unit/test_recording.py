@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from ps2daemon.errors import RecordingError, UsageError
 from ps2daemon.model.events import MAX_PAYLOAD_BYTES
 from ps2daemon.model.recording import MAX_LINE_BYTES, format_line, parse_line
-from ps2daemon.model.records import AFTERS, CoverageRecord, EventRecord, Record
-from ps2daemon.model.times import LAST_MS, iso, parse_iso
+from ps2daemon.model.records import AFTERS, LAST_MS, CoverageRecord, EventRecord, Record
+from ps2daemon.model.times import iso, parse_iso
 from ps2daemon.queue.recordings import read_recording
 
 NOON = parse_iso("2026-03-01T12:00:00Z")
@@ -161,6 +161,7 @@ def test_bad_times_are_refused(text: str) -> None:
         (coverage(to="tomorrow"), "to: 'tomorrow' is no ISO 8601 time"),
         (coverage(to=1_772_366_400), "Expected `str`, got `int`"),
         (coverage(extra=1), "unknown field `extra`"),
+        (coverage(kind="eve\0\n\x1bnt"), "Invalid value 'eve"),
         (b'{"kind":"event","payload":{}}', "missing required field `received_at`"),
         (b'{"kind":"event","received_at":"2026-03-01T12:00:00Z"}', "missing required field `payload`"),
         (b'{"kind":"event","received_at":"2026-03-01T12:00:00Z","payload":[]}', "payload is not an object"),
@@ -175,6 +176,7 @@ def test_a_bad_line_is_refused_with_its_number(line: bytes, reason: str) -> None
         parse_line(line, 41)
     assert caught.value.line == 41
     assert len(str(caught.value)) < 250
+    assert str(caught.value).isprintable()
 
 
 def test_a_span_may_be_empty() -> None:

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ps2daemon.errors import UsageError
-from ps2daemon.model.records import Ms
-from ps2daemon.model.times import LAST_MS, from_ms, iso, parse_iso, to_ms
+from ps2daemon.model.records import LAST_MS, Ms
+from ps2daemon.model.times import from_ms, iso, parse_iso, to_ms
 
 times = st.integers(0, LAST_MS)
 

@@ -8,8 +8,7 @@ from typing import Final
 import msgspec
 
 from ps2daemon.model.notes import Note
-from ps2daemon.model.records import Ms
-from ps2daemon.model.times import LAST_MS
+from ps2daemon.model.records import LAST_MS, Ms
 from ps2daemon.store.sqlite.connection import transaction
 
 _NOTES: Final = """

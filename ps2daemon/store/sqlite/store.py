@@ -13,8 +13,8 @@ import trio
 from ps2daemon.model.alerts import Alert, Lock
 from ps2daemon.model.coverage import Span, after_pruning
 from ps2daemon.model.notes import Note
-from ps2daemon.model.records import DAY, Ms
-from ps2daemon.model.times import LAST_MS, iso, month_of, next_month, parse_iso
+from ps2daemon.model.records import DAY, LAST_MS, Ms
+from ps2daemon.model.times import iso, month_of, next_month, parse_iso
 from ps2daemon.store.base import (
     CharacterDocument,
     Commit,
