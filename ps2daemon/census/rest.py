@@ -32,8 +32,9 @@ BATCH: Final = 100
 REQUEST_SECONDS: Final = 30.0
 """From sending to the last byte: real answers take up to about this (CENSUS.md R7), so that idle timeouts don't help."""
 IN_FLIGHT: Final = 10
-MAX_BODY_BYTES: Final = 4 * 1024 * 1024
-"""A hundred rows of what is asked for are 15 KiB; whole documents would be 1 MiB."""
+MAX_BODY_BYTES: Final = 2 * 1024 * 1024
+"""A hundred rows of what is asked for are 15 KiB; whole documents would be 1 MiB. In memory its
+objects are 50 times as large at worst, where it is one list in the other."""
 MAX_NAME: Final = 64
 """Characters of a name; the game allows half of it."""
 EXAMPLE_PER_MINUTE: Final = 10

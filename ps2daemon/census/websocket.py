@@ -26,13 +26,14 @@ from wsproto.utilities import ProtocolError
 
 from ps2daemon import __version__
 from ps2daemon.errors import CensusError, CensusRefused, StreamLost
+from ps2daemon.model.messages import MAX_MESSAGE_BYTES
 from ps2daemon.secret import hush
 
-MAX_MESSAGE_BYTES: Final = 1024 * 1024
 CLOSE_SECONDS: Final = 1.0
 RECEIVE_BYTES: Final = 64 * 1024
 QUEUED_MESSAGES: Final = 64
-"""How many frames wait between the socket and the reader: enough to save most switches between the two tasks."""
+"""How many frames wait between the socket and the reader: enough to save most switches between the two tasks. At worst, where each is as large
+as it may be and has characters that take four bytes in memory, they are 64 MiB."""
 
 MAX_HANDSHAKE_BYTES: Final = 1024 * 1024
 """Until the websocket is open: the answer to the upgrade, and the frames that came along with it."""

@@ -19,9 +19,10 @@ from ps2daemon.census.stream import (
     StreamSettings,
     run_stream,
 )
-from ps2daemon.census.websocket import MAX_MESSAGE_BYTES, Dial
+from ps2daemon.census.websocket import Dial
 from ps2daemon.clock import VirtualClock
 from ps2daemon.errors import StreamLost
+from ps2daemon.model.messages import MAX_MESSAGE_BYTES
 from ps2daemon.model.records import Ms
 from ps2daemon.secret import Secret
 from tests.unit.scripted_census import START, Network, Recorder, Script, Server, faithful
