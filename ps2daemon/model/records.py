@@ -20,7 +20,7 @@ DAY: Ms = 24 * HOUR
 LAST_MS: Final = 253_402_300_799_999
 """9999-12-31T23:59:59.999Z, the last time that ISO 8601 writes with four digits of a year."""
 _Time: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=LAST_MS)]  # checked where a record is decoded
-_WorldId: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**32 - 1)]
+_WorldId: TypeAlias = Annotated[int, msgspec.Meta(ge=1, le=2**32 - 1)]
 
 After: TypeAlias = Literal["start", "connection", "subscription", "world_down", "world_silent", "disk_full"]
 """Why there was no coverage before a span; `disk_full` also stands for a disk that failed."""

@@ -31,7 +31,7 @@ times = st.integers(0, 253_402_300_799_999)
 events = st.builds(EventRecord, times, st.binary(max_size=2_000))
 coverages = st.builds(
     lambda world_id, ends, after: CoverageRecord(world_id, min(ends), max(ends), after),
-    st.integers(0, 2**32 - 1),
+    st.integers(1, 2**32 - 1),
     st.tuples(times, times),
     st.sampled_from(AFTERS),
 )
@@ -82,7 +82,7 @@ def test_bytes_that_are_no_frame_are_refused(garbage: bytes) -> None:
         ("event", LAST_MS + 1, b"{}"),
         ("event", 2**64 - 1, b"{}"),
         ("coverage", 2**32, 0, 1, "start"),
-        ("coverage", -1, 0, 1, "start"),
+        ("coverage", 0, 0, 1, "start"),
         ("coverage", 10, -1, 1, "start"),
         ("coverage", 10, 0, LAST_MS + 1, "start"),
         ("coverage", 10, 2, 1, "start"),
