@@ -2,13 +2,14 @@
 #              STORE=elasticsearch keeps it in one that runs already, at http://127.0.0.1:9200 or where STORE=http://... says
 # make test    everything that can be checked; PYTEST_ARGS='-k coverage' makes it a part
 # make bench   how fast it is
+# make fuzz    inputs that nobody would send on purpose, for SECONDS=120
 # make screenshots  a picture of every view of the page, in screenshots/, and README's in docs/
 # make dashboards  monitoring/grafana anew, from monitoring/*.py
 # make venv    .venv with the pinned dependencies, which the others make by themselves
 # make clean   remove all of it again
 
 .DELETE_ON_ERROR:
-.PHONY: venv test demo bench screenshots dashboards clean
+.PHONY: venv test demo bench fuzz screenshots dashboards clean
 
 VENV := .venv
 STAMP := $(VENV)/installed
@@ -20,6 +21,7 @@ PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3
 PYTEST_ARGS ?= -n 3 --dist loadfile --no-loadscope-reorder
 PORT ?= 8020
 STORE ?= sqlite
+SECONDS ?= 120
 
 venv: $(STAMP)
 
@@ -44,6 +46,9 @@ demo: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python -m bench
+
+fuzz: $(STAMP)
+	$(BIN)/python -m tests.fuzz --seconds $(SECONDS)
 
 screenshots: $(STAMP)
 	$(BIN)/python -m tests.screenshots screenshots

@@ -21,6 +21,15 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "logs_errors: the test is meant to log errors")
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """How many inputs were given to what."""
+    reports = terminalreporter.getreports("passed") + terminalreporter.getreports("failed")
+    lines = [value for report in reports for name, value in report.user_properties if name == "fuzz"]
+    if lines:
+        terminalreporter.section("inputs")
+        terminalreporter.write_line("\n".join(lines))
+
+
 @pytest.fixture
 def root() -> Path:
     """The folder of the project."""
