@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Sequence
+from http.cookiejar import CookieJar
 from types import TracebackType
 from typing import Final, Self
 from urllib.parse import urlsplit
@@ -110,6 +111,13 @@ class _Body(msgspec.Struct):
 _decoder = msgspec.json.Decoder(_Body)
 
 
+class _NoCookies(CookieJar):
+    """Takes none: nobody needs them, nothing bounds them, and over a broken one the library writes a traceback."""
+
+    def extract_cookies(self, response: object, request: object) -> None:
+        pass
+
+
 class CensusClient:
     """A client for life, used as an asynchronous context manager.
 
@@ -151,6 +159,7 @@ class CensusClient:
                 "Accept": "application/json",
                 "Accept-Encoding": "identity",
             },
+            cookies=_NoCookies(),
             timeout=None,  # there is a total deadline
             follow_redirects=False,
             trust_env=False,
@@ -225,7 +234,6 @@ class CensusClient:
             )
             with trio.move_on_after(REQUEST_SECONDS):
                 outcome = await self._attempt(collection, query)
-            self._http.cookies.clear()  # nobody needs them, and nothing bounds them
         seconds = trio.current_time() - start
         if isinstance(outcome, _Failure):
             self._observer.requested(outcome.result, seconds)
