@@ -39,7 +39,17 @@ from ps2daemon.web.endpoints import DRAWINGS, ENDPOINTS, Drawing, Endpoint, reco
 from ps2daemon.web.parameters import FORMAT, MAX_QUERY, WORLD, Asked, Parameter
 from ps2daemon.web.pictures import MEDIA, Picture, Pictures
 from ps2daemon.web.recording import Probe
-from ps2daemon.web.responses import COMPRESSED, CSV, HEADERS, JSON, Body, error, preferred, respond
+from ps2daemon.web.responses import (
+    COMPRESSED,
+    CSV,
+    HEADERS,
+    JSON,
+    AsciiQueries,
+    Body,
+    error,
+    preferred,
+    respond,
+)
 from ps2daemon.web.shell import VIEWS, page_of
 
 READERS: Final = 4
@@ -125,7 +135,10 @@ def page_app(
     routes.append(Route("/static/vega.js", chart_library))
     return Starlette(
         routes=routes,
-        middleware=[Middleware(GZipMiddleware, minimum_size=COMPRESSED, compresslevel=5)],
+        middleware=[
+            Middleware(AsciiQueries),
+            Middleware(GZipMiddleware, minimum_size=COMPRESSED, compresslevel=5),
+        ],
         exception_handlers={
             UsageError: _refused,
             StoreError: _unavailable,
@@ -236,8 +249,7 @@ def _page(view: shell.View) -> Handler:
 
     async def handle(request: Request) -> Response:
         if view.path == "/" and any(name in request.query_params for name in OF_HISTORY):
-            query = request.scope["query_string"].decode("latin-1")  # over HTTP/2 it may be any bytes
-            return RedirectResponse(f"/history?{query}", headers=HEADERS)
+            return RedirectResponse(f"/history?{request.url.query}", headers=HEADERS)
         return await page(request)
 
     return handle

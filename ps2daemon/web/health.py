@@ -12,11 +12,13 @@ from typing import Final
 import msgspec
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from ps2daemon.health import Health
+from ps2daemon.web.responses import AsciiQueries
 
 _HEADERS: Final = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
@@ -49,5 +51,6 @@ def health_app(health: Health, registry: CollectorRegistry) -> Starlette:
         return Response(generate_latest(registry), headers=_HEADERS | {"Content-Type": CONTENT_TYPE_LATEST})
 
     return Starlette(
-        routes=[Route("/healthz", healthz), Route("/readyz", readyz), Route("/metrics", metrics)]
+        routes=[Route("/healthz", healthz), Route("/readyz", readyz), Route("/metrics", metrics)],
+        middleware=[Middleware(AsciiQueries)],
     )

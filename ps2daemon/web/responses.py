@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 JSON: Final = "application/json"
 CSV: Final = "text/csv"
@@ -71,6 +72,23 @@ def error(status: int, message: str, headers: Mapping[str, str] | None = None) -
     if status == 503:
         own["Retry-After"] = str(RETRY_SECONDS)
     return Response(body, status, HEADERS | own | dict(headers or {}), JSON)
+
+
+class AsciiQueries:
+    """Refuses a query with other bytes, as HTTP/1.1 forbids them (RFC 3986, 3.4): over HTTP/2 they come through, and Starlette ends over some.
+
+    Args:
+        app: answers all else.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        app = self._app
+        if scope["type"] == "http" and not scope["query_string"].isascii():
+            app = error(400, "the query has bytes that no address can have; write them as %XX")
+        await app(scope, receive, send)
 
 
 def preferred(accept: str, offered: Sequence[str]) -> str | None:
