@@ -6,6 +6,7 @@ import io
 import resource
 import time
 import traceback
+import warnings
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager, redirect_stdout
@@ -100,7 +101,11 @@ def fuzz(surface: Surface, inputs: Iterable[bytes], *, seconds: float | None = N
                 return
             yield data
 
-    with pytest.MonkeyPatch.context() as patch, redirect_stdout(io.StringIO()):  # the log
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        warnings.catch_warnings(action="error"),
+        redirect_stdout(io.StringIO()),  # the log
+    ):
         if surface.virtual:
             without_threads(patch)
         trio.run(
