@@ -41,6 +41,7 @@ from tests.records import T0, change, lock, login, logout
 DATA: Final = Path(__file__).parent.parent / "data" / "census"
 WORLDS: Final = (1, 10, 40)
 SENTINEL: Final = b'{"event_name":"Sentinel"}'
+ASKED: Final = ("1", "5428010618013876561")
 READ_BYTES: Final = 64 * 1024
 """The most that a socket gives at once."""
 ACCEPT: Final = b"<accept>"
@@ -296,10 +297,14 @@ async def _rest() -> AsyncIterator[Take]:
         async def take(data: bytes) -> str:
             network.content = data
             try:
-                found = await client.characters(["1", "5428010618013876561"])
+                if b"online_status" in data:
+                    told = await client.online(ASKED)
+                    assert set(told) <= set(ASKED)
+                    return f"{len(told)} told"
+                found = await client.characters(ASKED)
             except CensusError as error:
                 return one_line(error, results.last)
-            assert set(found) <= {"1", "5428010618013876561"}
+            assert set(found) <= set(ASKED)
             for identity in found.values():
                 assert identity.faction_id in tables.factions()
                 assert identity.name is None or 0 < len(identity.name) <= MAX_NAME
@@ -319,6 +324,10 @@ def _chunked(body: bytes) -> bytes:
     return b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n" % (len(body), body)
 
 
+STATUSES: Final = (
+    b'{"characters_online_status_list":[{"character_id":"1","online_status":"10"},'
+    b'{"character_id":"5428010618013876561","online_status":"0"}],"returned":2}'
+)
 ROWS: Final = (
     b'{"character_list":[{"character_id":"1","name":{"first":"Ann"},"faction_id":"2"},{"character_id":"5428010618013876561",'
     b'"name":{"first":"Bob"},"faction_id":"4"}],"returned":2}'
@@ -344,6 +353,7 @@ REST_SURFACE: Final = Surface(
     _rest,
     (
         answer(ROWS),
+        answer(STATUSES),
         answer((DATA / "auraxium_rest" / "character.json").read_bytes(), b"200 OK", b"Content-Type: text/html"),
         _chunked(ROWS),
         answer(b"", b"302 Found", b"Location: https://www.daybreakgames.com/home", b"Set-Cookie: a=b; Expires=Wed, 09 Jun 2021 10:18:14 GMT"),

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from ps2daemon.model.records import Record
 from ps2daemon.queue.frames import encode_frames
 from tests.fuzz import asked, census, queued
-from tests.fuzz.census import PAYLOADS, ROWS, answer
+from tests.fuzz.census import PAYLOADS, ROWS, STATUSES, answer
 from tests.fuzz.mutation import mutated
 from tests.fuzz.running import Surface, Take, fuzz, mutations
 from tests.fuzz.structures import configurations, documents, records
@@ -52,7 +52,11 @@ def test_messages_like_right_ones(messages: list[bytes]) -> None:
 
 
 @settings(max_examples=60)
-@given(bodies=st.lists(documents(ROWS, *census.ERRORS) | st.binary(max_size=300), min_size=1, max_size=12))
+@given(
+    bodies=st.lists(
+        documents(ROWS, STATUSES, *census.ERRORS) | st.binary(max_size=300), min_size=1, max_size=12
+    )
+)
 def test_answers_like_right_ones(bodies: list[bytes]) -> None:
     check(census.REST_SURFACE, map(answer, bodies))
 
