@@ -18,6 +18,7 @@ import msgspec
 import pytest
 import trio
 
+from bench.recorded import LATENCY, START, WORLDS, Fault, Simulation
 from ps2daemon import daemon
 from ps2daemon.analysis.population import FACTIONS, PopulationQuery, population
 from ps2daemon.census.characters import CharacterSource
@@ -38,7 +39,6 @@ from ps2daemon.stages.naming import Naming
 from ps2daemon.store.base import SessionDocument
 from ps2daemon.store.ledger import Ledger
 from ps2daemon.store.sqlite import SqliteStore
-from tests.recorded import LATENCY, START, WORLDS, Fault, Simulation
 from tests.stores import Content, content, without_threads
 
 POLL_SECONDS: Final = 3.0

@@ -16,6 +16,8 @@ import httpx
 import pytest
 import trio
 
+from bench.comparison import compare_sessions, coverage_of
+from bench.kills import started
 from bench.programs import configure, free_port, metric, ps2daemon, ready, simulator, stop
 from ps2daemon.model.batch import make_batch
 from ps2daemon.model.coverage import WorldCoverage
@@ -25,8 +27,6 @@ from ps2daemon.queue.sqlite import SqliteProducer, read_statistics
 from ps2daemon.simulator.truth import Truth
 from ps2daemon.store.ledger import Ledger
 from ps2daemon.store.sqlite import SqliteStore
-from tests.acceptance.comparison import compare_sessions, coverage_of
-from tests.acceptance.kills import started
 from tests.stores import Content, content
 
 RATE: Final = 100

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import trio
 
+from bench.comparison import compare_sessions
 from bench.programs import configure, metric, program, ps2daemon, simulator, stop
 from ps2daemon.simulator.truth import Truth
 from ps2daemon.store.sqlite import SqliteStore
-from tests.acceptance.comparison import compare_sessions
 
 EVENTS = 100_000
 PATIENCE = 120.0

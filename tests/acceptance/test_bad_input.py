@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from bench.kills import started
 from bench.programs import free_port
-from tests.acceptance.kills import started
 
 CONFIG = """\
 [census]

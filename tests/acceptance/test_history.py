@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+from bench.comparison import compare_minutes, compare_sessions, unnamed
 from bench.programs import configure, program, ps2daemon, simulator
 from ps2daemon.model.records import DAY, MINUTE, SECOND
 from ps2daemon.model.times import iso
 from ps2daemon.simulator.truth import Truth
 from ps2daemon.store.sqlite import SqliteStore
-from tests.acceptance.comparison import compare_minutes, compare_sessions, unnamed
 
 WORLDS = (1, 10, 40)
 DAYS = 14

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from bench.comparison import compare_sessions, coverage_of
+from bench.kills import chosen, record_through_kills, started
 from bench.programs import configure, ps2daemon, simulator, stop
 from ps2daemon.simulator.truth import Truth
 from ps2daemon.store.sqlite import SqliteStore
-from tests.acceptance.comparison import compare_sessions, coverage_of
-from tests.acceptance.kills import chosen, record_through_kills, started
 
 SECONDS = 180.0
 KILLS = 20

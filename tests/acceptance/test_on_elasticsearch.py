@@ -15,7 +15,9 @@ import pytest
 import trio
 
 from bench.backlog import store_section
+from bench.comparison import compare_minutes, compare_sessions, coverage_of
 from bench.elasticsearch import prefix
+from bench.kills import chosen, record_through_kills, started
 from bench.programs import call, configure, metric, program, ps2daemon, ready, simulator, stop
 from ps2daemon.config import ElasticsearchSettings
 from ps2daemon.model.records import DAY, HOUR, MINUTE, SECOND, Ms
@@ -23,8 +25,6 @@ from ps2daemon.model.times import iso
 from ps2daemon.simulator.truth import Truth
 from ps2daemon.store.elasticsearch import ElasticsearchStore
 from ps2daemon.store.sqlite import SqliteStore
-from tests.acceptance.comparison import compare_minutes, compare_sessions, coverage_of
-from tests.acceptance.kills import chosen, record_through_kills, started
 from tests.acceptance.served import CONFIGURED, PATIENCE, serving
 from tests.elasticsearch import EACH_MAJOR, MAJORS, address, indices, needs, variable
 from tests.elasticsearch_worker import assert_same, comparable

@@ -11,11 +11,11 @@ import msgspec
 import pytest
 from trio.testing import MockClock
 
+from bench.recorded import START, WORLDS, Fault
 from ps2daemon.model import tables
 from ps2daemon.model.alerts import GRACE, Alert
 from ps2daemon.model.records import MINUTE, SECOND, Ms
 from ps2daemon.simulator.truth import TrueAlert
-from tests.recorded import START, WORLDS, Fault
 from tests.stored import Kept, keep
 
 MINUTES = 225

@@ -12,9 +12,9 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from bench.recorded import START, Fault
 from ps2daemon.model.records import MINUTE, SECOND
 from ps2daemon.simulator.rest import Rest, _Refused
-from tests.recorded import START, Fault
 from tests.stored import Kept, Recorder, recorder
 
 LONG = 300.0

@@ -12,11 +12,11 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from bench.recorded import LATENCY, START, WORLDS, Fault
 from bench.sessions import BOUNDS, measure
 from ps2daemon.model.records import SECOND
 from ps2daemon.simulator.truth import TrueSession
 from ps2daemon.stages.checks import INTERVAL_SECONDS, PERIOD
-from tests.recorded import LATENCY, START, WORLDS, Fault
 from tests.stored import Kept, keep, knowable, online, recorder
 
 ROUND = PERIOD + round(3 * INTERVAL_SECONDS * SECOND)

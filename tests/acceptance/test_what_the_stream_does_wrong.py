@@ -11,7 +11,7 @@ from random import Random
 import pytest
 from trio.testing import MockClock
 
-from tests.recorded import WORLDS, Fault, Recorded, record
+from bench.recorded import WORLDS, Fault, Recorded, record
 
 T = 330.0
 """When faults begin, in seconds: between two verifications, which come every minute."""

@@ -14,6 +14,7 @@ import pytest
 import trio
 from prometheus_client import CollectorRegistry
 
+from bench.comparison import compare_minutes, compare_sessions
 from bench.programs import free_port
 from ps2daemon import daemon
 from ps2daemon.clock import SystemClock
@@ -30,7 +31,6 @@ from ps2daemon.simulator.sources import BusySource, QuietSource
 from ps2daemon.simulator.truth import Truth
 from ps2daemon.store.sqlite import SqliteStore
 from ps2daemon.telemetry import Telemetry
-from tests.acceptance.comparison import compare_minutes, compare_sessions
 
 WORLDS = (10, 40)
 STOP_SECONDS = 10.0

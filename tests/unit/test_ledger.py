@@ -12,6 +12,7 @@ import trio.testing
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from bench.comparison import compare_minutes, compare_sessions
 from ps2daemon.census.rest import Identity
 from ps2daemon.errors import StoreConflict, StoreUnavailable
 from ps2daemon.model import sessions as session_model
@@ -27,7 +28,6 @@ from ps2daemon.store import ledger as ledger_module
 from ps2daemon.store.base import Commit, Committed, SessionDocument, Stored, session_documents
 from ps2daemon.store.deciding import Told
 from ps2daemon.store.ledger import CONFLICTS, Applied, Ledger, Settled
-from tests.acceptance.comparison import compare_minutes, compare_sessions
 from tests.records import T0, change, covered, lock, login, logout
 from tests.stores import Content, Fault, FaultyStore, content, faulty_store, without_threads
 

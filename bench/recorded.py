@@ -8,10 +8,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
-import pytest
 import trio
 import trio.testing
 from prometheus_client import CollectorRegistry
@@ -35,6 +34,9 @@ from ps2daemon.stages.intake import Intake
 from ps2daemon.stages.subscriber import Connection, run_subscriber
 from ps2daemon.supervisor import StageSpec, supervise
 from ps2daemon.telemetry import Telemetry
+
+if TYPE_CHECKING:
+    import pytest
 
 START: Final[Ms] = 1_772_391_600_000  # 2026-03-01T19:00:00Z, a busy hour
 WORLDS: Final = (1, 10, 40)
