@@ -3,26 +3,63 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
+from typing import Literal, NamedTuple
 
 from ps2daemon.analysis.population import PopulationQuery, population
 from ps2daemon.model.coverage import WorldCoverage, coverage_by_world
-from ps2daemon.model.records import MINUTE, Ms
-from ps2daemon.simulator.truth import Truth
+from ps2daemon.model.records import LAST_MS, MINUTE, Ms
+from ps2daemon.simulator.truth import TrueSession, Truth
 from ps2daemon.store.base import StoreReader
 
 FACTIONS = (0, 1, 2, 3, 4)
 
 
+class Fact(NamedTuple):
+    """One thing that happened.
+
+    Attributes:
+        who: the character; the instance and the new state of an alert; the zone of a lock.
+    """
+
+    kind: Literal["login", "logout", "alert", "lock"]
+    who: str
+    world_id: int
+    at: Ms
+
+
+class Told(NamedTuple):
+    """A fact, and the moments that must be vouched for if it is to be stored; none where the service told nobody."""
+
+    fact: Fact
+    moments: tuple[Ms, ...]
+
+
 @dataclass
 class Comparison:
-    """How much was compared, how many logins and logouts were looked for, how many minutes nobody vouches for, and all that is wrong."""
+    """How much was compared, how much of it was vouched for, how many minutes nobody vouches for, and all that is wrong.
+
+    Attributes:
+        compared: sessions, or minutes of an empire.
+        edges: facts that had to be stored.
+        lost: what was vouched for and is not stored, or not as it was.
+        doubled: what is stored more than once.
+        invented: what is stored and never was.
+    """
 
     compared: int = 0
     edges: int = 0
     uncovered: int = 0
-    wrong: list[str] = field(default_factory=list)
+    lost: list[str] = field(default_factory=list)
+    doubled: list[str] = field(default_factory=list)
+    invented: list[str] = field(default_factory=list)
+
+    @property
+    def wrong(self) -> list[str]:
+        """Everything that is."""
+        return self.lost + self.doubled + self.invented
 
 
 async def coverage_of(store: StoreReader) -> dict[int, WorldCoverage]:
@@ -59,7 +96,77 @@ async def compare_minutes(
             true = [online.get(faction, 0) for faction in FACTIONS]
             result.compared += len(true)
             if stored != true:
-                result.wrong.append(f"world {world_id} at {at}: stored {stored}, true {true}")
+                result.lost.append(f"world {world_id} at {at}: stored {stored}, true {true}")
+    return result
+
+
+async def stored_edges(store: StoreReader) -> Counter[Fact]:
+    """The logins and logouts that a store holds, by how often; an end that no logout tells is none."""
+    facts: Counter[Fact] = Counter()
+    async for session in store.all_sessions(None, None, None):
+        who, world_id = session.character_id, session.world_id
+        if session.login_ts is not None:
+            facts[Fact("login", who, world_id, session.login_ts)] += 1
+        if session.ended_by == "logout" and session.logout_ts is not None:
+            facts[Fact("logout", who, world_id, session.logout_ts)] += 1
+    return facts
+
+
+async def stored_facts(store: StoreReader, worlds: Collection[int]) -> Counter[Fact]:
+    """The same, and what it holds of the alerts and locks of some worlds."""
+    facts = await stored_edges(store)
+    for alert in await store.alerts(0, LAST_MS, worlds):
+        facts.update(
+            alert_fact(each.world_id, each.instance_id, each.state, each.at) for each in alert.changes
+        )
+    facts.update(
+        Fact("lock", str(lock.zone_id), lock.world_id, lock.at)
+        for lock in await store.locks(0, LAST_MS, worlds)
+    )
+    return facts
+
+
+def alert_fact(world_id: int, instance_id: int, state: int, at: Ms) -> Fact:
+    """A change of an alert's state."""
+    return Fact("alert", f"{instance_id}/{state}", world_id, at)
+
+
+def edges_of(true: TrueSession, *, by_sent: bool) -> list[Told]:
+    """A session's login, and its logout if there was one.
+
+    Args:
+        by_sent: a live event counts as of the moment at which it was sent (its own time is in whole seconds, and may be earlier).
+    """
+    who, world_id = true.character_id, true.world_id
+    edges = [
+        (Fact("login", who, world_id, true.login), true.login_sent),
+        *([] if true.logout is None else [(Fact("logout", who, world_id, true.logout), true.logout_sent)]),
+    ]
+    return [
+        Told(fact, (fact.at,) if not by_sent else () if sent is None else (sent,)) for fact, sent in edges
+    ]
+
+
+def vouched(told: Told, coverage: Mapping[int, WorldCoverage]) -> bool:
+    """Whether it must be stored."""
+    world = coverage.get(told.fact.world_id)
+    return world is not None and bool(told.moments) and all(map(world.covers, told.moments))
+
+
+def compare_facts(
+    stored: Mapping[Fact, int], told: Iterable[Told], coverage: Mapping[int, WorldCoverage]
+) -> Comparison:
+    """Each fact of a moment that is vouched for must be stored once, the others once or not at all, and nothing else."""
+    result = Comparison()
+    known = set()
+    for each in told:
+        known.add(each.fact)
+        if vouched(each, coverage):
+            result.edges += 1
+            if not stored.get(each.fact):
+                result.lost.append(f"not stored: {each}")
+    result.doubled = [f"stored {number} times: {fact}" for fact, number in stored.items() if number > 1]
+    result.invented = [f"never was: {fact}" for fact in stored if fact not in known]
     return result
 
 
@@ -70,41 +177,18 @@ async def compare_sessions(store: StoreReader, truth: Truth, *, by_sent: bool = 
     stored; and the store may hold no login and no logout that never was.
 
     Args:
-        by_sent: a live event counts as of the moment at which it was sent (its own time is in whole seconds, and may be earlier).
+        by_sent: see `edges_of`.
     """
     coverage = await coverage_of(store)
-    sessions: Counter[tuple[str, int, Ms, Ms]] = Counter()
-    logins: Counter[tuple[str, Ms]] = Counter()
-    logouts: Counter[tuple[str, Ms]] = Counter()
+    edges = [edges_of(true, by_sent=by_sent) for true in truth.sessions]
+    result = compare_facts(await stored_edges(store), chain.from_iterable(edges), coverage)
+    whole: Counter[tuple[str, int, Ms, Ms | None]] = Counter()
     async for session in store.all_sessions(None, None, None):
-        if session.login_ts is not None:
-            logins[session.character_id, session.login_ts] += 1
-        if session.ended_by == "logout" and session.logout_ts is not None:
-            logouts[session.character_id, session.logout_ts] += 1
-            if session.login_ts is not None:
-                key = (session.character_id, session.world_id, session.login_ts, session.logout_ts)
-                sessions[key] += 1
-
-    def vouched(world_id: int, at: Ms | None, sent: Ms | None) -> bool:
-        moment = sent if by_sent else at
-        return moment is not None and world_id in coverage and coverage[world_id].covers(moment)
-
-    result = Comparison()
-    for true in truth.sessions:
-        login = vouched(true.world_id, true.login, true.login_sent)
-        logout = vouched(true.world_id, true.logout, true.logout_sent)
-        result.edges += login + logout
-        if login and logins[true.character_id, true.login] != 1:
-            result.wrong.append(f"login not stored: {true}")
-        if logout and true.logout is not None:
-            if logouts[true.character_id, true.logout] != 1:
-                result.wrong.append(f"logout not stored: {true}")
-            if login:
-                result.compared += 1
-                if sessions[true.character_id, true.world_id, true.login, true.logout] != 1:
-                    result.wrong.append(f"session not stored as it was: {true}")
-    true_logins = {(true.character_id, true.login) for true in truth.sessions}
-    true_logouts = {(true.character_id, true.logout) for true in truth.sessions}
-    result.wrong += [f"login that never was: {key}" for key in logins if key not in true_logins]
-    result.wrong += [f"logout that never was: {key}" for key in logouts if key not in true_logouts]
+        if session.login_ts is not None and session.ended_by == "logout":
+            whole[session.character_id, session.world_id, session.login_ts, session.logout_ts] += 1
+    for true, (login, *logout) in zip(truth.sessions, edges, strict=True):
+        if logout and vouched(login, coverage) and vouched(logout[0], coverage):
+            result.compared += 1
+            if whole[true.character_id, true.world_id, true.login, true.logout] != 1:
+                result.lost.append(f"not stored as it was: {true}")
     return result
