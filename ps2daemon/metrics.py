@@ -123,7 +123,7 @@ class Metrics:
         self.world_up = self._gauge("ps2_world_up", "1 while the stream says that a world is up.", "world")
         self.world_silent = self._gauge(
             "ps2_world_silent",
-            "1 while a world that is said to be up is silent for longer than chance allows.",
+            "1 while a world that is said to be up is silent for longer than chance allows, or all of a connection are.",
             "stream",
             "world",
         )

@@ -4,12 +4,14 @@ Promises:
 - A coverage record stands behind the events of the span that it vouches for.
 - Coverage is claimed in arrears: a span begins when the first right answer arrived, and ends when the latest right one was asked.
 - A jump of the machine's clock ends every span: no time is vouched for that did not pass.
-- A world that is silent for longer than chance allows is not vouched for, whatever the server says (see `model.silence`).
+- A world that is silent for longer than chance allows is not vouched for, whatever the server says, and no world is where all of a connection
+  are together (see `model.silence`).
 - It outlives a crash of the stage that empties it: what is here is handed over by reference, and removed only when it is on disk.
 """
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from itertools import islice
@@ -20,7 +22,7 @@ import trio
 from ps2daemon.clock import Clock
 from ps2daemon.model.events import MAX_PAYLOAD_BYTES
 from ps2daemon.model.records import SECOND, After, CoverageRecord, EventRecord, Ms, Record
-from ps2daemon.model.silence import Silence
+from ps2daemon.model.silence import Quiet, Silence, together
 from ps2daemon.queue.frames import MAX_FRAME_BYTES, MAX_RECORDS
 
 HIGH_RECORDS: Final = 10_000
@@ -140,7 +142,10 @@ class Source:
         self._on_silent = on_silent
         self._silences: dict[int, Silence] = {}  # of worlds that were verified
         self._latest: dict[int, Ms] = {}  # events of these worlds
-        self._silent: set[int] = set()
+        self._silent: dict[int, float] = {}  # by when that was found
+        self._deaf: set[int] = set()  # those of them of which only the others' silence tells
+        self._heard = -math.inf  # when any of these events arrived, and by the wall clock
+        self._heard_at: Ms = 0
         self._starts: dict[int, Ms] = {}
         self._after: dict[int, After] = {}
         self._otherwise: After = "start"
@@ -154,19 +159,25 @@ class Source:
         world_id = self._on_event(payload, received_at)
         if world_id is None or (silence := self._silences.get(world_id)) is None:
             return
-        silence.event(trio.current_time())
+        self._heard, self._heard_at = trio.current_time(), received_at
+        silence.event(self._heard)
         self._latest[world_id] = received_at
-        if world_id in self._silent:
-            self._silent.discard(world_id)
-            self._on_silent(world_id, False)
+        if self._silent:
+            for each in (world_id, *self._deaf):
+                if self._silent.pop(each, None) is not None:
+                    self._on_silent(each, False)
+            self._deaf.clear()
 
     def verified(self, world_id: int, asked_at: Ms, answered_at: Ms) -> None:
         self._watch_clock()
         now = trio.current_time()
         silence = self._silences.setdefault(world_id, Silence())
         start = self._starts.get(world_id)
-        if start is not None and silence.is_silent(now):
-            self._silent.add(world_id)
+        quiet, all_quiet = silence.quiet(now), self._all_quiet(now)
+        if start is not None and (quiet.silent or all_quiet.silent):
+            self._silent[world_id] = now
+            if not quiet.silent:
+                self._deaf.add(world_id)
             self._on_silent(world_id, True)
             self.lost((world_id,), "world_silent")
         if world_id in self._silent:
@@ -175,7 +186,9 @@ class Source:
             self._starts[world_id] = answered_at
             silence.listen(now)
             return
-        vouched = asked_at if silence.vouches(now) else min(asked_at, self._latest.get(world_id, start))
+        vouched = asked_at if quiet.vouches else min(asked_at, self._latest.get(world_id, start))
+        if not all_quiet.vouches:
+            vouched = min(vouched, self._heard_at)
         # Events carry whole seconds: one that comes after the ask, and may be lost, can name the second that the ask was in.
         end = vouched - vouched % SECOND
         if end > start:
@@ -192,6 +205,14 @@ class Source:
         self._starts.clear()
         self._after.clear()
         self._otherwise = after
+
+    def _all_quiet(self, now: float) -> Quiet:
+        """Of all worlds that were to be heard when the latest event came."""
+        return together(
+            silence.quiet(now, self._heard)
+            for world_id, silence in self._silences.items()
+            if world_id in self._starts or self._silent.get(world_id, -math.inf) >= self._heard
+        )
 
     def _watch_clock(self) -> None:
         offset = self._clock.now() - trio.current_time() * SECOND

@@ -130,6 +130,73 @@ async def test_worlds_are_apart(autojump_clock: trio.abc.Clock) -> None:
     ]
 
 
+class Heard(Bench):
+    """Of busy worlds, an event each second; of world 40 none, so that its own silence says nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.silent: list[tuple[int, bool]] = []
+        self.source = self.intake.source(
+            on_event=lambda payload, at: int(payload),
+            on_oversized=self.told.oversized.append,
+            on_silent=lambda world_id, silent: self.silent.append((world_id, silent)),
+        )
+
+    async def minutes(self, number: int, *busy: int) -> None:
+        for _ in range(number):
+            for _ in range(60):
+                await trio.sleep(1)
+                for world_id in busy:
+                    self.event(str(world_id))
+            await self.verify(1, 10, 40, after=0)
+
+    def covered(self) -> dict[int, tuple[Ms, Ms, str]]:
+        """The last claim of each world, taken out with all before; in ms after `T0`."""
+        claims = [each for each in self.all() if isinstance(each, CoverageRecord)]
+        return {each.world_id: (each.start - T0, each.end - T0, each.after) for each in claims}
+
+
+async def test_where_nothing_arrives_any_longer_a_slow_world_is_not_vouched_for_either(
+    autojump_clock: trio.abc.Clock,
+) -> None:
+    bench = Heard()
+    await bench.minutes(12, 1, 10)
+    until = bench.clock.now() - T0
+    await bench.verify(1, 10, 40, after=8)
+    assert bench.silent == [], "it may be chance yet, and nothing is vouched for all the same"
+    assert {end for _, end, _ in bench.covered().values()} <= {until // SECOND * SECOND}
+    await bench.minutes(3)
+    assert bench.covered() == {}
+    assert {*bench.silent} == {(1, True), (10, True), (40, True)}
+    await bench.minutes(3, 10)
+    again = bench.covered()
+    assert again.keys() == {10, 40}, "of world 1 nothing has come yet"
+    for start, end, after in again.values():
+        assert after == "world_silent"
+        assert start >= until + 4 * 60 * SECOND
+        assert end > start
+    assert {*bench.silent[3:]} == {(10, False), (40, False)}
+
+
+@pytest.mark.parametrize("down", [False, True])
+async def test_a_busy_world_that_is_silent_alone_says_nothing_of_others(
+    down: bool, autojump_clock: trio.abc.Clock
+) -> None:
+    bench = Heard()
+    await bench.minutes(12, 1, 10)
+    if down:  # and so is the other one, as the server says
+        bench.source.lost([1, 10], "world_down")
+        for _ in range(30):
+            await bench.verify(40)
+    else:
+        await bench.minutes(30, 1)
+    start, end, after = bench.covered()[40]
+    assert (start, after) == (60_200, "start")
+    assert end >= bench.clock.now() - T0 - 2 * SECOND
+    await bench.verify(1, 10, 40, after=15)  # of one world this may be chance
+    assert {world_id for world_id, _ in bench.silent} == (set() if down else {10})
+
+
 @pytest.mark.parametrize("jump", [HOUR, -HOUR, 3 * SECOND])
 async def test_a_jump_of_the_clock_ends_every_span(jump: Ms, autojump_clock: trio.abc.Clock) -> None:
     bench = Bench()
