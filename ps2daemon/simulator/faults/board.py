@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import msgspec
 import trio
 
-from ps2daemon.model.events import ENDED, Login, Logout, Metagame
+from ps2daemon.model.events import CANCELED, ENDED, Login, Logout, Metagame
 from ps2daemon.model.records import Ms
 from ps2daemon.simulator.connection import Answer, text_frame
 from ps2daemon.simulator.faults.catalogue import FAULTS
@@ -346,7 +346,13 @@ class Faults:
             alert = truth.alert(event.world_id, event.instance_id)
             if alert is not None and event.state == ENDED:
                 vs, nc, tr = alert.territory_end
-                event = msgspec.structs.replace(event, territory_vs=vs, territory_nc=nc, territory_tr=tr)
+                event = msgspec.structs.replace(
+                    event,
+                    state=CANCELED if alert.canceled else ENDED,
+                    territory_vs=vs,
+                    territory_nc=nc,
+                    territory_tr=tr,
+                )
         sent = self._convey(event, self.tellings(telling_of(event, extra=True)))
         if isinstance(event, Login):
             truth.login(truth.characters[event.character_id], event.at, sent)
