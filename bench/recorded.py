@@ -19,12 +19,13 @@ from ps2daemon.census.stream import StreamObserver, StreamSettings, run_stream
 from ps2daemon.clock import VirtualClock
 from ps2daemon.health import Health, StageControl
 from ps2daemon.model.coverage import WorldCoverage, coverage_by_world
-from ps2daemon.model.events import glance
+from ps2daemon.model.events import ContinentLock, glance
 from ps2daemon.model.records import MINUTE, SECOND, CoverageRecord, EventRecord, Ms, Record
 from ps2daemon.queue.frames import decode_frame
 from ps2daemon.queue.memory import MemoryQueue
 from ps2daemon.secret import Secret
 from ps2daemon.simulator.faults.plan import Planned, parse_fault
+from ps2daemon.simulator.faults.telling import telling_of
 from ps2daemon.simulator.server import Simulator
 from ps2daemon.simulator.settings import PopulationSettings
 from ps2daemon.simulator.sources import LiveSource
@@ -42,6 +43,8 @@ START: Final[Ms] = 1_772_391_600_000  # 2026-03-01T19:00:00Z, a busy hour
 WORLDS: Final = (1, 10, 40)
 LATENCY: Final = SECOND
 """An event is told within that of its time."""
+LISTEN_SECONDS: Final = 1.0
+"""Between two looks at whether events would arrive."""
 
 
 class Fault(NamedTuple):
@@ -74,8 +77,10 @@ class Recorded(NamedTuple):
     Attributes:
         edges: logins and logouts, by how often each is there.
         told: the ends of connections and wrong subscriptions, in order.
+        deaf: for each world, the moments at which an event of it could not have arrived, out of one each `LISTEN_SECONDS`.
     """
 
+    records: Sequence[Record]
     edges: dict[Edge, int]
     payloads: list[dict[str, Any]]
     coverage: dict[int, WorldCoverage]
@@ -83,6 +88,7 @@ class Recorded(NamedTuple):
     truth: Truth
     end: Ms
     malformed: int
+    deaf: dict[int, list[Ms]]
 
     def true_edges(self) -> set[Edge]:
         """What really happened since the start."""
@@ -120,6 +126,11 @@ class Recorded(NamedTuple):
         first, behind = START + round(start * SECOND), START + round(end * SECOND)
         spans = self.coverage[world_id].spans if world_id in self.coverage else []
         return sum(max(0, min(span.end, behind) - max(span.start, first)) for span in spans) / SECOND
+
+    def falsely_covered(self) -> float:
+        """Seconds that are vouched for and in which an event could not have arrived; of all worlds together."""
+        deaf = sum(self._vouched(world_id, at) for world_id, moments in self.deaf.items() for at in moments)
+        return deaf * LISTEN_SECONDS
 
     def noticed(self, after: float) -> float:
         """Seconds from then on until something was noticed."""
@@ -162,14 +173,17 @@ class Simulation:
         dial: opens a connection to the simulator, as `trio.open_tcp_stream` would.
     """
 
-    def __init__(self, *faults: Fault, scale: float = 0.3, queue_bytes: int = 64 * 1024 * 1024) -> None:
+    def __init__(
+        self, *faults: Fault, scale: float = 0.3, queue_bytes: int = 64 * 1024 * 1024, seed: int = 1
+    ) -> None:
         self.clock, true_clock = VirtualClock(START), VirtualClock(START)
         began = trio.current_time()
         self.truth = truth = Truth()
-        settings = PopulationSettings(worlds=WORLDS, scale=scale)
+        settings = PopulationSettings(seed=seed, worlds=WORLDS, scale=scale)
         self.simulator = Simulator(
-            LiveSource(settings, truth, START), worlds=WORLDS, truth=truth, clock=true_clock
+            LiveSource(settings, truth, START), worlds=WORLDS, truth=truth, clock=true_clock, seed=seed
         )
+        self.deaf: dict[int, list[Ms]] = {world_id: [] for world_id in WORLDS}
         self.simulator.faults.plan(
             [Planned(parse_fault(each.text), each.start, each.seconds) for each in faults]
         )
@@ -194,6 +208,21 @@ class Simulation:
         mine, theirs = trio.testing.memory_stream_pair()
         self._nursery.start_soon(self.simulator.serve_stream, theirs)
         return mine
+
+    async def listen(self) -> None:
+        """Takes down when events could not arrive, for ever."""
+        await trio.sleep(LISTEN_SECONDS / 2)
+        while True:
+            for world_id, moments in self.deaf.items():
+                if not self._arrives(world_id):
+                    moments.append(self.simulator.clock.now())
+            await trio.sleep(LISTEN_SECONDS)
+
+    def _arrives(self, world_id: int) -> bool:
+        """Whether an event would reach anybody now; a lock, since single logins and logouts get lost without a reason."""
+        event = ContinentLock(world_id, 2, self.simulator.clock.now(), 1, 0, 0, 0.0, 0.0, 0.0)
+        tellings = self.simulator.faults.tellings(telling_of(event))
+        return bool(self.simulator.audience(event)) and any(each.genuine for each in tellings)
 
     @asynccontextmanager
     async def daemon(
@@ -234,18 +263,24 @@ async def record(
     connections: int = 1,
     scale: float = 0.3,
     clock_set: Sequence[tuple[float, float]] = (),
+    seed: int = 1,
+    listening: bool = False,
 ) -> Recorded:
     """Records so many minutes of three worlds; wants an `autojump_clock`.
 
     Args:
         clock_set: when the recording machine's clock is set, and by how much, in seconds.
+        listening: it is taken down when events could not arrive.
     """
-    simulation = Simulation(*faults, scale=scale)
+    simulation = Simulation(*faults, scale=scale, seed=seed)
     async with simulation.running(), trio.open_nursery() as nursery:
         nursery.start_soon(_set_clock, simulation.clock, clock_set)
+        if listening:
+            nursery.start_soon(simulation.listen)
         async with simulation.daemon(patch, connections=connections):
             await trio.sleep(minutes * MINUTE / SECOND)
-    return _recorded(simulation.queue, simulation.observer, simulation.truth, START + minutes * MINUTE)
+        nursery.cancel_scope.cancel()
+    return _recorded(simulation, START + minutes * MINUTE)
 
 
 async def _set_clock(clock: VirtualClock, times: Sequence[tuple[float, float]]) -> None:
@@ -268,10 +303,9 @@ def _world_of(payload: bytes, at: Ms) -> int | None:
     return None if seen is None else seen.world
 
 
-def _recorded(queue: MemoryQueue, observer: _Observer, truth: Truth, end: Ms) -> Recorded:
-    records: Sequence[Record] = [
-        each for item in queue.behind(0, 1_000_000) for each in decode_frame(item.frame)
-    ]
+def _recorded(simulation: Simulation, end: Ms) -> Recorded:
+    frames = simulation.queue.behind(0, 1_000_000)
+    records: Sequence[Record] = [each for item in frames for each in decode_frame(item.frame)]
     payloads = [msgspec.json.decode(each.payload) for each in records if isinstance(each, EventRecord)]
     edges: dict[Edge, int] = {}
     for each in payloads:
@@ -285,4 +319,14 @@ def _recorded(queue: MemoryQueue, observer: _Observer, truth: Truth, end: Ms) ->
             )
             edges[edge] = edges.get(edge, 0) + 1
     spans = [each for each in records if isinstance(each, CoverageRecord)]
-    return Recorded(edges, payloads, coverage_by_world(spans), observer.told, truth, end, observer.bad)
+    return Recorded(
+        records,
+        edges,
+        payloads,
+        coverage_by_world(spans),
+        simulation.observer.told,
+        simulation.truth,
+        end,
+        simulation.observer.bad,
+        simulation.deaf,
+    )
