@@ -10,14 +10,13 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import httpx
-import msgspec
 import pytest
 import trio
 
 from bench.backlog import store_section
 from bench.comparison import compare_minutes, compare_sessions, coverage_of
 from bench.elasticsearch import prefix
-from bench.kills import chosen, record_through_kills, started
+from bench.kills import started
 from bench.programs import call, configure, metric, program, ps2daemon, ready, simulator, stop
 from ps2daemon.config import ElasticsearchSettings
 from ps2daemon.model.records import DAY, HOUR, MINUTE, SECOND, Ms
@@ -302,28 +301,6 @@ def test_what_the_page_says_of_the_present_is_as_from_sqlite(
 
 RATE: Final = 200
 """Events a second."""
-KILLING_SECONDS: Final = 20.0
-"""Of each of the two ways to run it."""
-
-
-@EACH_MAJOR
-async def test_kills_lose_and_double_nothing(major: int, tmp_path: Path) -> None:
-    chance = chosen()
-    async with indices(address(major)) as ours:
-        with started(tmp_path, *simulator(tmp_path, "--busy", str(RATE), "--truth", "truth")) as census:
-            configure(tmp_path, verify_seconds=2.0, store=store_section(ours.settings()))
-            for parts, victim in ((("daemon",), "daemon"), (("subscriber", "worker"), "worker")):
-                await record_through_kills(
-                    tmp_path, parts, victims=(victim,), kills=4, seconds=KILLING_SECONDS, chance=chance
-                )
-            stop(census)
-        ps2daemon(tmp_path, *CONFIGURED, "queue", "drain")
-        status = msgspec.json.decode(ps2daemon(tmp_path, *CONFIGURED, "queue", "status", "--json"))
-        assert status["records"] == 0
-        compared, covered = await check(ours.settings(), tmp_path)
-    # Each death of the daemon costs a few seconds, and of a worker none.
-    assert min(covered.values()) > KILLING_SECONDS
-    assert compared > RATE
 
 
 async def check(settings: ElasticsearchSettings, directory: Path) -> tuple[int, dict[int, float]]:
