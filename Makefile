@@ -3,13 +3,14 @@
 # make test    everything that can be checked; PYTEST_ARGS='-k coverage' makes it a part
 # make bench   how fast it is
 # make fuzz    inputs that nobody would send on purpose, for SECONDS=120
+# make torture every fault and 200 kills, and what is lost; TORTURE_ARGS='--only reset --seed 7' makes it a part
 # make screenshots  a picture of every view of the page, in screenshots/, and README's in docs/
 # make dashboards  monitoring/grafana anew, from monitoring/*.py
 # make venv    .venv with the pinned dependencies, which the others make by themselves
 # make clean   remove all of it again
 
 .DELETE_ON_ERROR:
-.PHONY: venv test demo bench fuzz screenshots dashboards clean
+.PHONY: venv test demo bench fuzz torture screenshots dashboards clean
 
 VENV := .venv
 STAMP := $(VENV)/installed
@@ -49,6 +50,9 @@ bench: $(STAMP)
 
 fuzz: $(STAMP)
 	$(BIN)/python -m tests.fuzz --seconds $(SECONDS)
+
+torture: $(STAMP)
+	$(BIN)/python -m bench torture $(TORTURE_ARGS)
 
 screenshots: $(STAMP)
 	$(BIN)/python -m tests.screenshots screenshots

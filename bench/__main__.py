@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import effect, elasticsearch, page, sessions, soak
+from bench import effect, elasticsearch, page, sessions, soak, torture
 from bench.figures import Figures, show
 from bench.programs import (
     ASKED_SECONDS,
@@ -110,6 +110,11 @@ def main() -> None:
     )
     sessions.add_arguments(other)
     other.set_defaults(measure=sessions.main)
+    other = others.add_parser(
+        "torture", help="what every fault, and SIGKILL, makes of a recording", description=torture.__doc__
+    )
+    torture.add_arguments(other)
+    other.set_defaults(measure=torture.main)
     arguments = parser.parse_args()
     arguments.measure(arguments)
 

@@ -1,0 +1,121 @@
+"""That the table of faults says so if anything is lost, doubled, invented or falsely vouched for."""
+
+from __future__ import annotations
+
+from collections import Counter
+from functools import cache, partial
+
+import pytest
+import trio
+
+from bench import kills, strikes
+from bench.comparison import compare_facts, edges_of
+from bench.outcomes import Outcome, Row, failures, line, table
+from bench.programs import free_port
+from bench.recorded import START, Fault, Recorded
+from ps2daemon.model.coverage import coverage_by_world
+from ps2daemon.model.events import Logout
+from ps2daemon.model.records import SECOND, CoverageRecord, EventRecord
+from ps2daemon.simulator.faults.catalogue import FAULTS
+from ps2daemon.simulator.faults.plan import parse_fault
+from ps2daemon.simulator.payloads import payload_of
+
+GOOD = Outcome([], [], [], 0.0, 100, 2.0)
+
+
+@cache
+def recording() -> Recorded:
+    """Ten minutes, of which one is lost."""
+    faults = [Fault("stream_down", 240, 60)]
+    return strikes.recorded(faults, seed=3, minutes=10)
+
+
+def outcome(found: Recorded) -> Outcome:
+    return trio.run(strikes.compared, found, None)
+
+
+def test_a_recording_that_says_what_it_does_not_know() -> None:
+    found = outcome(recording())
+    assert found.counts() == (0, 0, 0, 0)
+    assert found.facts > 50
+    assert len(recording().deaf[10]) > 60
+
+
+def test_an_event_that_did_not_get_into_the_store_is_lost() -> None:
+    found = recording()
+    first = next(each for each in found.records if isinstance(each, EventRecord))
+    without = found._replace(records=[each for each in found.records if each is not first])
+    assert len(outcome(without).lost) == 1
+
+
+def test_a_logout_that_nobody_made_is_invented() -> None:
+    found = recording()
+    stranger = EventRecord(
+        START + 100 * SECOND, payload_of(Logout("5428000000000000001", 10, START + 99 * SECOND))
+    )
+    assert len(outcome(found._replace(records=[*found.records, stranger])).invented) == 1
+
+
+def test_time_in_which_nothing_could_arrive_is_falsely_covered() -> None:
+    found = recording()
+    claim = CoverageRecord(10, START + 250 * SECOND, START + 260 * SECOND, "start")
+    spans = [each for each in found.records if isinstance(each, CoverageRecord)]
+    wrong = found._replace(coverage=coverage_by_world([*spans, claim]))
+    assert outcome(wrong).falsely_covered == 10
+
+
+def test_what_is_stored_twice_is_doubled() -> None:
+    truth = recording().truth
+    told = [edge for true in truth.sessions for edge in edges_of(true, by_sent=True)]
+    stored = Counter(edge.fact for edge in told)
+    stored[told[0].fact] += 1
+    result = compare_facts(stored, told, {})
+    assert (result.lost, len(result.doubled), result.invented) == ([], 1, [])
+
+
+def test_each_fault_of_the_stream_is_tried() -> None:
+    rows = strikes.rows(2)
+    tried = {row.name.partition(":")[0] for row in rows}
+    assert {fault.name for fault in FAULTS.values() if fault.place != "rest"} <= tried
+    assert strikes.STRIKES.keys() <= FAULTS.keys()
+    assert {parse_fault(text).fault.name for text in strikes.MIXED} <= tried
+    assert {row.runs for row in rows} == {2}
+
+
+def test_kills_are_shared_among_victims_and_stores() -> None:
+    url = f"http://127.0.0.1:{free_port()}"
+    rows = kills.rows(201, url)
+    assert sum(row.times for row in rows) == 201
+    assert [row.skipped is None for row in rows] == [True] * 4 + [False] * 4
+    assert line(rows[-1], [])[2].startswith(f"no Elasticsearch at {url}: ")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (GOOD, None),
+        (GOOD._replace(lost=["a login"]), "lost: a login"),
+        (GOOD._replace(doubled=["a logout"]), "doubled: a logout"),
+        (GOOD._replace(invented=["a lock"]), "invented: a lock"),
+        (GOOD._replace(falsely_covered=2.5), "2.5 s falsely covered"),
+        (GOOD._replace(noticed=None), "not noticed"),
+        (GOOD._replace(facts=0), "nothing was recorded, and so nothing tried"),
+    ],
+)
+def test_whatever_is_wrong_is_said_with_the_seed(wrong: Outcome, said: str | None) -> None:
+    row = Row("reset", partial(strikes.struck, "reset", strikes.Strike()), 2, to_be_noticed=True)
+    assert failures(row, {7: GOOD, 8: wrong}) == ([] if said is None else [f"reset, seed 8: {said}"])
+
+
+def test_the_table_adds_up() -> None:
+    row = Row("SIGKILL", partial(strikes.struck, "reset", strikes.Strike()), 2, 5, to_be_noticed=True)
+    wrong = GOOD._replace(lost=["a", "b"], falsely_covered=1.5, noticed=4.0)
+    away = Row(
+        "SIGKILL elsewhere", row.run, 1, 0, skipped="no Elasticsearch at all, wherever it was looked for"
+    )
+    assert table([line(row, [GOOD, wrong]), line(away, [])]).splitlines() == [
+        "fault             | times |   noticed after | lost | doubled | invented | falsely covered s",
+        "----------------- | ----- | --------------- | ---- | ------- | -------- | -----------------",
+        "SIGKILL           |    10 | 3.0 s (max 4.0) |    2 |       0 |        0 |               1.5",
+        "SIGKILL elsewhere |     0 | no Elasticsearch at all, wherever it was looked for",
+    ]
