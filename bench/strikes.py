@@ -85,7 +85,7 @@ class Strike(NamedTuple):
 _REFUSING: Final = Strike(reconnecting=True, to_be_noticed=True)
 _ONCE: Final = Strike(seconds=MOMENT, value="1", to_be_noticed=True)
 _UNTRUE: Final = Strike(always=True)
-_ALERT: Final = Strike(always=True, minutes=360, scale=0.05)
+_ALERT: Final = Strike(always=True, minutes=240, scale=0.05)
 """Some eight alerts a day and world."""
 _SILENCE: Final = Strike(minutes=60, begin=(1_830.0, 1_950.0), seconds=1_200.0, to_be_noticed=True)
 """On worlds whose rate is known, and of which an event comes every half a minute: of slower ones some is vouched for falsely (`model.silence`)."""
