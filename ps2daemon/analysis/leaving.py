@@ -34,7 +34,7 @@ from ps2daemon.model.coverage import WorldCoverage
 from ps2daemon.model.records import DAY, Ms
 from ps2daemon.model.sittings import Part, Sittings
 from ps2daemon.model.times import iso
-from ps2daemon.store.base import PartReader, StoreReader, Surroundings
+from ps2daemon.store.base import Endings, PartReader, StoreReader
 
 By: TypeAlias = Literal["world", "alert", "length", "ended"]
 """What events may be told apart by: `length` is how long their alert was to last, `ended` whether it ended before that."""
@@ -114,23 +114,24 @@ async def gather(reader: StoreReader, query: EffectQuery) -> Facts:
     # Coverage first: what it vouches for was in the store before it.
     spans = spans_by_world(await reader.spans(worlds, start), worlds)
     coverage = {world: WorldCoverage(found) for world, found in spans.items()}
-    found = await _surroundings(reader, start, end, worlds)
-    parts = found.parts
-    for world_id, columns in unseen(found.unknown_starts, coverage).items():
+    endings, parts = await _surroundings(reader, start, end, worlds)
+    for world_id, columns in unseen(endings.unknown_starts, coverage).items():
         parts[world_id] += _by_day(columns)
-    return Facts(found.alerts, found.locks, parts, coverage)
+    return Facts(endings.alerts, endings.locks, parts, coverage)
 
 
-async def _surroundings(reader: StoreReader, start: Ms, end: Ms, worlds: list[int]) -> Surroundings:
+async def _surroundings(
+    reader: StoreReader, start: Ms, end: Ms, worlds: list[int]
+) -> tuple[Endings, dict[int, list[Part]]]:
     if isinstance(reader, PartReader):
         return await reader.surroundings(start, end, worlds)
     sittings = await reader.sittings(start, end, worlds)
-    return Surroundings(
-        await reader.alerts(start, end, worlds),
-        await reader.locks(start, end, worlds),
-        await reader.unknown_starts(start, end + DAY, worlds),
-        {world_id: [Part(columns)] for world_id, columns in sittings.items()},
+    endings = Endings(
+        tuple(await reader.alerts(start, end, worlds)),
+        tuple(await reader.locks(start, end, worlds)),
+        tuple(await reader.unknown_starts(start, end + DAY, worlds)),
     )
+    return endings, {world_id: [Part(columns)] for world_id, columns in sittings.items()}
 
 
 def _by_day(sittings: Sittings) -> list[Part]:

@@ -258,26 +258,28 @@ class StoreReader(Protocol):
         """Releases files and connections."""
 
 
-class Surroundings(NamedTuple):
-    """What was on some worlds around a window.
+class Endings(NamedTuple):
+    """What ended: alerts, locks, and sessions without a login."""
 
-    Attributes:
-        parts: of each world what `sittings` says, and maybe more of what was before and after; nobody is in two parts.
-        unknown_starts: up to a day after the window.
-    """
+    alerts: tuple[Alert, ...] = ()
+    locks: tuple[Lock, ...] = ()
+    unknown_starts: tuple[UnknownStart, ...] = ()
 
-    alerts: Sequence[Alert]
-    locks: Sequence[Lock]
-    unknown_starts: Sequence[UnknownStart]
-    parts: dict[int, list[Part]]
+    @property
+    def number(self) -> int:
+        """How many of all."""
+        return sum(map(len, self))
 
 
 @runtime_checkable
 class PartReader(StoreReader, Protocol):
     """A reader that keeps sittings in parts, and gives the same again of what did not change: whatever was counted of them is still so."""
 
-    async def surroundings(self, start: Ms, end: Ms, worlds: Collection[int]) -> Surroundings:
-        """What the other questions say of the window, asked together."""
+    async def surroundings(
+        self, start: Ms, end: Ms, worlds: Collection[int]
+    ) -> tuple[Endings, dict[int, list[Part]]]:
+        """What ended in the window, or of `unknown_starts` up to a day later; and by world what `sittings` says, maybe with more of what was before
+        and after. Nobody is in two parts."""
 
 
 class StoreSource(StoreReader, Protocol):

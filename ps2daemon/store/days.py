@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Hashable
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
-from ps2daemon.model.alerts import Alert, Lock
+from ps2daemon.model.alerts import Alert
 from ps2daemon.model.records import Ms
-from ps2daemon.store.base import StoreReader, UnknownStart
+from ps2daemon.store.base import Endings, StoreReader
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,19 +28,6 @@ class Edges(NamedTuple):
 
     logins: NDArray[np.int64]
     logouts: NDArray[np.int64]
-
-
-class Endings(NamedTuple):
-    """What ended on one world: alerts, locks, and sessions without a login."""
-
-    alerts: tuple[Alert, ...] = ()
-    locks: tuple[Lock, ...] = ()
-    unknown_starts: tuple[UnknownStart, ...] = ()
-
-    @property
-    def number(self) -> int:
-        """How many of all."""
-        return sum(map(len, self))
 
 
 class Pace(NamedTuple):

@@ -33,11 +33,11 @@ from ps2daemon.model.sittings import Part, Sittings, joined, sittings_of
 from ps2daemon.store.base import (
     CharacterDocument,
     Count,
+    Endings,
     SessionDocument,
-    Surroundings,
     UnknownStart,
 )
-from ps2daemon.store.days import DaySource, EdgeSource, Endings, Versions
+from ps2daemon.store.days import DaySource, EdgeSource, Versions
 from ps2daemon.store.kept_days import KeptDays, settled
 from ps2daemon.store.kept_endings import KeptEndings
 
@@ -125,7 +125,9 @@ class KeptReader:
             for world_id, parts in (await self._parts(start, end, worlds)).items()
         }
 
-    async def surroundings(self, start: Ms, end: Ms, worlds: Collection[int]) -> Surroundings:
+    async def surroundings(
+        self, start: Ms, end: Ms, worlds: Collection[int]
+    ) -> tuple[Endings, dict[int, list[Part]]]:
         """See `PartReader`."""
         endings, parts = Endings(), dict[int, list[Part]]()
 
@@ -138,7 +140,7 @@ class KeptReader:
             parts = await self._parts(start, end, worlds)
 
         await _together(read_endings, read_parts)
-        return Surroundings(*endings, parts)
+        return endings, parts
 
     async def _parts(self, start: Ms, end: Ms, worlds: Collection[int]) -> dict[int, list[Part]]:
         # Who is online in the window and logs out later than a day after it is among those that last.

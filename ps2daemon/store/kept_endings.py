@@ -14,8 +14,8 @@ from typing import Final, TypeVar
 
 from ps2daemon.model.alerts import Alert, Lock
 from ps2daemon.model.records import DAY, Ms
-from ps2daemon.store.base import UnknownStart
-from ps2daemon.store.days import DaySource, Endings, Versions
+from ps2daemon.store.base import Endings, UnknownStart
+from ps2daemon.store.days import DaySource, Versions
 from ps2daemon.store.kept_days import KeptDays, settled
 
 FEW_DAYS: Final = 7

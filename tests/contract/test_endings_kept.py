@@ -10,8 +10,8 @@ import pytest
 from ps2daemon.model.alerts import Alert, derive
 from ps2daemon.model.events import ENDED, STARTED
 from ps2daemon.model.records import DAY, HOUR, Ms
-from ps2daemon.store.base import Commit, Store
-from ps2daemon.store.days import DaySource, Endings
+from ps2daemon.store.base import Commit, Endings, Store
+from ps2daemon.store.days import DaySource
 from ps2daemon.store.kept import KeptReader
 from ps2daemon.store.kept_days import ATTEMPTS
 from ps2daemon.store.kept_endings import MANY_DAYS
@@ -159,7 +159,7 @@ async def same(kept: KeptReader, store: Store, start: Ms, end: Ms) -> None:
         assert locks == await store.locks(start, end, worlds)
         unknown = await kept.unknown_starts(start, end, worlds)
         assert sorted(unknown) == sorted(await store.unknown_starts(start, end, worlds))
-        around = await kept.surroundings(start, end, worlds)
+        around, _ = await kept.surroundings(start, end, worlds)
         assert list(around.alerts) == alerts
         assert list(around.locks) == locks
         assert sorted(around.unknown_starts) == sorted(await store.unknown_starts(start, end + DAY, worlds))

@@ -20,6 +20,7 @@ from ps2daemon.store.base import (
     Committed,
     Count,
     Edge,
+    Endings,
     Month,
     SessionDocument,
     Stored,
@@ -27,7 +28,7 @@ from ps2daemon.store.base import (
     UnknownStart,
     Unsettled,
 )
-from ps2daemon.store.days import Endings, Pace, Versions
+from ps2daemon.store.days import Pace, Versions
 from ps2daemon.store.elasticsearch import (
     alerts,
     documents,

@@ -18,12 +18,13 @@ from ps2daemon.store.base import (
     CharacterDocument,
     Count,
     Edge,
+    Endings,
     SessionDocument,
     Stored,
     UnknownStart,
     Unsettled,
 )
-from ps2daemon.store.days import Day, Edges, Endings
+from ps2daemon.store.days import Day, Edges
 from ps2daemon.store.sqlite import rows
 
 if TYPE_CHECKING:

@@ -21,6 +21,7 @@ from ps2daemon.store.base import (
     Committed,
     Count,
     Edge,
+    Endings,
     Month,
     SessionDocument,
     Stored,
@@ -28,7 +29,7 @@ from ps2daemon.store.base import (
     UnknownStart,
     Unsettled,
 )
-from ps2daemon.store.days import Edges, Endings, Pace, Versions
+from ps2daemon.store.days import Edges, Pace, Versions
 from ps2daemon.store.sqlite import keeping, notes, reading, rows, schema, writing
 from ps2daemon.store.sqlite.connection import Caller, Readers
 
