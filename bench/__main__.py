@@ -85,36 +85,17 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=5, help="runs of each measurement (default: %(default)s)")
     parser.set_defaults(measure=measure)
     others = parser.add_subparsers(title="instead", metavar="")
-    other = others.add_parser(
-        "elasticsearch", help="what the store in Elasticsearch is held to", description=elasticsearch.__doc__
-    )
-    elasticsearch.add_arguments(other)
-    other.set_defaults(measure=elasticsearch.main)
-    other = others.add_parser(
-        "effect", help="how often what is said about leaving is true", description=effect.__doc__
-    )
-    effect.add_arguments(other)
-    other.set_defaults(measure=effect.main)
-    other = others.add_parser(
-        "page", help="how long the page waits with a year behind it", description=page.__doc__
-    )
-    page.add_arguments(other)
-    other.set_defaults(measure=page.main)
-    other = others.add_parser(
-        "soak", help="whether memory and files stay as large as they are", description=soak.__doc__
-    )
-    soak.add_arguments(other)
-    other.set_defaults(measure=soak.main)
-    other = others.add_parser(
-        "sessions", help="what lost logouts do to the population", description=sessions.__doc__
-    )
-    sessions.add_arguments(other)
-    other.set_defaults(measure=sessions.main)
-    other = others.add_parser(
-        "torture", help="what every fault, and SIGKILL, makes of a recording", description=torture.__doc__
-    )
-    torture.add_arguments(other)
-    other.set_defaults(measure=torture.main)
+    for name, part, about in (
+        ("elasticsearch", elasticsearch, "what the store in Elasticsearch is held to"),
+        ("effect", effect, "how often what is said about leaving is true"),
+        ("page", page, "how long the page waits with a year behind it"),
+        ("soak", soak, "whether memory and files stay as large as they are"),
+        ("sessions", sessions, "what lost logouts do to the population"),
+        ("torture", torture, "what every fault, and SIGKILL, makes of a recording"),
+    ):
+        other = others.add_parser(name, help=about, description=part.__doc__)
+        part.add_arguments(other)
+        other.set_defaults(measure=part.main)
     arguments = parser.parse_args()
     arguments.measure(arguments)
 
