@@ -61,5 +61,5 @@ dashboards: $(STAMP)
 	$(BIN)/python -m monitoring.dashboards
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis dist demo screenshots
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis dist demo screenshots soak
 	find ps2daemon tests bench monitoring -name __pycache__ -type d -prune -exec rm -rf {} +
