@@ -41,8 +41,9 @@ By: TypeAlias = Literal["world", "alert", "length", "ended"]
 BYS: Final[tuple[By, ...]] = ("world", "alert", "length", "ended")
 EFFECT_START: Final = "-28d"
 """Where a window begins of which that is not said."""
-MOST_PARTS: Final = 2000
-"""Days of worlds whose estimated logins are kept, a year of four and what it is compared with; with what was counted of them up to 40 KB each."""
+WEEK: Final = 7 * DAY
+MOST_PARTS: Final = 300
+"""Weeks of worlds whose estimated logins are kept, a year of four and what it is compared with; with what was counted of them up to 280 KB each."""
 MAX_DAYS: Final = 400
 """The longest window that is answered at once."""
 
@@ -116,7 +117,7 @@ async def gather(reader: StoreReader, query: EffectQuery) -> Facts:
     coverage = {world: WorldCoverage(found) for world, found in spans.items()}
     endings, parts = await _surroundings(reader, start, end, worlds)
     for world_id, columns in unseen(endings.unknown_starts, coverage).items():
-        parts[world_id] += _by_day(columns)
+        parts[world_id] += _by_week(columns)
     return Facts(endings.alerts, endings.locks, parts, coverage)
 
 
@@ -134,13 +135,13 @@ async def _surroundings(
     return endings, {world_id: [Part(columns)] for world_id, columns in sittings.items()}
 
 
-def _by_day(sittings: Sittings) -> list[Part]:
-    """One part for each day on which some ended; the same sittings are the same part again, with what was counted of it."""
+def _by_week(sittings: Sittings) -> list[Part]:
+    """One part for each week in which some ended; the same sittings are the same part again, with what was counted of it."""
     sittings = sittings.at(np.lexsort((sittings.faction_ids, sittings.logins, sittings.logouts)))
-    _, first = np.unique(sittings.logouts // DAY, return_index=True)
+    _, first = np.unique(sittings.logouts // WEEK, return_index=True)
     return [
-        _same_part(*(column.tobytes() for column in day))
-        for day in zip(*(np.split(column, first[1:]) for column in sittings), strict=True)
+        _same_part(*(column.tobytes() for column in week))
+        for week in zip(*(np.split(column, first[1:]) for column in sittings), strict=True)
     ]
 
 

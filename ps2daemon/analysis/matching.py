@@ -35,6 +35,9 @@ REACH: Final = WEEKS * 7 * DAY + 2 * HOUR
 EARLY: Final = MINUTE
 """An alert that ends so much before its time was won by domination."""
 
+_order: Final = attrgetter("at", "world_id", "kind", "alert_id", "lock_id")
+"""An id is None for all events of a kind, or for none."""
+
 Kind: TypeAlias = Literal["alert_end", "alert_end_and_lock", "lock"]
 KINDS: Final[tuple[Kind, ...]] = ("alert_end", "alert_end_and_lock", "lock")
 Reason: TypeAlias = Literal["overlapping", "gap", "no control"]
@@ -73,7 +76,7 @@ class Matched(NamedTuple):
 
 
 def events_of(alerts: Iterable[Alert], locks: Iterable[Lock], start: Ms, end: Ms) -> list[Event]:
-    """The events in `[start, end)`, in order."""
+    """The events in `[start, end)`, in order, whatever that of the alerts and locks is."""
     by_id = {lock.lock_id: lock for lock in locks}
     events = []
     ended_with = set()
@@ -92,7 +95,7 @@ def events_of(alerts: Iterable[Alert], locks: Iterable[Lock], start: Ms, end: Ms
         for lock in by_id.values()
         if lock.lock_id not in ended_with
     ]
-    return sorted((event for event in events if start <= event.at < end), key=attrgetter("at", "world_id"))
+    return sorted((event for event in events if start <= event.at < end), key=_order)
 
 
 def _alert_event(alert: Alert, end: Ms, lock: Lock | None) -> Event:
@@ -130,6 +133,14 @@ class Calm:
         """How much ended from `start` to `end`, for each pair."""
         first = np.searchsorted(self._disturbances, start, side="left")
         return np.asarray(np.searchsorted(self._disturbances, end, side="right") - first, dtype=np.int64)
+
+    def undisturbed(self, start: Times, end: Times) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
+        """Whether nothing ended from `start` to `end`; in half the time."""
+        if not len(self._disturbances):
+            return np.ones(start.shape, dtype=np.bool_)
+        first = np.searchsorted(self._disturbances, start, side="left")
+        behind = first == len(self._disturbances)
+        return np.asarray(behind | (self._disturbances.take(first, mode="clip") > end), dtype=np.bool_)
 
     def covered(self, at: Times) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
         """Whether there is no gap from `BEFORE` before to `AFTER` after each instant."""
@@ -198,7 +209,7 @@ def _controls(at: Times, calm: Calm, zone: tzinfo) -> list[tuple[Ms, ...]]:
     clock = WallClock(zone, int(at.min()) - REACH, int(at.max()) + REACH)
     then = clock.instant(clock.shown(at)[:, None] + np.array(weeks) * (7 * DAY))
     choices = then[:, :, None] + np.array(SLACK, dtype=np.int64)
-    good = (calm.disturbed(choices - QUIET, choices + QUIET) == 0) & calm.covered(choices)
+    good = calm.undisturbed(choices - QUIET, choices + QUIET) & calm.covered(choices)
     best = np.argmax(good, axis=2)
     found = np.take_along_axis(choices, best[:, :, None], axis=2)[:, :, 0]
     there = good.any(axis=2)

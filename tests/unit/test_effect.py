@@ -262,7 +262,7 @@ async def test_a_window_that_can_not_be_answered_is_refused() -> None:
 
 
 async def test_people_whose_login_was_not_seen_are_counted_once_for_all_questions() -> None:
-    logouts = [T0, T0 + HOUR, T0 + 3 * DAY]
+    logouts = [T0, T0 + HOUR, T0 + 8 * DAY]
     unseen = [session(str(number), None, at) for number, at in enumerate(logouts)]
     query = EffectQuery(start=T0 - DAY, end=T0 + DAY, worlds=(10,), zone=UTC)
     first, again = [
