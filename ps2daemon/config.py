@@ -102,11 +102,12 @@ class StoreSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class WebSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """`[web]`. Port 0 stands for any free port."""
+    """`[web]`. Port 0 stands for any free port; `cache_directory` is where `serve` keeps what it read of a store on another server."""
 
     host: str
     port: int
     metrics_port: int
+    cache_directory: Path
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):

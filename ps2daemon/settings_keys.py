@@ -282,6 +282,7 @@ KEYS: Final[Mapping[str, Mapping[str, Key]]] = {
         "host": _text("127.0.0.1", "a host's name or address", pattern=r"[A-Za-z0-9.:_-]+"),
         "port": _port(8020),
         "metrics_port": _port(8021),
+        "cache_directory": _path("state/cache", "the path of a folder"),
     },
 }  # fmt: skip
 """By section and name, in the order of the example file."""

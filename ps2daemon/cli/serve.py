@@ -82,7 +82,8 @@ async def _serve(settings: Settings, host: str, port: int, keys: tuple[str, str]
         nursery.start_soon(library.warm)
         store: StoreReader = reader
         if isinstance(reader, DaySource):
-            store = kept = KeptReader(reader)
+            file = settings.web.cache_directory / f"{settings.store.elasticsearch.index_prefix}.days"
+            store = kept = KeptReader(reader, file=file)
             nursery.start_soon(kept.keep_warm)
             nursery.start_soon(count_ahead, kept)
 

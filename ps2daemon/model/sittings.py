@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple, TypeAlias
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -64,10 +65,37 @@ class Part:
     def __len__(self) -> int:
         return len(self._ends)
 
+    def packed(self) -> bytes:
+        """All of it but `counted`."""
+        columns = [
+            (column.dtype.str, column.tobytes()) for column in (self._factions, self._ends, self._lengths)
+        ]
+        return msgspec.msgpack.encode((self._since, self.reach, columns))
+
+    @classmethod
+    def unpacked(cls, data: bytes) -> Part:
+        """What `packed` made these bytes of.
+
+        Raises:
+            ValueError: they are not.
+        """
+        since, reach, columns = _decoder.decode(data)
+        part = cls.__new__(cls)
+        part._since = since
+        part._factions, part._ends, part._lengths = (
+            np.frombuffer(values, dtype=kind) for kind, values in columns
+        )
+        part.reach = reach
+        part.counted = None
+        return part
+
     def sittings(self) -> Sittings:
         """The columns, in the order in which they were given."""
         logouts = self._ends + np.int64(self._since)
         return Sittings(self._factions.astype(np.int64), logouts - self._lengths, logouts)
+
+
+_decoder: Final = msgspec.msgpack.Decoder(tuple[Ms, tuple[Ms, Ms], list[tuple[str, bytes]]])
 
 
 def _small(values: Numbers) -> NDArray[np.signedinteger[Any]]:

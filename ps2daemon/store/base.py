@@ -278,8 +278,8 @@ class PartReader(StoreReader, Protocol):
     async def surroundings(
         self, start: Ms, end: Ms, worlds: Collection[int]
     ) -> tuple[Endings, dict[int, list[Part]]]:
-        """What ended in the window, or of `unknown_starts` up to a day later; and by world what `sittings` says, maybe with more of what was before
-        and after. Nobody is in two parts."""
+        """What ended in the window, or of `unknown_starts` up to a day later, in no order; and by world what `sittings` says, maybe with more of
+        what was before and after. Nobody is in two parts."""
 
 
 class StoreSource(StoreReader, Protocol):

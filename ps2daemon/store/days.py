@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable
+from collections.abc import Collection, Hashable, Mapping
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 from ps2daemon.model.alerts import Alert
@@ -80,3 +80,14 @@ class EdgeSource(DaySource, Protocol):
 
     async def edges(self, start: Ms, end: Ms, world_id: int) -> Edges:
         """Logins and logouts in `(start, end]` of sessions whose login is known."""
+
+
+@runtime_checkable
+class LivesSource(DaySource, Protocol):
+    """One whose days are worth a file (`day_file.py`), since to read them takes minutes, and that tells what its versions outlive; Elasticsearch's does."""
+
+    async def lives(self) -> Mapping[str, str]:
+        """Of each part of the store which life it lives: another one once it was put back from a backup, or made anew under the same name.
+
+        A version is never one of before within the same lives. A part that can't be reached may be left out.
+        """

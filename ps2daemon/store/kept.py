@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from typing import Final, TypeAlias, TypeVar
 
 import numpy as np
@@ -37,7 +38,8 @@ from ps2daemon.store.base import (
     SessionDocument,
     UnknownStart,
 )
-from ps2daemon.store.days import DaySource, EdgeSource, Versions
+from ps2daemon.store.day_file import DayFile, Shelf
+from ps2daemon.store.days import DaySource, EdgeSource, LivesSource, Versions
 from ps2daemon.store.kept_days import KeptDays, settled
 from ps2daemon.store.kept_endings import KeptEndings
 
@@ -73,26 +75,42 @@ class KeptReader:
     Args:
         most_days: so many are kept by the minute, those that were asked for last; 14 KB each.
         most_sittings: so many are kept, of the days that were asked for last; 9 bytes each.
+        file: where days are kept beyond this process, if the source's are worth it.
 
     Attributes:
         warmed: set once it has read ahead for the first time.
     """
 
     def __init__(
-        self, source: DaySource, most_days: int = MOST_DAYS, most_sittings: int = MOST_SITTINGS
+        self,
+        source: DaySource,
+        most_days: int = MOST_DAYS,
+        most_sittings: int = MOST_SITTINGS,
+        file: Path | None = None,
     ) -> None:
         self._source = source
+        self._file = DayFile(file, source.lives) if file and isinstance(source, LivesSource) else None
         self._most_days = most_days
         read = partial(_read_edges, source) if isinstance(source, EdgeSource) else self._read_changes
         self._minutes: KeptDays[Minutes | None] = KeptDays(
-            read, source.change_versions, _NO_MINUTES, most_days, lambda _: 1
+            read,
+            source.change_versions,
+            _NO_MINUTES,
+            most_days,
+            lambda _: 1,
+            self._file and Shelf(self._file, "minutes", _packed, _unpacked),
         )
         """A day is None if it can't be told so, and the store is asked."""
         nobody = Part(sittings_of(()))
         self._ended: KeptDays[Part] = KeptDays(
-            self._read_ended, source.day_versions, nobody, most_sittings, len
+            self._read_ended,
+            source.day_versions,
+            nobody,
+            most_sittings,
+            len,
+            self._file and Shelf(self._file, "sittings", Part.packed, Part.unpacked),
         )
-        self._endings = KeptEndings(source)
+        self._endings = KeptEndings(source, file=self._file)
         self.warmed = trio.Event()
         self._asking = 0
         self._asked_at = -QUIET_SECONDS
@@ -174,6 +192,12 @@ class KeptReader:
             await self.warm()
             self.warmed.set()
             await trio.sleep(WARM_SECONDS)
+            await self.check_file()
+
+    async def check_file(self) -> None:
+        """See `DayFile.check`."""
+        if self._file is not None:
+            await self._file.check()
 
     async def warm(self) -> None:
         """Reads what the page will ask for and is not kept, the latest days first, and waits while somebody asks.
@@ -328,6 +352,14 @@ def _by_day(days: range, minutes: NDArray[np.int64], strange: NDArray[np.bool_])
     return {
         day: None if strange[number] else minutes[number].astype(np.int16) for number, day in enumerate(days)
     }
+
+
+def _packed(minutes: Minutes | None) -> bytes:
+    return b"" if minutes is None else minutes.tobytes()
+
+
+def _unpacked(data: bytes) -> Minutes | None:
+    return np.frombuffer(data, dtype=np.int16).reshape(MINUTES, FACTIONS) if data else None
 
 
 def _summed(minutes: Minutes, buckets: int, width: int) -> NDArray[np.int64]:

@@ -12,6 +12,7 @@ from typing import Final, Generic, NamedTuple, TypeAlias, TypeVar
 import trio
 from cachetools import LRUCache
 
+from ps2daemon.store.day_file import Shelf
 from ps2daemon.store.days import NOTHING, Day, Versions
 
 ATTEMPTS: Final = 5
@@ -39,16 +40,24 @@ class KeptDays(Generic[V]):
         nothing: what is read of a day of which there is nothing; that is neither read nor kept.
         most: of what is kept, those that were asked for longest ago go first; in the measure of `size`.
         size: of one day.
+        shelf: where they are looked for before they are read, and put.
     """
 
     def __init__(
-        self, read: Read[V], tell: Tell, nothing: V, most: float, size: Callable[[V], float]
+        self,
+        read: Read[V],
+        tell: Tell,
+        nothing: V,
+        most: float,
+        size: Callable[[V], float],
+        shelf: Shelf[V] | None = None,
     ) -> None:
         self._read = read
-        self._nothing = nothing
+        self._empty = _Kept(NOTHING, nothing)
         self.versions = tell
         self._kept: LRUCache[Day, _Kept[V]] = LRUCache(most, lambda kept: size(kept.value))
         self._loading: dict[Day, trio.Event] = {}
+        self._shelf = shelf
 
     @property
     def size(self) -> float:
@@ -57,14 +66,15 @@ class KeptDays(Generic[V]):
 
     def missing(self, world_id: int, days: Sequence[int], versions: Versions) -> int:
         """How many of these days would have to be read."""
-        return sum(not self._has((world_id, day), versions) for day in days)
+        return sum(self._known((world_id, day), versions) is None for day in days)
 
-    def _has(self, key: Day, versions: Versions) -> bool:
+    def _known(self, key: Day, versions: Versions) -> _Kept[V] | None:
+        """What there is of a day in its version, if it need not be read."""
         version = versions.get(key)
         if version == NOTHING:
-            return True
+            return self._empty
         kept = self._kept.get(key)
-        return kept is not None and kept.version == version
+        return kept if kept is not None and kept.version == version else None
 
     async def get(self, world_id: int, days: Sequence[int], versions: Versions) -> list[V]:
         """These days, each of its version in `versions` or newer; what somebody else reads already is waited for."""
@@ -72,15 +82,13 @@ class KeptDays(Generic[V]):
         while True:
             missing = []
             for day in days:
-                key = world_id, day
                 if day in found:
                     continue
-                if not self._has(key, versions):
+                known = self._known((world_id, day), versions)
+                if known is None:
                     missing.append(day)
-                elif versions.get(key) == NOTHING:
-                    found[day] = self._nothing
                 else:
-                    found[day] = self._kept[key].value
+                    found[day] = known.value
             if not missing:
                 return [found[day] for day in days]
             own = [day for day in missing if (world_id, day) not in self._loading]
@@ -90,24 +98,39 @@ class KeptDays(Generic[V]):
                 await self._loading[world_id, missing[0]].wait()
 
     async def _load(self, world_id: int, days: range, versions: Versions) -> Mapping[int, V]:
-        """Reads days that nobody reads yet, and keeps them."""
+        """Takes days that nobody reads yet from the shelf, or if none is there from the store, and keeps them."""
         keys = [(world_id, day) for day in days]
         done = trio.Event()
         self._loading |= dict.fromkeys(keys, done)
         try:
+            if self._shelf is not None:
+                there = await self._shelf.get(world_id, days, versions)
+                if there:
+                    self._keep(world_id, there, versions)
+                    return there
             loaded = await self._read(world_id, days)
             then = await self.versions(days, (world_id,))
+            same = {
+                day: value
+                for day, value in loaded.items()
+                if then.get((world_id, day)) == versions.get((world_id, day))
+            }
             for key in keys:
-                kept = _Kept(versions.get(key), loaded[key[1]])
                 self._kept.pop(key, None)
-                same = then.get(key) == kept.version
-                if same and self._kept.getsizeof(kept) <= self._kept.maxsize:
-                    self._kept[key] = kept
+            self._keep(world_id, same, versions)
+            if self._shelf is not None:
+                await self._shelf.put(world_id, versions, same)
         finally:
             for key in keys:
                 del self._loading[key]
             done.set()
         return loaded
+
+    def _keep(self, world_id: int, values: Mapping[int, V], versions: Versions) -> None:
+        for day, value in values.items():
+            kept = _Kept(versions.get((world_id, day)), value)
+            if self._kept.getsizeof(kept) <= self._kept.maxsize:
+                self._kept[world_id, day] = kept
 
 
 async def settled(

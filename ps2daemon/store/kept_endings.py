@@ -12,9 +12,12 @@ from functools import partial
 from itertools import chain
 from typing import Final, TypeVar
 
+import msgspec
+
 from ps2daemon.model.alerts import Alert, Lock
 from ps2daemon.model.records import DAY, Ms
 from ps2daemon.store.base import Endings, UnknownStart
+from ps2daemon.store.day_file import DayFile, Shelf
 from ps2daemon.store.days import DaySource, Versions
 from ps2daemon.store.kept_days import KeptDays, settled
 
@@ -33,22 +36,30 @@ class KeptEndings:
 
     Args:
         most: so many are kept, of the days that were asked for last.
+        file: where they are kept beyond this process.
 
     Attributes:
         days: what is kept.
     """
 
-    def __init__(self, source: DaySource, most: int = MOST) -> None:
+    def __init__(self, source: DaySource, most: int = MOST, file: DayFile | None = None) -> None:
         self._source = source
+        encode, decode = msgspec.msgpack.encode, msgspec.msgpack.Decoder(Endings).decode
         self.days: KeptDays[Endings] = KeptDays(
-            self._read, source.ending_versions, Endings(), most, lambda endings: 1 + endings.number
+            self._read,
+            source.ending_versions,
+            Endings(),
+            most,
+            lambda endings: 1 + endings.number,
+            file and Shelf(file, "endings", encode, decode),
         )
 
     async def alerts(self, start: Ms, end: Ms, worlds: Collection[int] | None) -> list[Alert]:
         """See `StoreReader.alerts`."""
         if worlds is None or not _worth_keeping(start, end, worlds):
             return await self._source.alerts(start, end, worlds)
-        return list((await self.around(start, end, worlds)).alerts)
+        found = (await self.around(start, end, worlds)).alerts
+        return sorted(found, key=lambda alert: (alert.changes[0].at, alert.alert_id))
 
     async def around(self, start: Ms, end: Ms, worlds: Collection[int]) -> Endings:
         """Alerts and locks of the window, and unknown starts up to a day later, with one look at what changed."""
@@ -75,12 +86,7 @@ class KeptEndings:
 
         found, restless = await settled(partial(self._source.ending_versions, days), read, worlds)
         of_all = [*found.values(), *([await self._ask(start, end, restless)] if restless else [])]
-        alerts = chain.from_iterable(each.alerts for each in of_all)
-        return Endings(
-            tuple(sorted(alerts, key=lambda alert: (alert.changes[0].at, alert.alert_id))),
-            tuple(sorted(chain.from_iterable(each.locks for each in of_all), key=_order_of_locks)),
-            tuple(chain.from_iterable(each.unknown_starts for each in of_all)),
-        )
+        return Endings(*(tuple(chain.from_iterable(kind)) for kind in zip(*of_all, strict=True)))
 
     async def _ask(self, start: Ms, end: Ms, worlds: Collection[int]) -> Endings:
         alerts = await self._source.alerts(start, end, worlds)

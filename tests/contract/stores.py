@@ -28,8 +28,10 @@ from ps2daemon.store.base import (
     first_known,
     session_documents,
 )
+from ps2daemon.store.days import DaySource, LivesSource
 from ps2daemon.store.elasticsearch import ElasticsearchStore
 from ps2daemon.store.elasticsearch.marks import PENDING
+from ps2daemon.store.kept import KeptReader
 from ps2daemon.store.sqlite import SqliteStore
 
 ADDRESS = "PS2DAEMON_TEST_ELASTICSEARCH_"
@@ -65,6 +67,21 @@ async def sqlite() -> AsyncIterator[Opened]:
             yield Opened(store, reader)
         finally:
             await store.aclose()
+
+
+def starting(
+    store: Store, monkeypatch: pytest.MonkeyPatch, folder: Path, *, goes_on: bool
+) -> Callable[[], KeptReader]:
+    """Gives a reader that keeps days: always the same, or one that starts anew, with the file of the one before."""
+    assert isinstance(store, DaySource)
+    if not isinstance(store, LivesSource):
+        monkeypatch.setattr(store, "lives", _one_life, raising=False)
+    only = KeptReader(store)
+    return lambda: only if goes_on else KeptReader(store, file=folder / "days")
+
+
+async def _one_life() -> dict[str, str]:
+    return {"all": "first"}
 
 
 def settings_for(major: int) -> ElasticsearchSettings:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -13,7 +14,7 @@ from ps2daemon.model.sittings import Sittings
 from ps2daemon.store.base import Commit, SessionDocument, Store
 from ps2daemon.store.days import DaySource, Pace
 from ps2daemon.store.kept import KeptReader
-from tests.contract.stores import BACKENDS, Backend
+from tests.contract.stores import BACKENDS, Backend, starting
 from tests.memory_reader import changed, rows_of, session
 
 pytestmark = pytest.mark.parametrize("backend", BACKENDS)
@@ -64,19 +65,21 @@ COMMITS: dict[str, tuple[Commit, set[int], set[int]]] = {
 
 
 @pytest.mark.parametrize("what", COMMITS)
+@pytest.mark.parametrize("goes_on", [True, False])
 async def test_they_are_the_stores_and_only_days_that_changed_are_read_again(
-    backend: Backend, monkeypatch: pytest.MonkeyPatch, what: str
+    backend: Backend, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, what: str, goes_on: bool
 ) -> None:
     commit, changed, also = COMMITS[what]
     async with backend() as (store, _):
-        assert isinstance(store, DaySource)
-        kept, read = KeptReader(store), read_days(store, monkeypatch)
+        started = starting(store, monkeypatch, tmp_path, goes_on=goes_on)
+        kept, read = started(), read_days(store, monkeypatch)
         await store.commit(Commit(sessions=FIRST))
         await store.refresh()
         windows = [(D, D + 2 * DAY), (D + DAY + HOUR, D + DAY + 2 * HOUR), (D - 3 * DAY, D + 5 * DAY)]
         for start, end in windows:
             await same(kept, store, start, end)
         read.clear()
+        kept = started()
         await store.commit(commit)
         await store.refresh()
         for start, end in reversed(windows):
@@ -86,14 +89,15 @@ async def test_they_are_the_stores_and_only_days_that_changed_are_read_again(
 
 
 @pytest.mark.parametrize("what", COMMITS)
+@pytest.mark.parametrize("goes_on", [True, False])
 async def test_changes_that_are_kept_are_the_stores(
-    backend: Backend, monkeypatch: pytest.MonkeyPatch, what: str
+    backend: Backend, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, what: str, goes_on: bool
 ) -> None:
     commit, _, _ = COMMITS[what]
     async with backend() as (store, _):
-        assert isinstance(store, DaySource)
+        started = starting(store, monkeypatch, tmp_path, goes_on=goes_on)
         monkeypatch.setattr(store, "pace", Pace(counts=0, reads=100))  # whatever is quicker
-        kept, steps = KeptReader(store), counted_steps(store, monkeypatch)
+        kept, steps = started(), counted_steps(store, monkeypatch)
         for written in (Commit(sessions=FIRST), commit):
             await store.commit(written)
             await store.refresh()
@@ -106,6 +110,7 @@ async def test_changes_that_are_kept_are_the_stores(
                 found = changed(await kept.changes(start, end, step, WORLDS))
                 assert set(steps) <= {MINUTE}, "days are read, and no window"
                 steps.clear()
+                kept = started()
                 again = changed(await kept.changes(start, end, step, WORLDS))
                 assert not steps, "what did not change is not read again"
                 assert found == again == changed(await store.changes(start, end, step, WORLDS))

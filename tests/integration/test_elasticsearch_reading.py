@@ -33,7 +33,7 @@ from ps2daemon.store.copying import copy_store
 from ps2daemon.store.elasticsearch import ElasticsearchStore, searching
 from ps2daemon.store.elasticsearch.keeping import remove_store
 from ps2daemon.store.sqlite import SqliteStore
-from tests.elasticsearch import EACH_MAJOR, address
+from tests.elasticsearch import EACH_MAJOR, address, indices
 from tests.front import Answer, Asked, Upstream, front
 from tests.memory_reader import MemoryReader, changed, rows_of, session
 from tests.synthetic import fortnight
@@ -420,6 +420,32 @@ def _buckets(body: dict[str, Any]) -> int:
     empires = body["aggs"]["worlds"]["aggs"]["factions"]["terms"]["size"]
     buckets = -((times["gt"] - times["lte"]) // step)
     return int(len(worlds["terms"]["world_id"]) * (1 + empires * (1 + buckets)))
+
+
+@EACH_MAJOR
+async def test_an_index_that_was_made_anew_lives_another_life(major: int) -> None:
+    """As one does that was restored: both count their documents from where others were before."""
+    async with indices(address(major)) as found:
+        store = await ElasticsearchStore.open(found.settings())
+        try:
+            month = f"{found.prefix}-sessions-2026.02"
+            written = []
+            for number in ("1", "2"):
+                await store.commit(Commit(sessions=[session(number, END - DAY, END - HOUR)]))
+                await store.refresh()
+                days = range(END // DAY - 1, END // DAY)
+                written.append((await store.day_versions(days, (10,)), await store.lives()))
+                await found.ask("DELETE", f"/{month}")
+            (version, lives), (same, others) = written
+            assert version == same
+            assert (
+                set(lives)
+                == set(others)
+                == {f"{found.prefix}-{kind}/0" for kind in ("alerts", "locks", "sessions-2026.02")}
+            )
+            assert {part for part in lives if lives[part] != others[part]} == {f"{month}/0"}
+        finally:
+            await store.aclose()
 
 
 # The request that people are told to copy

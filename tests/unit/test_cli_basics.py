@@ -139,7 +139,12 @@ def test_check_config_as_json_and_by_environment(config: Path) -> None:
     result = ps2daemon("check-config", "--json", PS2DAEMON_CONFIG=str(config), PS2DAEMON_WEB_PORT="8040")
     facts = json.loads(result.stdout)
     assert (result.returncode, result.stderr) == (0, "")
-    assert facts["web"] == {"host": "127.0.0.1", "port": 8040, "metrics_port": 8021}
+    assert facts["web"] == {
+        "host": "127.0.0.1",
+        "port": 8040,
+        "metrics_port": 8021,
+        "cache_directory": str(config.parent / "state" / "cache"),
+    }
     assert facts["stream"][0]["worlds"] == [1, 10, 19, 40]
     assert facts["queue"]["directory"] == str(config.parent / "state" / "queue")
     assert facts["census"]["service_id"] is True

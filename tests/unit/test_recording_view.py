@@ -208,7 +208,7 @@ async def answering(nursery: trio.Nursery) -> AsyncIterator[tuple[int, Health]]:
 
 async def test_a_daemon_that_runs_says_how_it_is(answering: tuple[int, Health], settings: Settings) -> None:
     port, health = answering
-    web = type(settings.web)(host="127.0.0.1", port=0, metrics_port=port)
+    web = type(settings.web)(host="127.0.0.1", port=0, metrics_port=port, cache_directory=Path("cache"))
     control = health.add("subscriber", Telemetry())
     control.degraded("no room in /srv/queue")
     said: dict[str, Any] = await trio.to_thread.run_sync(stages_of, web)

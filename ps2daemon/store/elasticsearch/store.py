@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -272,6 +272,10 @@ class ElasticsearchStore:
     async def ending_versions(self, days: range, worlds: Collection[int]) -> Versions:
         await self._whole()
         return await versions.ending_versions(self._server, self._names, days, worlds)
+
+    async def lives(self) -> Mapping[str, str]:
+        await self._whole()
+        return await versions.lives(self._server, self._names)
 
     async def endings(self, start: Ms, end: Ms, world_id: int) -> Endings:
         await self._visible()

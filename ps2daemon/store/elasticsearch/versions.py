@@ -6,8 +6,8 @@ number falls. A day of which number, sum and largest are the same is the same.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -51,6 +51,33 @@ class _Answer(searching.Answer, kw_only=True):
     aggregations: _Aggregations = msgspec.field(default_factory=_Aggregations)
 
 
+class _UserData(msgspec.Struct):
+    history_uuid: str = ""
+
+
+class _Committed(msgspec.Struct):
+    user_data: _UserData
+
+
+class _Copy(msgspec.Struct):
+    commit: _Committed
+
+
+class _Index(msgspec.Struct):
+    shards: dict[str, list[_Copy]]
+
+
+class _Stats(msgspec.Struct):
+    indices: dict[str, _Index] = {}
+
+
+_HISTORIES: Final = {
+    "level": "shards",
+    "filter_path": "indices.*.shards.*.commit.user_data.history_uuid",
+    **searching.SOME,
+}
+
+
 class _Times(NamedTuple):
     """Times of documents that lie on days.
 
@@ -83,11 +110,26 @@ async def ending_versions(server: Server, names: Names, days: range, worlds: Col
     return await _versions(server, days, worlds, alerts, locks, unknown_starts)
 
 
+async def lives(server: Server, names: Names) -> Mapping[str, str]:
+    """See `LivesSource.lives`.
+
+    `_seq_no` counts on within one history of a shard; it has another one, with another `history_uuid`, after it was restored from a snapshot or
+    from a copy that had lagged behind.
+    """
+    indices = f"{names.sessions},{names.alerts},{names.locks}"
+    stats = await server.ask("GET", f"/{indices}/_stats/docs", params=_HISTORIES, type=_Stats)
+    return {
+        f"{index}/{shard}": copies[0].commit.user_data.history_uuid
+        for index, found in stats.indices.items()
+        for shard, copies in found.shards.items()
+    }
+
+
 async def _versions(server: Server, days: range, worlds: Collection[int], *times: _Times) -> Versions:
     """By day, what all that has one of these times on it was written with."""
     found = await _written(server, days, worlds, times)
     nothing: Versions = {(world_id, day): NOTHING for world_id in worlds for day in days}
-    return nothing | {day: tuple(each.get(day) for each in found) for each in found for day in each}
+    return nothing | {day: tuple(each.get(day) for each in found) for day in set().union(*found)}
 
 
 async def _written(

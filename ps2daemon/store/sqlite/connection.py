@@ -84,6 +84,11 @@ def primary_code(error: sqlite3.Error) -> int:
     return int(getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)) & _PRIMARY
 
 
+def is_outage(error: sqlite3.Error) -> bool:
+    """Whether it may be gone the next time, with the file as it is."""
+    return primary_code(error) in _OUTAGES
+
+
 def create_file(path: Path) -> None:
     """Makes sure that the file is there, and that only its owner may read a new one.
 
