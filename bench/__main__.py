@@ -24,8 +24,8 @@ from bench.programs import (
     metric,
     peak_megabytes,
     program,
-    ready,
     simulator,
+    until_ready,
 )
 
 
@@ -71,8 +71,7 @@ def start_up() -> Figures:
             port = configure(directory)
             began = time.monotonic()
             with program(directory, "--config", "config.toml", "run"):
-                while not ready(port) and time.monotonic() - began < 60:
-                    time.sleep(0.01)
+                until_ready(port, every=0.01)
                 figures["run until ready, ms"] = (time.monotonic() - began) * 1000
     return figures
 

@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 
 from ps2daemon.analysis.population import PopulationQuery, population
 from ps2daemon.model.coverage import WorldCoverage, coverage_by_world
-from ps2daemon.model.records import LAST_MS, MINUTE, Ms
+from ps2daemon.model.records import LAST_MS, MINUTE, SECOND, Ms
 from ps2daemon.simulator.truth import TrueSession, Truth
 from ps2daemon.store.base import StoreReader
 
@@ -65,6 +65,11 @@ class Comparison:
 async def coverage_of(store: StoreReader) -> dict[int, WorldCoverage]:
     """What the store vouches for."""
     return coverage_by_world(await store.spans())
+
+
+def covered(coverage: WorldCoverage, start: Ms, end: Ms) -> float:
+    """Seconds of a window that are vouched for."""
+    return sum(max(0, min(span.end, end) - max(span.start, start)) for span in coverage.spans) / SECOND
 
 
 async def unnamed(store: StoreReader) -> set[str]:

@@ -17,12 +17,10 @@ import httpx
 import trio
 
 from bench.backlog import store_section
-from bench.comparison import compare_sessions, coverage_of, edges_of
 from bench.elasticsearch import prefix
-from bench.outcomes import Outcome, Row
-from bench.programs import START_SECONDS, configure, ps2daemon, ready, simulator, stop
+from bench.outcomes import Outcome, Row, held_against
+from bench.programs import configure, ps2daemon, simulator, stop, until_ready
 from ps2daemon.config import ElasticsearchSettings
-from ps2daemon.model.records import SECOND
 from ps2daemon.simulator.truth import Truth
 from ps2daemon.store.elasticsearch import ElasticsearchStore
 from ps2daemon.store.sqlite import SqliteStore
@@ -107,11 +105,8 @@ async def record_through_kills(
                 running[part].wait()
                 begin(part)
         await trio.sleep(max(0.0, began + seconds - time.monotonic()))
-        with trio.fail_after(START_SECONDS):
-            for part in parts:
-                # Until then, a signal to stop may find nobody who heeds it.
-                while not await trio.to_thread.run_sync(ready, port + (part == "worker")):  # noqa: ASYNC110 (another process)
-                    await trio.sleep(0.1)
+        for part in parts:  # until then, a signal to stop may find nobody who heeds it
+            await trio.to_thread.run_sync(until_ready, port + (part == "worker"))
         for part in parts:
             assert stop(running[part]) < STOP_SECONDS
             assert running[part].returncode == 0, (directory / "log").read_text()
@@ -191,18 +186,6 @@ async def _compared(directory: Path, server: ElasticsearchSettings | None) -> Ou
         store = await ElasticsearchStore.open(server, read_only=True)
     try:
         await store.refresh()
-        result = await compare_sessions(store, truth, by_sent=True)
-        coverage = await coverage_of(store)
+        return await held_against(store, truth)
     finally:
         await store.aclose()
-    unsent = {
-        (told.fact.world_id, told.fact.at)
-        for true in truth.sessions
-        for told in edges_of(true, by_sent=True)
-        if not told.moments
-    }
-    falsely = sum(
-        world_id in coverage and coverage[world_id].covers(at) and coverage[world_id].covers(at + SECOND)
-        for world_id, at in unsent
-    )
-    return Outcome(result.lost, result.doubled, result.invented, float(falsely), result.edges)

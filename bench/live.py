@@ -17,7 +17,7 @@ import trio
 
 from bench.backlog import WRITTEN, store_section
 from bench.figures import Figures, percentile
-from bench.programs import configure, metric, program, ready, stop
+from bench.programs import configure, metric, program, stop, until_ready
 from ps2daemon.config import ElasticsearchSettings
 from ps2daemon.model.events import Login
 from ps2daemon.model.records import DAY, SECOND
@@ -79,7 +79,7 @@ async def live(settings: ElasticsearchSettings, rate: float, seconds: float) -> 
             worlds = ", ".join(map(str, simulator.worlds))
             port = configure(directory, worlds=worlds, store=store_section(settings))
             with program(directory, "--config", "config.toml", "run") as daemon:
-                await _until_ready(port)
+                await trio.to_thread.run_sync(until_ready, port)
                 await trio.sleep(WARM_UP)
                 written, began = await _written(port), time.monotonic()
                 delays = await _delays(settings, source, seconds)
@@ -114,12 +114,6 @@ async def _delays(settings: ElasticsearchSettings, source: _Probes, seconds: flo
     finally:
         await store.aclose()
     raise RuntimeError(f"only {len(delays)} of {len(source.sent)} probes are counted")
-
-
-async def _until_ready(port: int) -> None:
-    with trio.fail_after(PATIENCE):
-        while not await trio.to_thread.run_sync(ready, port):  # noqa: ASYNC110 (another process)
-            await trio.sleep(0.1)
 
 
 async def _written(port: int) -> float:

@@ -6,6 +6,11 @@ import statistics
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
+from bench.comparison import compare_sessions, coverage_of, edges_of
+from ps2daemon.model.records import SECOND
+from ps2daemon.simulator.truth import Truth
+from ps2daemon.store.base import StoreReader
+
 COLUMNS: Final = ("times", "noticed after", "lost", "doubled", "invented", "falsely covered s")
 _EXAMPLES: Final = 3
 
@@ -32,6 +37,23 @@ class Outcome(NamedTuple):
     def counts(self) -> tuple[float, ...]:
         """The figures of the table that have to be zero."""
         return len(self.lost), len(self.doubled), len(self.invented), self.falsely_covered
+
+
+async def held_against(store: StoreReader, truth: Truth) -> Outcome:
+    """What a store holds of a simulator's logins and logouts. A second is falsely covered if an event of it was handed to no socket."""
+    result = await compare_sessions(store, truth, by_sent=True)
+    coverage = await coverage_of(store)
+    unsent = {
+        (told.fact.world_id, told.fact.at)
+        for true in truth.sessions
+        for told in edges_of(true, by_sent=True)
+        if not told.moments
+    }
+    falsely = sum(
+        world_id in coverage and coverage[world_id].covers(at) and coverage[world_id].covers(at + SECOND)
+        for world_id, at in unsent
+    )
+    return Outcome(result.lost, result.doubled, result.invented, float(falsely), result.edges)
 
 
 class Row(NamedTuple):

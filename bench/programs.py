@@ -163,6 +163,19 @@ def ready(port: int) -> bool:
         return False
 
 
+def until_ready(port: int, seconds: float = START_SECONDS, every: float = 0.1) -> None:
+    """Waits until every stage does what it is for, with a look every so many seconds.
+
+    Raises:
+        TimeoutError: it is not so after so long.
+    """
+    began = time.monotonic()
+    while not ready(port):
+        if time.monotonic() - began > seconds:
+            raise TimeoutError(f"not ready within {seconds:g} s")
+        time.sleep(every)
+
+
 def cpu_seconds(process: subprocess.Popen[bytes]) -> float:
     """CPU time so far, in user and system mode."""
     fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()

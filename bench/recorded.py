@@ -9,13 +9,14 @@ import math
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 import msgspec
 import trio
 import trio.testing
 from prometheus_client import CollectorRegistry
 
+from bench.comparison import covered
 from ps2daemon.census.stream import StreamObserver, StreamSettings, run_stream
 from ps2daemon.clock import VirtualClock
 from ps2daemon.health import Health, StageControl
@@ -40,12 +41,24 @@ from ps2daemon.telemetry import Telemetry
 if TYPE_CHECKING:
     import pytest
 
+T = TypeVar("T")
+
 START: Final[Ms] = 1_772_391_600_000  # 2026-03-01T19:00:00Z, a busy hour
 WORLDS: Final = (1, 10, 40)
 LATENCY: Final = SECOND
 """An event is told within that of its time."""
 LISTEN_SECONDS: Final = 1.0
 """Between two looks at whether events would arrive."""
+
+
+def without_threads(patch: pytest.MonkeyPatch) -> None:
+    """Calls of worker threads run in the event loop: a clock that jumps would not wait for threads."""
+
+    async def run_sync(function: Callable[..., T], *args: object, **options: object) -> T:
+        await trio.lowlevel.checkpoint()
+        return function(*args)
+
+    patch.setattr(trio.to_thread, "run_sync", run_sync)
 
 
 class Fault(NamedTuple):
@@ -125,8 +138,7 @@ class Recorded(NamedTuple):
     def covered(self, start: float, end: float, world_id: int = 10) -> float:
         """Seconds that are vouched for between two seconds after the start."""
         first, behind = START + round(start * SECOND), START + round(end * SECOND)
-        spans = self.coverage[world_id].spans if world_id in self.coverage else []
-        return sum(max(0, min(span.end, behind) - max(span.start, first)) for span in spans) / SECOND
+        return covered(self.coverage.get(world_id, WorldCoverage()), first, behind)
 
     def falsely_covered(self) -> float:
         """Seconds that are vouched for and in which an event could not have arrived; of all worlds together."""

@@ -12,6 +12,7 @@ import msgspec
 import pytest
 import trio
 
+from bench.content import Content, content
 from ps2daemon.census.limits import Backoff
 from ps2daemon.census.rest import Identity
 from ps2daemon.config import ElasticsearchSettings
@@ -29,7 +30,7 @@ from ps2daemon.web.health import health_app
 from tests.elasticsearch import Indices, address, indices
 from tests.front import Front, front
 from tests.records import T0
-from tests.stores import Calls, Content, FaultyStore, content, faulty_store
+from tests.stores import Calls, FaultyStore, faulty_store
 from tests.worker import Scene
 
 START: Final[Ms] = T0 - 18 * HOUR

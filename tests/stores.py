@@ -9,23 +9,17 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal, TypeAlias, TypeVar
 
-import msgspec
-import pytest
 import trio
 
 from ps2daemon.errors import StoreUnavailable
-from ps2daemon.model.alerts import Alert, Lock
+from ps2daemon.model.alerts import Alert
 from ps2daemon.model.coverage import Span
-from ps2daemon.model.notes import Note
-from ps2daemon.model.records import LAST_MS, Ms
+from ps2daemon.model.records import Ms
 from ps2daemon.store.base import (
-    CharacterDocument,
     Commit,
     Committed,
     Count,
-    SessionDocument,
     Stored,
-    StoreReader,
     Unsettled,
 )
 from ps2daemon.store.sqlite import SqliteStore
@@ -68,16 +62,6 @@ class Calls:
         if -number in self._crash:
             raise self._error(f"after call {number}")
         return result
-
-
-def without_threads(patch: pytest.MonkeyPatch) -> None:
-    """Calls of worker threads run in the event loop: a clock that jumps would not wait for threads."""
-
-    async def run_sync(function: Callable[..., T], *args: object, **options: object) -> T:
-        await trio.lowlevel.checkpoint()
-        return function(*args)
-
-    patch.setattr(trio.to_thread, "run_sync", run_sync)
 
 
 class FaultyStore(SqliteStore):
@@ -180,30 +164,3 @@ async def faulty_store(faults: Collection[Fault] = ()) -> AsyncIterator[FaultySt
             yield store
         finally:
             await store.aclose()
-
-
-class Content(msgspec.Struct, frozen=True):
-    """All documents of a store, each kind by id."""
-
-    characters: dict[str, CharacterDocument]
-    sessions: dict[str, SessionDocument]
-    alerts: dict[str, Alert]
-    locks: dict[str, Lock]
-    spans: list[Span]
-    records_until: Ms | None
-    counts: dict[str, int]
-    notes: list[Note]
-
-
-async def content(store: StoreReader) -> Content:
-    """What the store holds."""
-    return Content(
-        {found.character_id: found async for found in store.all_characters()},
-        {found.session_id: found async for found in store.all_sessions(None, None, None)},
-        {found.alert_id: found for found in await store.alerts(0, LAST_MS, None)},
-        {found.lock_id: found for found in await store.locks(0, LAST_MS, None)},
-        await store.spans(),
-        await store.records_until(),
-        await store.counts(),
-        await store.notes(None, None, None),
-    )

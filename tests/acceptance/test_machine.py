@@ -3,30 +3,69 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
+import pytest
 import trio
 
-from bench.programs import ps2daemon
-from ps2daemon.model.coverage import Interval
-from ps2daemon.model.records import HOUR, SECOND
-from ps2daemon.queue.rescue import damages
-from ps2daemon.queue.sqlite import read_statistics
-from ps2daemon.simulator.recording import HistorySettings, history
-from ps2daemon.simulator.settings import PopulationSettings
-from tests.acceptance.machine import (
+from bench.comparison import coverage_of, covered
+from bench.content import Content, content
+from bench.machine import (
     QUEUE,
+    RATE,
     STORE,
     VERIFY_SECONDS,
-    covered,
+    WORLDS,
+    Machine,
     failing_writes,
     locked,
     lonely_machine,
     machine,
     now,
     small_disk,
-    without_faults,
+    why_no_disk,
 )
+from bench.programs import ps2daemon
+from ps2daemon.model.batch import make_batch
+from ps2daemon.model.coverage import Interval, WorldCoverage
+from ps2daemon.model.records import HOUR, SECOND, Record
+from ps2daemon.queue.rescue import damages
+from ps2daemon.queue.sqlite import read_statistics
+from ps2daemon.simulator.recording import HistorySettings, history
+from ps2daemon.simulator.settings import PopulationSettings
+from ps2daemon.store.ledger import Ledger
+from ps2daemon.store.sqlite import SqliteStore
+
+
+async def without_faults(folder: Path, records: Iterable[Record]) -> Content:
+    """What a store holds of these records where nothing goes wrong."""
+    store = await SqliteStore.open(folder / "without_faults.db")
+    ledger = Ledger(store, now)
+    await ledger.apply(make_batch(records))
+    await ledger.settle()
+    try:
+        return await content(store)
+    finally:
+        await store.aclose()
+
+
+async def check(found: Machine) -> dict[int, WorldCoverage]:
+    """Everything that is vouched for is stored, once, as it was; returns what is vouched for."""
+    outcome = await found.outcome()
+    assert outcome.counts() == (0, 0, 0, 0), outcome
+    assert outcome.facts > RATE
+    async with found.store() as store:
+        coverage = await coverage_of(store)
+    assert set(coverage) == set(WORLDS)
+    return coverage
+
+
+@pytest.fixture
+def mounting() -> None:
+    """Disks can be mounted."""
+    if why := why_no_disk():
+        pytest.skip(why)
 
 
 async def some_time() -> Interval:
@@ -36,7 +75,7 @@ async def some_time() -> Interval:
     return Interval(start, now())
 
 
-async def test_a_disk_under_the_queue_that_takes_nothing(tmp_path: Path) -> None:
+async def test_a_disk_under_the_queue_that_takes_nothing(tmp_path: Path, mounting: None) -> None:
     """It is full, then it fails, then somebody else has the file locked."""
     away: list[Interval] = []
     with small_disk(tmp_path / QUEUE, 40), machine(tmp_path) as found:
@@ -69,7 +108,7 @@ async def test_a_disk_under_the_queue_that_takes_nothing(tmp_path: Path) -> None
             assert found.value("ps2_queue_full") == 0
             assert found.value("ps2_queue_up") == 1
             assert found.value("ps2_stage_restarts_total") == 0
-        coverage = await found.check()
+        coverage = await check(found)
     for world in coverage.values():
         for recorded in (began, again, end):
             assert world.covers(recorded - SECOND)
@@ -81,7 +120,7 @@ async def test_a_disk_under_the_queue_that_takes_nothing(tmp_path: Path) -> None
             assert [gap.after for gap in world.gaps(start, until)] == ["disk_full"]
 
 
-async def test_a_store_that_takes_nothing(tmp_path: Path) -> None:
+async def test_a_store_that_takes_nothing(tmp_path: Path, mounting: None) -> None:
     """Its disk is full, and after that somebody else has its file locked; what comes meanwhile is in the queue, and nothing of it is acked."""
     start = 1_772_323_200_000
     population = PopulationSettings(seed=5, worlds=(10, 40), scale=0.05)
@@ -111,7 +150,8 @@ async def test_a_store_that_takes_nothing(tmp_path: Path) -> None:
                 assert read_statistics(tmp_path / QUEUE).records == held
             await found.until_empty()
             assert found.value("ps2_stage_restarts_total", worker=True) == 0
-        assert await found.content() == await without_faults(tmp_path, records)
+        async with found.store() as store:
+            assert await content(store) == await without_faults(tmp_path, records)
 
 
 async def test_a_queue_that_is_damaged(tmp_path: Path) -> None:
@@ -139,7 +179,7 @@ async def test_a_queue_that_is_damaged(tmp_path: Path) -> None:
             end = await found.until_covered()
             assert found.value("ps2_queue_damaged_files") == 2
             assert len(damages(tmp_path / QUEUE)) == 2
-        coverage = await found.check()
+        coverage = await check(found)
     for world in coverage.values():
         assert world.covers(again - SECOND)
         assert world.covers(end - SECOND)

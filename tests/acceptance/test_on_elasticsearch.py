@@ -15,6 +15,7 @@ import trio
 
 from bench.backlog import store_section
 from bench.comparison import compare_minutes, compare_sessions, coverage_of
+from bench.content import Content, content
 from bench.elasticsearch import prefix
 from bench.kills import started
 from bench.programs import call, configure, metric, program, ps2daemon, ready, simulator, stop
@@ -29,7 +30,6 @@ from tests.elasticsearch import EACH_MAJOR, MAJORS, address, indices, needs, var
 from tests.elasticsearch_worker import assert_same, comparable
 from tests.front import LOGIN_PAGE, OPENSEARCH, SEVEN, TEN, UNAUTHORIZED, Answer, answering, front
 from tests.proxy import proxy
-from tests.stores import Content, content
 
 WORLDS: Final = (1, 10, 40)
 DAYS: Final = 9

@@ -12,11 +12,11 @@ import pytest
 from trio.testing import MockClock
 
 from bench.recorded import START, WORLDS, Fault
+from bench.stored import Kept, keep
 from ps2daemon.model import tables
 from ps2daemon.model.alerts import GRACE, Alert
 from ps2daemon.model.records import MINUTE, SECOND, Ms
 from ps2daemon.simulator.truth import TrueAlert
-from tests.stored import Kept, keep
 
 MINUTES = 225
 OVER = GRACE + 2 * MINUTE

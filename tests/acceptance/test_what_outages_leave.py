@@ -9,7 +9,8 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from bench.recorded import START, WORLDS, Fault
+from bench.recorded import START, WORLDS, Fault, without_threads
+from bench.stored import SLOW_SECONDS, Kept, knowable, online, recorder
 from ps2daemon.census.characters import HIGHEST_NEGATIVE_SECONDS, NEGATIVE_SECONDS
 from ps2daemon.model.records import HOUR, MINUTE, SECOND
 from ps2daemon.model.sessions import CAP
@@ -18,8 +19,6 @@ from ps2daemon.stages import enricher as enricher_module
 from ps2daemon.stages import reconciler as reconciler_module
 from ps2daemon.stages.naming import SWEEP_SECONDS
 from tests.records import T0, login
-from tests.stored import SLOW_SECONDS, Kept, knowable, online, recorder
-from tests.stores import without_threads
 from tests.worker import scene
 
 

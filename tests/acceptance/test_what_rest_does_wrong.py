@@ -13,9 +13,9 @@ import trio
 from trio.testing import MockClock
 
 from bench.recorded import START, Fault
+from bench.stored import Kept, Recorder, recorder
 from ps2daemon.model.records import MINUTE, SECOND
 from ps2daemon.simulator.rest import Rest, _Refused
-from tests.stored import Kept, Recorder, recorder
 
 LONG = 300.0
 """How long the fault lasts, from the start on, in seconds."""

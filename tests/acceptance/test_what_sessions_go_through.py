@@ -14,10 +14,10 @@ from trio.testing import MockClock
 
 from bench.recorded import LATENCY, START, WORLDS, Fault
 from bench.sessions import BOUNDS, measure
+from bench.stored import Kept, keep, knowable, online, recorder
 from ps2daemon.model.records import SECOND
 from ps2daemon.simulator.truth import TrueSession
 from ps2daemon.stages.checks import INTERVAL_SECONDS, PERIOD
-from tests.stored import Kept, keep, knowable, online, recorder
 
 ROUND = PERIOD + round(3 * INTERVAL_SECONDS * SECOND)
 """The longest from one check to the next."""

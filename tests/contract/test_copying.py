@@ -11,6 +11,7 @@ import pytest
 import trio
 from hypothesis import given, settings
 
+from bench.content import content
 from ps2daemon.errors import StoreConflict, StoreMismatch
 from ps2daemon.model.alerts import derive
 from ps2daemon.model.coverage import Span
@@ -33,7 +34,7 @@ from tests.contract.stores import (
     session,
     sqlite,
 )
-from tests.stores import Calls, content
+from tests.stores import Calls
 
 pytestmark = [
     pytest.mark.parametrize("backend", BACKENDS),

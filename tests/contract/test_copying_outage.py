@@ -6,12 +6,13 @@ import pytest
 import trio
 import trio.testing
 
+from bench.recorded import without_threads
 from ps2daemon.errors import StoreUnavailable
 from ps2daemon.model.records import MINUTE
 from ps2daemon.store.copying import copy_store
 from tests.contract.stores import sqlite
 from tests.contract.test_copying import Faulty, everything, fill, nothing, pair
-from tests.stores import Calls, without_threads
+from tests.stores import Calls
 
 
 async def test_an_outage_of_the_target_is_waited_out(

@@ -10,6 +10,7 @@ from typing import Final
 
 import trio
 
+from bench.content import content
 from ps2daemon.census.rest import Identity
 from ps2daemon.errors import FrameError, RecordingError
 from ps2daemon.model.recording import format_line, parse_line
@@ -20,7 +21,6 @@ from tests.fuzz.asgi import get
 from tests.fuzz.running import Surface, Take, one_line
 from tests.pages import FixedClock
 from tests.records import T0, change, covered, event, lock, login, logout
-from tests.stores import content
 from tests.worker import Scene, scene
 
 NAMES: Final = (Identity("5", "Ann", 1), Identity("6", None, 2), Identity("7", "<b>\u202e\0", 3))

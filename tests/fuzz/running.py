@@ -18,8 +18,8 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from bench.recorded import without_threads
 from tests.fuzz.mutation import mutated
-from tests.stores import without_threads
 
 Take = Callable[[bytes], Awaitable[str]]
 """Gives one input to what is opened and says in a word what came of it. Whatever it raises is a finding."""

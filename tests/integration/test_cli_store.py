@@ -22,6 +22,7 @@ import pytest
 import trio
 from click.testing import CliRunner, Result
 
+from bench.content import content
 from ps2daemon.cli import main
 from ps2daemon.config import StoreSettings, load_settings
 from ps2daemon.daemon import open_reader, open_store
@@ -38,7 +39,6 @@ from tests.commands import write_config
 from tests.contract.stores import all_of, change, character, continent_lock, session
 from tests.elasticsearch import MAJORS, Indices, address, needs, variable
 from tests.front import LOGIN_PAGE, OPENSEARCH, UNAUTHORIZED, Answer, answering, front
-from tests.stores import content
 
 JANUARY: Ms = parse_iso("2025-01-01")
 FEBRUARY: Ms = parse_iso("2025-02-01")

@@ -8,6 +8,8 @@ from itertools import pairwise
 import pytest
 import trio
 
+from bench.content import content
+from bench.recorded import without_threads
 from ps2daemon.census.rest import BATCH, IdRefused, Presence
 from ps2daemon.errors import CensusRefused, CensusUnavailable
 from ps2daemon.metrics import CHECK_ANSWERS
@@ -17,7 +19,6 @@ from ps2daemon.stages import reconciler as reconciler_module
 from ps2daemon.stages.checks import INTERVAL_SECONDS, PERIOD
 from ps2daemon.store.base import SessionDocument
 from tests.records import covered, login, logout
-from tests.stores import content, without_threads
 from tests.worker import Scene, scene
 
 ROUND = INTERVAL_SECONDS + 3

@@ -4,6 +4,8 @@ import pytest
 import trio
 import trio.testing
 
+from bench.content import content
+from bench.recorded import without_threads
 from ps2daemon.census.rest import Identity
 from ps2daemon.errors import StoreUnavailable
 from ps2daemon.model.batch import make_batch
@@ -16,7 +18,7 @@ from ps2daemon.stages.handover import WAITING, Handed, Handover
 from ps2daemon.stages.naming import SWEEP_SECONDS
 from ps2daemon.supervisor import StageControl
 from tests.records import T0, covered, login, logout
-from tests.stores import Calls, content, without_threads
+from tests.stores import Calls
 from tests.worker import Scene, scene
 
 NAMES = [Identity(str(number), f"name {number}", number % 4 + 1) for number in range(1, 2_000)]

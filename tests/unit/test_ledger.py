@@ -13,6 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bench.comparison import compare_minutes, compare_sessions
+from bench.content import Content, content
+from bench.recorded import without_threads
 from ps2daemon.census.rest import Identity
 from ps2daemon.errors import StoreConflict, StoreUnavailable
 from ps2daemon.model import sessions as session_model
@@ -29,7 +31,7 @@ from ps2daemon.store.base import Commit, Committed, SessionDocument, Stored, ses
 from ps2daemon.store.deciding import Told
 from ps2daemon.store.ledger import CONFLICTS, Applied, Ledger, Settled
 from tests.records import T0, change, covered, lock, login, logout
-from tests.stores import Content, Fault, FaultyStore, content, faulty_store, without_threads
+from tests.stores import Fault, FaultyStore, faulty_store
 
 PRESENT: Ms = T0 + 365 * DAY
 """What the ledger takes for the present: later than all records."""

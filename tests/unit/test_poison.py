@@ -13,6 +13,8 @@ import pytest
 import trio
 import trio.lowlevel
 
+from bench.content import Content, content
+from bench.recorded import without_threads
 from ps2daemon.errors import StoreRefused, StoreUnavailable
 from ps2daemon.model.batch import make_batch
 from ps2daemon.model.records import MINUTE, SECOND, EventRecord, Record
@@ -23,7 +25,7 @@ from ps2daemon.store import deciding
 from ps2daemon.store.base import Commit, Committed
 from ps2daemon.store.sqlite import rows
 from tests.records import T0, change, covered, lock, login, logout
-from tests.stores import Content, content, faulty_store, without_threads
+from tests.stores import faulty_store
 from tests.worker import Scene, scene
 
 POISON = "666"

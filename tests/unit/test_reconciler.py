@@ -3,13 +3,15 @@ from __future__ import annotations
 import pytest
 import trio
 
+from bench.content import content
+from bench.recorded import without_threads
 from ps2daemon.census.rest import Identity
 from ps2daemon.model.batch import make_batch
 from ps2daemon.model.records import DAY, HOUR, MINUTE, SECOND
 from ps2daemon.queue.frames import decode_frame
 from ps2daemon.stages.reconciler import INTERVAL_SECONDS
 from tests.records import T0, change, covered, login, logout
-from tests.stores import Calls, Crash, content, without_threads
+from tests.stores import Calls, Crash
 from tests.worker import scene
 
 NAMES = [Identity("1", "one", 1), Identity("2", "two", 2), Identity("3", "three", 3)]

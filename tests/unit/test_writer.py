@@ -8,6 +8,8 @@ import pytest
 import trio
 import trio.lowlevel
 
+from bench.content import Content, content
+from bench.recorded import without_threads
 from ps2daemon.census.rest import Identity
 from ps2daemon.errors import QueueUnwritable, StoreUnavailable
 from ps2daemon.health import Health
@@ -22,7 +24,7 @@ from ps2daemon.stages.writer import TOO_OLD
 from ps2daemon.store.base import Commit, Edge
 from ps2daemon.store.ledger import Ledger
 from tests.records import T0, change, covered, event, lock, login, logout
-from tests.stores import Calls, Content, Death, content, faulty_store, without_threads
+from tests.stores import Calls, Death, faulty_store
 from tests.worker import Scene, scene
 
 NAMES = [

@@ -18,7 +18,8 @@ import msgspec
 import pytest
 import trio
 
-from bench.recorded import LATENCY, START, WORLDS, Fault, Simulation
+from bench.content import Content, content
+from bench.recorded import LATENCY, START, WORLDS, Fault, Simulation, without_threads
 from ps2daemon import daemon
 from ps2daemon.analysis.population import FACTIONS, PopulationQuery, population
 from ps2daemon.census.characters import CharacterSource
@@ -39,7 +40,6 @@ from ps2daemon.stages.naming import Naming
 from ps2daemon.store.base import SessionDocument
 from ps2daemon.store.ledger import Ledger
 from ps2daemon.store.sqlite import SqliteStore
-from tests.stores import Content, content, without_threads
 
 POLL_SECONDS: Final = 3.0
 """The enricher's, since an hour of its usual ones takes a while."""
