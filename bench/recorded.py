@@ -6,7 +6,7 @@ The simulator is in memory, the subscriber is the real one, and the queue is in 
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
@@ -142,8 +142,7 @@ class Recorded(NamedTuple):
 
     def falsely_covered(self) -> float:
         """Seconds that are vouched for and in which an event could not have arrived; of all worlds together."""
-        deaf = sum(self._vouched(world_id, at) for world_id, moments in self.deaf.items() for at in moments)
-        return deaf * LISTEN_SECONDS
+        return falsely_covered(self.coverage, self.deaf)
 
     def noticed(self, after: float) -> float:
         """Seconds from then on until something was noticed."""
@@ -151,6 +150,12 @@ class Recorded(NamedTuple):
 
     def _vouched(self, world_id: int, at: Ms) -> bool:
         return world_id in self.coverage and self.coverage[world_id].covers(at)
+
+
+def falsely_covered(coverage: Mapping[int, WorldCoverage], deaf: Mapping[int, Sequence[Ms]]) -> float:
+    """Seconds that are vouched for, of those in which an event could not have arrived; see `Recorded.deaf`."""
+    found = (coverage[world_id].covers(at) for world_id in coverage for at in deaf.get(world_id, ()))
+    return sum(found) * LISTEN_SECONDS
 
 
 class _Observer(StreamObserver):

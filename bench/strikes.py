@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from random import Random
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 import pytest
@@ -175,9 +175,9 @@ def mixed(seed: int) -> Outcome:
 
 
 def recorded(
-    faults: Sequence[Fault], *, seed: int, minutes: int, scale: float = 0.3, connections: int = 1
+    faults: Sequence[Fault], *, seed: int, minutes: int, scale: float = 0.3, **settings: Any
 ) -> Recorded:
-    """Records in virtual time."""
+    """Records in virtual time; see `record`."""
     logging.disable(logging.WARNING)
 
     async def run() -> Recorded:
@@ -188,8 +188,8 @@ def recorded(
                 seed=seed,
                 minutes=minutes,
                 scale=scale,
-                connections=connections,
                 listening=True,
+                **settings,
             )
 
     return trio.run(run, clock=MockClock(autojump_threshold=0))

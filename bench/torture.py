@@ -1,6 +1,6 @@
-"""`make torture`: every fault of the stream, mixtures of them, and SIGKILL at random moments; what is lost, doubled, invented or falsely vouched for.
+"""`make torture`: every fault of the stream, of REST and of the machine, mixtures of them, and SIGKILL at random moments; what is lost, doubled, invented or falsely vouched for.
 
-Faults of the stream strike in virtual time; the kills are of real processes that record a busy simulator, with a store in SQLite and one in Elasticsearch.
+Faults of the stream and of REST strike in virtual time; those of the machine, and the kills, are of real processes that record a busy simulator, with a store in SQLite and one in Elasticsearch.
 All is held against the simulator's truth. Ends with 1 if anything is wrong.
 """
 
@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from typing import Final
 
-from bench import kills, strikes
+from bench import answers, breakdowns, kills, strikes
 from bench.outcomes import Outcome, Row, failures, line, table
 
 SERVER: Final = "PS2DAEMON_TEST_ELASTICSEARCH_9"
@@ -25,7 +25,12 @@ _SHOWN: Final = 20
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of this part of the benchmark."""
     option = parser.add_argument
-    option("--times", type=int, default=8, help="runs of each fault of the stream (default: %(default)s)")
+    option(
+        "--times",
+        type=int,
+        default=8,
+        help="runs of each fault that is in virtual time (default: %(default)s)",
+    )
     option("--kills", type=int, default=200, help="all kills together (default: %(default)s)")
     option(
         "--seed",
@@ -43,7 +48,12 @@ def main(arguments: argparse.Namespace) -> None:
     url = arguments.url or os.environ.get(SERVER, "http://127.0.0.1:9200")
     rows = [
         row
-        for row in (*strikes.rows(arguments.times), *kills.rows(arguments.kills, url))
+        for row in (
+            *strikes.rows(arguments.times),
+            *answers.rows(arguments.times),
+            *breakdowns.rows(arguments.times),
+            *kills.rows(arguments.kills, url),
+        )
         if not arguments.only or any(text in row.name for text in arguments.only)
     ]
     print(f"--seed {seed}", file=sys.stderr)

@@ -11,8 +11,9 @@ import msgspec
 import pytest
 from trio.testing import MockClock
 
+from bench.kept import Kept
 from bench.recorded import START, WORLDS, Fault
-from bench.stored import Kept, keep
+from bench.stored import keep
 from ps2daemon.model import tables
 from ps2daemon.model.alerts import GRACE, Alert
 from ps2daemon.model.records import MINUTE, SECOND, Ms

@@ -12,8 +12,9 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from bench.kept import Kept
 from bench.recorded import START, Fault
-from bench.stored import Kept, Recorder, recorder
+from bench.stored import recorder
 from ps2daemon.model.records import MINUTE, SECOND
 from ps2daemon.simulator.rest import Rest, _Refused
 
@@ -30,24 +31,12 @@ class Told(NamedTuple):
     results: dict[str, float]
 
 
-def results(recording: Recorder) -> dict[str, float]:
-    """Requests by result."""
-    registry = recording.simulation.telemetry.registry
-    return {
-        sample.labels["result"]: sample.value
-        for metric in registry.collect()
-        if metric.name == "ps2_census_requests"
-        for sample in metric.samples
-        if sample.name.endswith("_total")
-    }
-
-
 async def told_of(patch: pytest.MonkeyPatch, *faults: str) -> Told:
     """Records with these faults, and asserts what holds for each."""
     async with recorder(patch, *(Fault(each, 0, LONG) for each in faults)) as recording:
         async with recording.running():
             await trio.sleep(LONG - 1)
-            during, by_result = await recording.kept(), results(recording)
+            during, by_result = await recording.kept(), recording.results()
             await trio.sleep(MINUTES * MINUTE / SECOND - LONG + 1)
         after = await recording.kept()
     for kept in (during, after):

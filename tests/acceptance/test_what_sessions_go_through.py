@@ -12,9 +12,10 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from bench.kept import Kept, knowable, online
 from bench.recorded import LATENCY, START, WORLDS, Fault
 from bench.sessions import BOUNDS, measure
-from bench.stored import Kept, keep, knowable, online, recorder
+from bench.stored import keep, recorder
 from ps2daemon.model.records import SECOND
 from ps2daemon.simulator.truth import TrueSession
 from ps2daemon.stages.checks import INTERVAL_SECONDS, PERIOD

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from functools import cache, partial
+from typing import Any
 
 import pytest
 import trio
 
-from bench import kills, strikes
+from bench import answers, breakdowns, kills, strikes
 from bench.comparison import compare_facts, edges_of
 from bench.outcomes import Outcome, Row, failures, line, table
 from bench.programs import free_port
@@ -19,6 +20,8 @@ from ps2daemon.model.records import SECOND, CoverageRecord, EventRecord
 from ps2daemon.simulator.faults.catalogue import FAULTS
 from ps2daemon.simulator.faults.plan import parse_fault
 from ps2daemon.simulator.payloads import payload_of
+from ps2daemon.simulator.rest import Rest
+from ps2daemon.simulator.truth import TrueCharacter
 
 GOOD = Outcome([], [], [], 0.0, 100, 2.0)
 
@@ -80,6 +83,63 @@ def test_each_fault_of_the_stream_is_tried() -> None:
     assert strikes.STRIKES.keys() <= FAULTS.keys()
     assert {parse_fault(text).fault.name for text in strikes.MIXED} <= tried
     assert {row.runs for row in rows} == {2}
+
+
+def test_each_fault_of_rest_is_tried() -> None:
+    tried = {row.name.partition(":")[0] for row in answers.rows(2)}
+    assert {fault.name for fault in FAULTS.values() if fault.place == "rest"} <= tried
+    assert answers.ANSWERS.keys() <= FAULTS.keys()
+
+
+SHORT = answers.Answering(seconds=60.0, minutes=20, to_be_noticed=True)
+
+
+def test_census_that_comes_back() -> None:
+    found = answers.answered(("rest_html",), SHORT, 3)
+    assert found.counts() == (0, 0, 0, 0)
+    assert found.facts > 100
+    assert found.noticed is not None
+    assert found.noticed < 60
+
+
+def test_who_is_not_named_in_the_end_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(answers, "Fault", lambda text, start, seconds: Fault(text, start))
+    found = answers.answered(("rest_html",), SHORT, 3)
+    assert len(found.lost) > 20
+    assert {each.partition(":")[0] for each in found.lost} == {"not named"}
+
+
+def test_another_empire_and_an_end_that_was_none_are_invented(monkeypatch: pytest.MonkeyPatch) -> None:
+    row_of = Rest._character_row
+
+    def of_another(rest: Rest, character: TrueCharacter) -> dict[str, Any]:
+        return row_of(rest, character) | {"faction_id": str(character.faction_id % 3 + 1)}
+
+    monkeypatch.setattr(Rest, "_character_row", of_another)
+    assert len(answers.answered(("rest_reordered",), SHORT, 3).invented) > 20
+    monkeypatch.setattr(Rest, "_character_row", row_of)
+    monkeypatch.setattr(Rest, "_status", lambda rest, character: "0")
+    found = answers.answered(("rest_reordered",), SHORT, 3)
+    assert any("offline_check" in each for each in found.invented)
+
+
+def test_a_clock_that_is_set_back() -> None:
+    found = breakdowns.clock_set_back(3)
+    assert found.counts() == (0, 0, 0, 0)
+    assert found.facts > 100
+
+
+def test_what_needs_a_disk_of_its_own_is_left_out_where_there_is_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(breakdowns, "why_no_disk", lambda: "no disk can be mounted here: must be superuser")
+    rows = {row.name: row for row in breakdowns.rows(5)}
+    assert {name for name, row in rows.items() if row.skipped} == {
+        "disk full under the queue",
+        "disk full under the store",
+    }
+    assert line(rows["disk full under the queue"], [])[2] == "no disk can be mounted here: must be superuser"
+    assert {row.runs for row in rows.values()} == {2, 5}
 
 
 def test_kills_are_shared_among_victims_and_stores() -> None:
