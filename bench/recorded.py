@@ -6,6 +6,7 @@ The simulator is in memory, the subscriber is the real one, and the queue is in 
 from __future__ import annotations
 
 import math
+import socket
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
@@ -19,6 +20,7 @@ from prometheus_client import CollectorRegistry
 from bench.comparison import covered
 from ps2daemon.census.stream import StreamObserver, StreamSettings, run_stream
 from ps2daemon.clock import VirtualClock
+from ps2daemon.errors import StreamLost
 from ps2daemon.health import Health, StageControl
 from ps2daemon.model.coverage import WorldCoverage, coverage_by_world
 from ps2daemon.model.events import ContinentLock, glance
@@ -49,6 +51,13 @@ LATENCY: Final = SECOND
 """An event is told within that of its time."""
 LISTEN_SECONDS: Final = 1.0
 """Between two looks at whether events would arrive."""
+
+
+UNDIALLED: Final[dict[str, Callable[[], Exception]]] = {
+    "dns_failure": lambda: socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution"),
+    "tls_untrusted": lambda: StreamLost("tls", "no TLS with census.example: certificate verify failed"),
+}
+"""What dialling ends with while these faults are on, which no simulator can make (see `census.websocket.dial_tcp`)."""
 
 
 def without_threads(patch: pytest.MonkeyPatch) -> None:
@@ -195,7 +204,7 @@ class Simulation:
         self, *faults: Fault, scale: float = 0.3, queue_bytes: int = 64 * 1024 * 1024, seed: int = 1
     ) -> None:
         self.clock, true_clock = VirtualClock(START), VirtualClock(START)
-        began = trio.current_time()
+        self._began = began = trio.current_time()
         self.truth = truth = Truth()
         settings = PopulationSettings(seed=seed, worlds=WORLDS, scale=scale)
         self.simulator = Simulator(
@@ -203,8 +212,13 @@ class Simulation:
         )
         self.deaf: dict[int, list[Ms]] = {world_id: [] for world_id in WORLDS}
         self.simulator.faults.plan(
-            [Planned(parse_fault(each.text), each.start, each.seconds) for each in faults]
+            [
+                Planned(parse_fault(each.text), each.start, each.seconds)
+                for each in faults
+                if each.text not in UNDIALLED
+            ]
         )
+        self._undialled = [each for each in faults if each.text in UNDIALLED]
         self.observer = _Observer(lambda: trio.current_time() - began)
         self.queue = MemoryQueue(max_bytes=queue_bytes)
         self.telemetry = Telemetry(
@@ -221,6 +235,10 @@ class Simulation:
             nursery.cancel_scope.cancel()
 
     async def dial(self, host: str, port: int, tls: object) -> trio.abc.Stream:
+        now = trio.current_time() - self._began
+        for text, start, seconds in self._undialled:
+            if start <= now < start + (math.inf if seconds is None else seconds):
+                raise UNDIALLED[text]()
         if self.simulator.hidden.is_set():
             raise ConnectionRefusedError(111, "Connection refused")
         mine, theirs = trio.testing.memory_stream_pair()

@@ -21,7 +21,7 @@ from trio.testing import MockClock
 
 from bench.comparison import Fact, Told, alert_fact, compare_facts, edges_of, stored_facts
 from bench.outcomes import Outcome, Row
-from bench.recorded import LATENCY, START, WORLDS, Fault, Recorded, record
+from bench.recorded import LATENCY, START, UNDIALLED, WORLDS, Fault, Recorded, record
 from ps2daemon.model.alerts import lock_of
 from ps2daemon.model.batch import make_batch
 from ps2daemon.model.events import (
@@ -140,16 +140,17 @@ def rows(runs: int) -> list[Row]:
             value = str(SHARE)
         text = fault.name if value is None else f"{fault.name}:{value}"
         found.append(Row(text, partial(struck, text, strike), runs, to_be_noticed=strike.to_be_noticed))
+    found += [Row(text, partial(struck, text, _REFUSING), runs, to_be_noticed=True) for text in UNDIALLED]
     found.append(Row(f"{MIXTURE_FAULTS} at random in {MIXTURE_MINUTES} minutes", mixed, runs, MIXTURE_FAULTS))
     return found
 
 
 def struck(text: str, strike: Strike, seed: int) -> Outcome:
     """One recording that a fault strikes."""
-    setting = parse_fault(text)
+    setting = None if text in UNDIALLED else parse_fault(text)
     begin = 0.0 if strike.always else Random(f"{seed}/{text}").uniform(*strike.begin)
     faults = [Fault(text, begin, None if strike.always else strike.seconds)]
-    at = begin + float(setting.value or 0) * setting.fault.after
+    at = begin if setting is None else begin + float(setting.value or 0) * setting.fault.after
     if strike.reconnecting:
         faults.append(Fault("reset:0", begin, 1.0))
     found = recorded(

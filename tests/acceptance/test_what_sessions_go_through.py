@@ -196,7 +196,10 @@ async def test_whoever_stays_away_after_a_restart_was_thrown_out(
 
 @pytest.mark.parametrize(
     "faults",
-    [("same_second_relog:30@1", "swapped_order:30@10"), ("out_of_order:3@1", "duplicate:50@10")],
+    [
+        ("same_second_relog:30@1", "swapped_order:30@10"),
+        ("out_of_order:3@1", "duplicate:50@10", "duplicate_late:20@40"),
+    ],
     ids=" ".join,
 )
 async def test_relogs_and_order_and_copies(

@@ -52,6 +52,8 @@ def check_gap(found: Recorded, start: float, end: float, after: str, world_id: i
         ("refuse_upgrade:503", "handshake"),
         ("refuse_tcp", "connect"),
         ("tls_failure", "protocol"),
+        ("tls_untrusted", "tls"),
+        ("dns_failure", "connect"),
         ("close_at_once", "closed"),
         ("stream_down", "handshake"),
         ("accept_silent", "not_connected"),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from functools import cache, partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +15,7 @@ from bench import answers, breakdowns, kills, strikes
 from bench.comparison import compare_facts, edges_of
 from bench.outcomes import Outcome, Row, failures, line, table
 from bench.programs import free_port
-from bench.recorded import START, Fault, Recorded
+from bench.recorded import START, UNDIALLED, Fault, Recorded
 from ps2daemon.model.coverage import coverage_by_world
 from ps2daemon.model.events import Logout
 from ps2daemon.model.records import SECOND, CoverageRecord, EventRecord
@@ -89,6 +91,15 @@ def test_each_fault_of_rest_is_tried() -> None:
     tried = {row.name.partition(":")[0] for row in answers.rows(2)}
     assert {fault.name for fault in FAULTS.values() if fault.place == "rest"} <= tried
     assert answers.ANSWERS.keys() <= FAULTS.keys()
+
+
+def test_each_fault_is_in_a_test_of_acceptance() -> None:
+    """And so the table above is not all that is said of it."""
+    folder = Path(__file__).parent.parent / "acceptance"
+    tests = "".join(file.read_text() for file in folder.glob("test_what_*.py"))
+    named = {each for each in (*FAULTS, *UNDIALLED) if re.search(rf'"{each}\b', tests)}
+    always = {each.name for each in FAULTS.values() if each.from_start}
+    assert {*FAULTS, *UNDIALLED} - named == always
 
 
 SHORT = answers.Answering(seconds=60.0, minutes=20, to_be_noticed=True)

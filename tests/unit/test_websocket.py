@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import ssl
+from contextlib import suppress
 from functools import partial
 
 import pytest
 import trio
+import trustme
 
 from ps2daemon.census.stream import CAUSES
 from ps2daemon.census.websocket import dial_tcp, use_websocket
@@ -40,6 +42,27 @@ async def test_tls_that_fails_is_told_as_such(answer: bytes) -> None:
         nursery.cancel_scope.cancel()
     assert caught.value.cause == "tls"
     assert "127.0.0.1" in str(caught.value)
+
+
+async def test_a_certificate_that_nobody_knows_is_told_as_such() -> None:
+    [listener] = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
+
+    async def shake(stream: trio.SSLStream[trio.SocketStream]) -> None:
+        with suppress(trio.BrokenResourceError):
+            await stream.do_handshake()
+        await trio.aclose_forcefully(stream)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(partial(trio.serve_listeners, shake, [trio.SSLListener(listener, context)]))
+        url = f"wss://127.0.0.1:{listener.socket.getsockname()[1]}"
+        tls = ssl.create_default_context()
+        end = await use_websocket(url, "/", unused, dial=dial_tcp, tls=tls, deadline=5)
+        nursery.cancel_scope.cancel()
+    assert isinstance(end, StreamLost)
+    assert end.cause == "tls"
+    assert "certificate" in str(end)
 
 
 async def test_nobody_listening_is_a_lost_stream() -> None:
