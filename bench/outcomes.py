@@ -77,22 +77,28 @@ class Row(NamedTuple):
     seconds: float = 0.0
 
 
+def wrong(outcome: Outcome) -> list[str]:
+    """What is lost, doubled, invented and falsely covered; some examples of each kind."""
+    found = [
+        f"{kind}: {each}"
+        for kind in ("lost", "doubled", "invented")
+        for each in getattr(outcome, kind)[:_EXAMPLES]
+    ]
+    if outcome.falsely_covered:
+        found.append(f"{outcome.falsely_covered:g} s falsely covered")
+    if not outcome.facts:
+        found.append("nothing was recorded, and so nothing tried")
+    return found
+
+
 def failures(row: Row, outcomes: dict[int, Outcome]) -> list[str]:
-    """What is wrong with a row, with the seed by which it comes again; some examples of each kind."""
+    """What is wrong with a row, with the seed by which it comes again."""
     found = []
     for seed, outcome in sorted(outcomes.items()):
-        wrong = [
-            f"{kind}: {each}"
-            for kind in ("lost", "doubled", "invented")
-            for each in getattr(outcome, kind)[:_EXAMPLES]
-        ]
-        if outcome.falsely_covered:
-            wrong.append(f"{outcome.falsely_covered:g} s falsely covered")
+        said = wrong(outcome)
         if row.to_be_noticed and outcome.noticed is None:
-            wrong.append("not noticed")
-        if not outcome.facts:
-            wrong.append("nothing was recorded, and so nothing tried")
-        found += [f"{row.name}, seed {seed}: {each}" for each in wrong]
+            said.append("not noticed")
+        found += [f"{row.name}, seed {seed}: {each}" for each in said]
     return found
 
 

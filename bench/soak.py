@@ -4,7 +4,8 @@ A simulator in a process of its own sends short sessions at a steady rate, and w
 subscriptions, frames and REST, at random. Every few seconds the daemon's resident set, its files, and how much it stored are written down. At the end come the
 medians of the last third against the second one, and a picture of all of it.
 
-Ends with 1 if memory or the queue's files have grown by more than a tenth meanwhile, or if the queue is not empty within a minute after the last fault.
+Ends with 1 if memory or the queue's files have grown by more than a tenth meanwhile, if the queue is not empty within a minute after the last fault, or if
+anything is lost, doubled, invented or falsely covered, as in `make torture`.
 """
 
 from __future__ import annotations
@@ -20,7 +21,14 @@ from pathlib import Path
 from random import Random
 from typing import Any, Final, NamedTuple
 
-from bench.programs import configure, metric, program, ready, simulator, stop
+import trio
+
+from bench.outcomes import COLUMNS, Outcome, held_against, wrong
+from bench.programs import configure, metric, program, ps2daemon, simulator, stop, until_ready
+from bench.recorded import Fault
+from ps2daemon.model.silence import KNOWN
+from ps2daemon.simulator.truth import Truth
+from ps2daemon.store.sqlite import SqliteStore
 from ps2daemon.web.drawing import drawn
 
 FAULTS: Final = (
@@ -33,6 +41,8 @@ FAULTS: Final = (
     *("rest_redirect", "rest_trickle:5", "rest_reset", "rest_down", "rest_nameless", "rest_null_names"),
 )
 """Those after which what happened is told as it was, so that the same rate goes on."""
+SILENCES: Final = ("heartbeats_only",)
+"""Of these, those that can't be noticed until it is known what is usual."""
 LONGEST: Final = 40.0
 PAUSE: Final = 60.0
 """The longest time between the beginnings of two faults, in seconds."""
@@ -62,14 +72,6 @@ class Sample(NamedTuple):
     waiting: float
 
 
-class Planned(NamedTuple):
-    """A fault and its time, in seconds since the simulator's start."""
-
-    fault: str
-    start: float
-    seconds: float
-
-
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of this part of the benchmark."""
     option = parser.add_argument
@@ -85,7 +87,7 @@ def main(arguments: argparse.Namespace) -> None:
     """Runs it, prints what came of it, and draws it.
 
     Raises:
-        SystemExit: 1, something grew.
+        SystemExit: 1, something grew or is wrong.
     """
     out: Path = arguments.out
     out.mkdir(parents=True)
@@ -97,12 +99,15 @@ def main(arguments: argparse.Namespace) -> None:
         )
     )
     asked = ("--busy", str(arguments.rate), "--faults", "faults.toml", "--truth", "truth")
-    with program(out, *simulator(out, *asked)):
+    with program(out, *simulator(out, *asked)) as census:
         port = configure(out, verify_seconds=5.0)
         with program(out, "--config", "config.toml", "run") as daemon:
             samples = _watch(out, port, daemon.pid, 60 * arguments.minutes)
             waiting = metric(port, "ps2_queue_records")
             stopped = stop(daemon)
+        stop(census)
+    ps2daemon(out, "--config", "config.toml", "queue", "drain")
+    outcome = trio.run(_outcome, out)
     with (out / "samples.csv").open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerows([Sample._fields, *samples])
@@ -113,28 +118,40 @@ def main(arguments: argparse.Namespace) -> None:
     grown = [name for name in ("memory", "queue") if not _flat(name, samples)]
     _flat("store", samples)
     print(f"left in the queue: {waiting:.0f} records; stopped within {stopped:.1f} s")
-    if grown or waiting > arguments.rate * SAMPLE_SECONDS:
+    counts = [f"{head} {number:g}" for head, number in zip(COLUMNS[2:], outcome.counts(), strict=True)]
+    print("\n".join([f"{outcome.facts:,} events had to be stored: {', '.join(counts)}", *wrong(outcome)]))
+    if grown or wrong(outcome) or waiting > arguments.rate * SAMPLE_SECONDS:
         sys.exit(1)
 
 
-def planned(random: Random, seconds: float) -> list[Planned]:
-    """Faults at random, calm at both ends."""
-    plan: list[Planned] = []
+async def _outcome(out: Path) -> Outcome:
+    store = await SqliteStore.open(out / "ps2.db", read_only=True)
+    try:
+        return await held_against(store, Truth.load(out / "truth"))
+    finally:
+        await store.aclose()
+
+
+def planned(random: Random, seconds: float) -> list[Fault]:
+    """Faults at random, calm at both ends; no silence before it would be known for one."""
+    plan: list[Fault] = []
     start = CALM
     while True:
         lasts = random.uniform(5.0, LONGEST)
         if start + lasts > seconds - CALM:
             return plan
-        plan.append(Planned(random.choice(FAULTS), start, lasts))
+        known = start > KNOWN + CALM
+        faults = [each for each in FAULTS if known or each not in SILENCES]
+        plan.append(Fault(random.choice(faults), start, lasts))
         start += random.uniform(5.0, PAUSE)
 
 
 def _watch(out: Path, port: int, pid: int, seconds: float) -> list[Sample]:
     began = time.monotonic()
-    while not ready(port):
-        if time.monotonic() - began > PAUSE:
-            sys.exit(f"it does not start:\n{(out / 'bench.log').read_text()}")
-        time.sleep(0.1)
+    try:
+        until_ready(port)
+    except TimeoutError as error:
+        sys.exit(f"{error}:\n{(out / 'bench.log').read_text()}")
     samples: list[Sample] = []
     received = stored = 0.0
     last = time.monotonic()
@@ -184,11 +201,11 @@ def _flat(name: str, samples: Sequence[Sample]) -> bool:
     return bool(after <= before * (1 + GROWTH))
 
 
-def picture(path: Path, samples: Sequence[Sample], plan: Sequence[Planned]) -> None:
+def picture(path: Path, samples: Sequence[Sample], plan: Sequence[Fault]) -> None:
     """Draws all of it, with the faults as bands behind."""
     rows = [{**sample._asdict(), "minute": sample.second / 60} for sample in samples]
     bands = [
-        {"from": each.start / 60, "to": (each.start + each.seconds) / 60, "fault": each.fault}
+        {"from": each.start / 60, "to": (each.start + (each.seconds or 0.0)) / 60, "fault": each.text}
         for each in plan
     ]
     panels = (
