@@ -69,6 +69,14 @@ def test_the_model_does_not_know_the_analysis() -> None:
         assert not [name for name in imported(path) if name.startswith("ps2daemon.analysis")], path
 
 
+def test_neither_the_program_nor_the_benchmark_knows_the_tests() -> None:
+    """And the program knows no benchmark."""
+    root = PACKAGE.parent
+    for folder, unknown in (("ps2daemon", {"tests", "bench"}), ("bench", {"tests"})):
+        for path in (root / folder).rglob("*.py"):
+            assert not {name.partition(".")[0] for name in imported(path)} & unknown, path
+
+
 def test_importing_the_pure_parts_loads_no_client() -> None:
     names = [
         ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts)
