@@ -28,6 +28,7 @@ from bench.machine import (
     why_no_disk,
 )
 from bench.outcomes import Outcome, Row
+from bench.recorded import Fault
 from bench.strikes import LONG
 
 LOCKED_SECONDS: Final = 60.0
@@ -143,8 +144,10 @@ async def _broken(found: Machine, breakdown: Breakdown, random: Random) -> Outco
 
 
 def clock_set_back(seed: int) -> Outcome:
-    """One recording whose machine has another time for some minutes: one that it has recorded already."""
+    """One recording whose machine has another time for some minutes: one in which the stream was down."""
     at = Random(f"{seed}/clock").uniform(4_500.0, 4_620.0)
     set_at = [(at, -SET_BACK_SECONDS), (at + LONG, SET_BACK_SECONDS)]
-    found = strikes.recorded([], seed=seed, minutes=90, clock_set=set_at)
-    return trio.run(strikes.compared, found, None)
+    down = Fault("stream_down", at - SET_BACK_SECONDS - LONG / 2, 2 * LONG)
+    found = strikes.recorded([down], seed=seed, minutes=90, clock_set=set_at)
+    outcome = trio.run(strikes.compared, found, None)
+    return outcome._replace(noticed=found.noticed(at))

@@ -191,6 +191,10 @@ class _Observer(StreamObserver):
         if silent:
             self.told.append(Told(self._now(), f"world {world_id} silent"))
 
+    def clock(self, ahead: Ms, wrong: bool) -> None:
+        if wrong:
+            self.told.append(Told(self._now(), "clock"))
+
 
 class Simulation:
     """A Census in memory, and the queue that is recorded into.
@@ -332,7 +336,12 @@ def _connection(intake: Intake, observer: _Observer) -> Connection:
     settings = StreamSettings(
         url="ws://census.example/streaming", environment="ps2", service_id=Secret("me"), worlds=WORLDS
     )
-    sink = intake.source(on_event=_world_of, on_oversized=observer.malformed, on_silent=observer.world_silent)
+    sink = intake.source(
+        on_event=_world_of,
+        on_oversized=observer.malformed,
+        on_silent=observer.world_silent,
+        on_clock=observer.clock,
+    )
     return Connection(settings, sink, observer)
 
 

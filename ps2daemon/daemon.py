@@ -266,6 +266,7 @@ def _subscriber_stage(
                         on_event=partial(_tell_event, telemetry),
                         on_oversized=observer.malformed,
                         on_silent=observer.world_silent,
+                        on_clock=observer.clock,
                     ),
                     observer,
                 )

@@ -127,6 +127,11 @@ class Metrics:
             "stream",
             "world",
         )
+        self.clock_ahead = self._gauge(
+            "ps2_clock_ahead_seconds",
+            "By how much this machine's clock is ahead of the service's, by the latest heartbeat that told it; NaN before.",
+            "stream",
+        )
         self.events = self._counter("ps2_events", "Events received.", "event", "world")
         self.event_last = self._gauge(
             "ps2_event_last_timestamp_seconds", "When a world's latest event was received.", "world"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Final
 
@@ -9,6 +10,7 @@ from ps2daemon.census.stream import StreamObserver
 from ps2daemon.logs import Seldom, get_logger
 from ps2daemon.metrics import OTHER, Bounded, Metrics, world_label
 from ps2daemon.model import tables
+from ps2daemon.model.records import SECOND, Ms
 
 MAX_KINDS: Final = 20
 """Twice the kinds of frames that there are."""
@@ -25,6 +27,8 @@ class StreamTelemetry(StreamObserver):
         self._seldom = Seldom(monotonic)
         self._connected = metrics.stream_connected.labels(name)
         self._connected.set(0)
+        self._clock_ahead = metrics.clock_ahead.labels(name)
+        self._clock_ahead.set(math.nan)
         self._messages = {OTHER: metrics.stream_messages.labels(name, OTHER)}
         self._kind = Bounded(MAX_KINDS)
 
@@ -68,6 +72,15 @@ class StreamTelemetry(StreamObserver):
     def world_state(self, world_id: int, online: bool) -> None:
         self._metrics.world_up.labels(world_label(world_id)).set(online)
         self._log.info("world is up" if online else "world is down", world=tables.world_name(world_id))
+
+    def clock(self, ahead: Ms, wrong: bool) -> None:
+        """By how much the machine's clock is ahead of the service's, and whether that is too much to vouch for any time."""
+        self._clock_ahead.set(ahead / SECOND)
+        if wrong and self._seldom("clock"):
+            self._log.error(
+                "this machine's clock and the service's are apart, and no time is vouched for: set it (timedatectl)",
+                seconds_ahead=ahead // SECOND,
+            )
 
     def world_silent(self, world_id: int, silent: bool) -> None:
         """No event of a world came for longer than chance allows, or one came again."""

@@ -40,6 +40,7 @@ REASONS: Final[dict[Reason, str]] = {
     "subscription": "the subscription was lost",
     "world_down": "the server was down",
     "world_silent": "the server sent nothing",
+    "clock": "the recorder's clock was wrong, or set",
     "disk_full": "the disk was full or at fault",
     "pruned": "what was recorded before was pruned",
 }

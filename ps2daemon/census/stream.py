@@ -99,6 +99,9 @@ class StreamSink(Protocol):
         time up to `asked_at`, which may lie before the span's beginning (and then vouches for nothing yet).
         """
 
+    def heartbeat(self, told_at: Ms | None, received_at: Ms) -> None:
+        """Comes every 30 s, with what the service's clock says, if it tells."""
+
     def lost(self, world_ids: Iterable[int], after: After) -> None:
         """These worlds' spans are broken. `world_down` is also told of worlds that had no span."""
 
@@ -292,7 +295,8 @@ class _Connection:
         match message:
             case Subscription():
                 self._answered(message, received_at)
-            case Heartbeat(online=online):
+            case Heartbeat(online=online, at=told_at):
+                self._sink.heartbeat(told_at, received_at)
                 for world_id, up in online.items():
                     self._world(world_id, up)
             case WorldState(world_ids=world_ids, online=up):

@@ -22,8 +22,10 @@ LAST_MS: Final = 253_402_300_799_999
 _Time: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=LAST_MS)]  # checked where a record is decoded
 _WorldId: TypeAlias = Annotated[int, msgspec.Meta(ge=1, le=2**32 - 1)]
 
-After: TypeAlias = Literal["start", "connection", "subscription", "world_down", "world_silent", "disk_full"]
-"""Why there was no coverage before a span; `disk_full` also stands for a disk that failed."""
+After: TypeAlias = Literal[
+    "start", "connection", "subscription", "world_down", "world_silent", "clock", "disk_full"
+]
+"""Why there was no coverage before a span; `clock` is the machine's, `disk_full` also stands for a disk that failed."""
 
 AFTERS: tuple[str, ...] = get_args(After)
 

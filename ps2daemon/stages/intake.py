@@ -3,7 +3,8 @@
 Promises:
 - A coverage record stands behind the events of the span that it vouches for.
 - Coverage is claimed in arrears: a span begins when the first right answer arrived, and ends when the latest right one was asked.
-- A jump of the machine's clock ends every span: no time is vouched for that did not pass.
+- A jump of the machine's clock ends every span, and until a heartbeat came none begins: no time is vouched for that did not pass. Nor is any while the
+  clock is far from the service's, which heartbeats tell: what it calls now is another time.
 - A world that is silent for longer than chance allows is not vouched for, whatever the server says, and no world is where all of a connection
   are together (see `model.silence`).
 - It outlives a crash of the stage that empties it: what is here is handed over by reference, and removed only when it is on disk.
@@ -21,7 +22,7 @@ import trio
 
 from ps2daemon.clock import Clock
 from ps2daemon.model.events import MAX_PAYLOAD_BYTES
-from ps2daemon.model.records import SECOND, After, CoverageRecord, EventRecord, Ms, Record
+from ps2daemon.model.records import MINUTE, SECOND, After, CoverageRecord, EventRecord, Ms, Record
 from ps2daemon.model.silence import Quiet, Silence, together
 from ps2daemon.queue.frames import MAX_FRAME_BYTES, MAX_RECORDS
 
@@ -33,6 +34,8 @@ HIGH_BYTES: Final = 8 * 1024 * 1024
 LOW_BYTES: Final = 4 * 1024 * 1024
 CLOCK_JUMP: Final = 2 * SECOND
 """Wall and monotonic time may part by so much between two verifications before it counts as a jump; NTP slews 0.5 ms/s at most."""
+MOST_OFF: Final = 30 * MINUTE
+"""So far may the machine's clock be from the service's. A world's own was off by five minutes once (CENSUS.md E8); a wrong zone or a wrong year are more."""
 RECORD_BYTES: Final = 64
 """What a record takes in a frame beside its payload, rounded up."""
 
@@ -57,6 +60,7 @@ class Intake:
         on_event: Callable[[bytes, Ms], int | None],
         on_oversized: Callable[[str], None],
         on_silent: Callable[[int, bool], None] = lambda world_id, silent: None,
+        on_clock: Callable[[Ms, bool], None] = lambda ahead, wrong: None,
     ) -> Source:
         """The sink of one connection.
 
@@ -64,8 +68,9 @@ class Intake:
             on_event: told of each event that is taken; says of which world it is, if that can be understood.
             on_oversized: told why an event is left out.
             on_silent: told of each world that falls silent, and when it is not silent any longer.
+            on_clock: told by how much the machine's clock is ahead of the service's, and whether that is too much.
         """
-        source = Source(self, self._clock, on_event, on_oversized, on_silent)
+        source = Source(self, self._clock, on_event, on_oversized, on_silent, on_clock)
         self._sources.append(source)
         return source
 
@@ -134,12 +139,14 @@ class Source:
         on_event: Callable[[bytes, Ms], int | None],
         on_oversized: Callable[[str], None],
         on_silent: Callable[[int, bool], None],
+        on_clock: Callable[[Ms, bool], None],
     ) -> None:
         self._intake = intake
         self._clock = clock
         self._on_event = on_event
         self._on_oversized = on_oversized
         self._on_silent = on_silent
+        self._on_clock = on_clock
         self._silences: dict[int, Silence] = {}  # of worlds that were verified
         self._latest: dict[int, Ms] = {}  # events of these worlds
         self._silent: dict[int, float] = {}  # by when that was found
@@ -150,6 +157,8 @@ class Source:
         self._after: dict[int, After] = {}
         self._otherwise: After = "start"
         self._offset: float | None = None  # of the wall clock to the monotonic one, in ms
+        self._jumped = False  # since the last heartbeat
+        self._wrong = False  # by the last heartbeat that told a time
 
     def event(self, payload: bytes, received_at: Ms) -> None:
         if len(payload) > MAX_PAYLOAD_BYTES:
@@ -180,8 +189,8 @@ class Source:
                 self._deaf.add(world_id)
             self._on_silent(world_id, True)
             self.lost((world_id,), "world_silent")
-        if world_id in self._silent:
-            return  # until an event comes
+        if world_id in self._silent or self._jumped or self._wrong:
+            return  # until an event, or a heartbeat, comes
         if start is None:
             self._starts[world_id] = answered_at
             silence.listen(now)
@@ -194,6 +203,16 @@ class Source:
         if end > start:
             after = self._after.get(world_id, self._otherwise)
             self._intake.put(CoverageRecord(world_id, start, end, after))
+
+    def heartbeat(self, told_at: Ms | None, received_at: Ms) -> None:
+        self._watch_clock()
+        self._jumped = False
+        if told_at is None:
+            return
+        self._wrong = abs(received_at - told_at) > MOST_OFF
+        self._on_clock(received_at - told_at, self._wrong)
+        if self._wrong:
+            self.lost_all("clock")
 
     def lost(self, world_ids: Iterable[int], after: After) -> None:
         for world_id in world_ids:
@@ -217,5 +236,6 @@ class Source:
     def _watch_clock(self) -> None:
         offset = self._clock.now() - trio.current_time() * SECOND
         if self._offset is not None and abs(offset - self._offset) > CLOCK_JUMP:
-            self.lost_all("connection")
+            self.lost_all("clock")
+            self._jumped = True
         self._offset = offset

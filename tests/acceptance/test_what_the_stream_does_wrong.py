@@ -297,8 +297,29 @@ async def test_the_machine_s_own_clock_is_set(
     found = await record(monkeypatch, clock_set=[(1_830, by), (2_430, -by)], minutes=60)
     assert found.true_edges() == set(found.edges)
     assert found.covered(1_800, 2_400) <= max(0, 600 - abs(by))
-    assert found.gaps()
+    assert {after for _, _, after in found.gaps()} == {"clock"}
     assert found.covered(2_550, 3_500) > 900
+
+
+async def test_the_machine_s_clock_is_set_to_a_time_in_which_the_stream_was_down(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = await record(monkeypatch, Fault("stream_down", 60, 600), clock_set=[(3_700, -3_600)], minutes=80)
+    assert not found.missing()
+    assert found.covered(61, 660) == 0
+    assert found.noticed(3_700) <= 31
+    assert {told.what for told in found.told if told.second > 3_700} == {"clock"}
+
+
+@pytest.mark.parametrize("by", [-3_600, 3_600])
+async def test_the_machine_s_clock_was_always_an_hour_off(
+    by: int, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Events are kept, and neither of the right time nor of the other anything is vouched for."""
+    found = await record(monkeypatch, clock_set=[(0, by)])
+    assert found.true_edges() == set(found.edges)
+    assert found.coverage == {}
+    assert found.told[0].second <= 31
 
 
 # Frames

@@ -50,6 +50,9 @@ class Sink:
         self.covered.add(world_id)
         self._tell()
 
+    def heartbeat(self, told_at: Ms | None, received_at: Ms) -> None:
+        pass
+
     def lost(self, world_ids: Iterable[int], after: After) -> None:
         self.covered.difference_update(world_ids)
         self._tell()

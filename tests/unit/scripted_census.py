@@ -188,6 +188,9 @@ class Recorder:
     def verified(self, world_id: int, asked_at: Ms, answered_at: Ms) -> None:
         self.spans.append(("verified", world_id, self._seconds(asked_at), self._seconds(answered_at)))
 
+    def heartbeat(self, told_at: Ms | None, received_at: Ms) -> None:
+        pass
+
     def lost(self, world_ids: Iterable[int], after: After) -> None:
         self.spans.append(("lost", tuple(world_ids), after, self._seconds(self._clock.now())))
 

@@ -6,9 +6,9 @@ import trio.testing
 
 from ps2daemon.clock import VirtualClock
 from ps2daemon.model.events import MAX_PAYLOAD_BYTES
-from ps2daemon.model.records import HOUR, SECOND, CoverageRecord, EventRecord, Ms, Record
+from ps2daemon.model.records import DAY, HOUR, SECOND, CoverageRecord, EventRecord, Ms, Record
 from ps2daemon.queue.frames import MAX_FRAME_BYTES, MAX_RECORDS, encode_frame
-from ps2daemon.stages.intake import HIGH_BYTES, HIGH_RECORDS, LOW_RECORDS, Intake, Source
+from ps2daemon.stages.intake import HIGH_BYTES, HIGH_RECORDS, LOW_RECORDS, MOST_OFF, Intake, Source
 from tests.records import T0
 
 
@@ -205,13 +205,49 @@ async def test_a_jump_of_the_clock_ends_every_span(jump: Ms, autojump_clock: tri
     claims = bench.all()
     assert {claim.end for claim in claims if isinstance(claim, CoverageRecord)} == {asked}
     bench.clock.set(bench.clock.now() + jump)
+    for _ in range(3):
+        await bench.verify(10, 40)
+    assert bench.all() == [], "which time it is, nobody said yet"
+    bench.source.heartbeat(None, bench.clock.now())
     _, start = await bench.verify(10, 40)
-    assert bench.all() == []
     end, _ = await bench.verify(10, 40)
-    assert bench.all() == [
-        CoverageRecord(10, start, end, "connection"),
-        CoverageRecord(40, start, end, "connection"),
-    ]
+    assert bench.all() == [CoverageRecord(10, start, end, "clock"), CoverageRecord(40, start, end, "clock")]
+
+
+@pytest.mark.parametrize("off", [-MOST_OFF - SECOND, MOST_OFF + SECOND, -DAY])
+async def test_a_clock_that_is_far_from_the_service_s_vouches_for_nothing(
+    off: Ms, autojump_clock: trio.abc.Clock
+) -> None:
+    """Also where it always was, and once the service no longer tells its own."""
+    bench = Bench()
+    told: list[tuple[Ms, bool]] = []
+    bench.source = bench.intake.source(
+        on_event=bench.told.event,
+        on_oversized=bench.told.oversized.append,
+        on_clock=lambda ahead, wrong: told.append((ahead, wrong)),
+    )
+    await bench.verify(10, 40)
+    bench.source.heartbeat(bench.clock.now() - off, bench.clock.now())
+    for _ in range(3):
+        await bench.verify(10, 40)
+        bench.source.heartbeat(None, bench.clock.now())
+    bench.event("still kept")
+    assert [type(each) for each in bench.all()] == [EventRecord]
+    bench.clock.set(bench.clock.now() - off)
+    bench.source.heartbeat(bench.clock.now(), bench.clock.now())
+    _, start = await bench.verify()
+    end, _ = await bench.verify()
+    assert bench.all() == [CoverageRecord(10, start, end, "clock")]
+    assert told == [(off, True), (0, False)]
+
+
+async def test_a_service_whose_clock_is_a_little_off_is_believed(autojump_clock: trio.abc.Clock) -> None:
+    bench = Bench()
+    _, start = await bench.verify()
+    for off in (-MOST_OFF, MOST_OFF, 309 * SECOND):
+        bench.source.heartbeat(bench.clock.now() - off, bench.clock.now())
+        end, _ = await bench.verify()
+        assert bench.all() == [CoverageRecord(10, start, end, "start")]
 
 
 async def test_a_clock_that_is_slewed_is_no_jump(autojump_clock: trio.abc.Clock) -> None:

@@ -416,3 +416,18 @@ def test_a_world_that_never_spoke_has_a_number(telemetry: Telemetry) -> None:
     assert value(telemetry, "ps2_event_last_timestamp_seconds", world="10") is None
     telemetry.event_received("PlayerLogin", 10, NOW, NOW)
     assert value(telemetry, "ps2_events_total", event="PlayerLogin", world="10") == 1
+
+
+def test_a_clock_that_is_wrong_is_said_and_not_all_the_time(
+    telemetry: Telemetry, times: Times, lines: pytest.LogCaptureFixture
+) -> None:
+    stream = telemetry.stream("ps2")
+    stream.clock(250, False)
+    assert value(telemetry, "ps2_clock_ahead_seconds", stream="ps2") == 0.25
+    assert told(lines) == []
+    for _ in range(3):
+        stream.clock(-3_600_000, True)
+    assert value(telemetry, "ps2_clock_ahead_seconds", stream="ps2") == -3600
+    (line,) = told(lines)
+    assert line["seconds_ahead"] == -3600
+    assert "timedatectl" in line["event"]
