@@ -418,6 +418,7 @@ def test_a_world_that_never_spoke_has_a_number(telemetry: Telemetry) -> None:
     assert value(telemetry, "ps2_events_total", event="PlayerLogin", world="10") == 1
 
 
+@pytest.mark.logs_errors
 def test_a_clock_that_is_wrong_is_said_and_not_all_the_time(
     telemetry: Telemetry, times: Times, lines: pytest.LogCaptureFixture
 ) -> None:
