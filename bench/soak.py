@@ -90,7 +90,10 @@ def main(arguments: argparse.Namespace) -> None:
         SystemExit: 1, something grew or is wrong.
     """
     out: Path = arguments.out
-    out.mkdir(parents=True)
+    try:
+        out.mkdir(parents=True)
+    except FileExistsError:
+        sys.exit(f"{out} is there already: move it away, or name another one with --out")
     plan = planned(Random(arguments.seed), 60 * arguments.minutes)
     (out / "faults.toml").write_text(
         "\n".join(
