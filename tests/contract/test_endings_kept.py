@@ -68,6 +68,12 @@ COMMITS: dict[str, tuple[Commit, set[int]]] = {
     "one who logs in": (Commit(sessions=[session("6", D + 6 * DAY, None)]), set()),
     "a lock's alert": (Commit(locks=[msgspec.structs.replace(LOCKS[7], alert_id="an alert")]), {6}),
 }
+READERS = [
+    *((what, True) for what in COMMITS),
+    *((what, False) for what in ["an end that was none", "a lock gone", "one who is named"]),
+]
+"""What is committed, and whether the reader goes on or is one that starts again, with the file of the one before."""
+
 WINDOWS = (
     (D, D + 8 * DAY),
     (D + 1, D + 8 * DAY + 1),
@@ -76,8 +82,7 @@ WINDOWS = (
 )
 
 
-@pytest.mark.parametrize("what", COMMITS)
-@pytest.mark.parametrize("goes_on", [True, False])
+@pytest.mark.parametrize(("what", "goes_on"), READERS)
 async def test_they_are_the_stores_and_only_days_that_changed_are_read_again(
     backend: Backend, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, what: str, goes_on: bool
 ) -> None:

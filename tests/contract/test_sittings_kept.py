@@ -64,8 +64,14 @@ COMMITS: dict[str, tuple[Commit, set[int], set[int]]] = {
 }
 
 
-@pytest.mark.parametrize("what", COMMITS)
-@pytest.mark.parametrize("goes_on", [True, False])
+READERS = [
+    *((what, True) for what in COMMITS),
+    *((what, False) for what in ["who logs out", "another end", "one gone and another there"]),
+]
+"""What is committed, and whether the reader goes on or is one that starts again, with the file of the one before."""
+
+
+@pytest.mark.parametrize(("what", "goes_on"), READERS)
 async def test_they_are_the_stores_and_only_days_that_changed_are_read_again(
     backend: Backend, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, what: str, goes_on: bool
 ) -> None:
@@ -88,8 +94,7 @@ async def test_they_are_the_stores_and_only_days_that_changed_are_read_again(
         assert changed <= {day for _, day in read} <= changed | also
 
 
-@pytest.mark.parametrize("what", COMMITS)
-@pytest.mark.parametrize("goes_on", [True, False])
+@pytest.mark.parametrize(("what", "goes_on"), READERS)
 async def test_changes_that_are_kept_are_the_stores(
     backend: Backend, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, what: str, goes_on: bool
 ) -> None:
