@@ -124,7 +124,14 @@ def _cells(
 ) -> Spec:
     """The body of a chart of cells, a row for each weekday."""
     colours = THEMES[theme]
-    axis: Spec = {"title": None, "labelAngle": 0, "labelOverlap": "greedy", "domain": False, "ticks": False}
+    axis: Spec = {
+        "title": None,
+        "labelAngle": 0,
+        "labelOverlap": "greedy",
+        "labelSeparation": 4,
+        "domain": False,
+        "ticks": False,
+    }
     if time_format is not None:
         axis["labelExpr"] = f"timeFormat(toDate(datum.value + 'T00:00'), '{time_format}')"
     x = {"field": across, "type": "ordinal", "axis": axis}

@@ -72,7 +72,7 @@ def weeks_chart(
         "field": "week",
         "type": "ordinal",
         "sort": weeks,
-        "axis": {"title": "week from", "labelAngle": 0, "labelOverlap": "greedy"},
+        "axis": {"title": "week from", "labelAngle": 0, "labelOverlap": "greedy", "labelSeparation": 8},
     }
     y = {
         "field": "people",
