@@ -73,8 +73,8 @@ class DayFile:
                 self._usable = False
                 log.warning("days are not kept in a file for now", path=str(self._path), reason=str(error))
                 return
-            self._usable = True
-            await self._do(partial(_settle, lives), None)
+            if await self._do(partial(_settle, lives), False):
+                self._usable = True
 
     async def usable(self) -> bool:
         """Whether to ask it."""
@@ -87,15 +87,16 @@ class DayFile:
 
     async def select(self, kind: str, world_id: int, days: range) -> list[tuple[int, bytes, bytes]]:
         """Day, version and value of those that are there."""
+        if not self._usable:
+            return []
         return await self._do(partial(_select, kind, world_id, days), [])
 
     async def replace(self, rows: Iterable[tuple[str, int, int, bytes, bytes]]) -> None:
         """Kind, world, day, version and value of each."""
-        await self._do(partial(_replace, rows), None)
+        if self._usable:
+            await self._do(partial(_replace, rows), None)
 
     async def _do(self, work: Callable[[sqlite3.Connection], T], otherwise: T) -> T:
-        if not self._usable:
-            return otherwise
         try:
             return await trio.to_thread.run_sync(self._work, work, limiter=self._turn)
         except (sqlite3.Error, OSError) as error:
@@ -179,7 +180,7 @@ def _encoded(version: object) -> bytes:
     return msgspec.msgpack.encode(version)
 
 
-def _settle(lives: Mapping[str, str], connection: sqlite3.Connection) -> None:
+def _settle(lives: Mapping[str, str], connection: sqlite3.Connection) -> bool:
     connection.executescript(_SCHEMA)
     known = dict(connection.execute("SELECT part, life FROM lives"))
     # A part that is gone took its documents with it, so that the days have other versions; it may be another one that comes again.
@@ -190,6 +191,7 @@ def _settle(lives: Mapping[str, str], connection: sqlite3.Connection) -> None:
         "DELETE FROM days WHERE rowid IN (SELECT rowid FROM days ORDER BY day DESC LIMIT -1 OFFSET ?)",
         (MOST,),
     )
+    return True
 
 
 def _select(

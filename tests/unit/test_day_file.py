@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
 
 from ps2daemon.errors import StoreUnavailable
 from ps2daemon.model.records import DAY, HOUR, Ms
@@ -188,6 +189,22 @@ async def test_another_process_that_holds_it_is_not_waited_for_long(
         with closing(sqlite3.connect(file)) as connection:
             connection.execute("BEGIN IMMEDIATE")
             assert await asked(store, file) == ALL
+
+
+async def test_who_goes_away_while_it_is_checked_leaves_it_unchecked(tmp_path: Path) -> None:
+    async with watched(tmp_path) as store:
+        file = tmp_path / "days"
+        assert await asked(store, file) == ALL
+        with trio.CancelScope() as scope:
+
+            async def told_too_late() -> Mapping[str, str]:
+                scope.cancel()
+                return {"2024.10": "b"}
+
+            days = day_file.DayFile(file, told_too_late)
+            await days.usable()
+        assert scope.cancelled_caught
+        assert await days.select("sittings", 10, range(D // DAY, D // DAY + 3)) == []
 
 
 def rows(file: Path) -> list[Any]:
