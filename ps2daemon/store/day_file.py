@@ -63,6 +63,7 @@ class DayFile:
         self._checking = trio.Lock()
         self._usable: bool | None = None
         """None until it was checked."""
+        self._said: str | None = None
 
     async def check(self) -> None:
         """Looks whether what is in the file is still of the store's life, and drops it otherwise; also tries again where something was wrong."""
@@ -70,11 +71,10 @@ class DayFile:
             try:
                 lives = {"program": f"{__version__}, {FORMAT}", **await self._lives()}
             except StoreError as error:
-                self._usable = False
-                log.warning("days are not kept in a file for now", path=str(self._path), reason=str(error))
+                self._leave(error)
                 return
             if await self._do(partial(_settle, lives), False):
-                self._usable = True
+                self._usable, self._said = True, None
 
     async def usable(self) -> bool:
         """Whether to ask it."""
@@ -100,9 +100,15 @@ class DayFile:
         try:
             return await trio.to_thread.run_sync(self._work, work, limiter=self._turn)
         except (sqlite3.Error, OSError) as error:
-            self._usable = False
-            log.warning("days are not kept in a file for now", path=str(self._path), reason=str(error))
+            self._leave(error)
             return otherwise
+
+    def _leave(self, error: Exception) -> None:
+        """It is of no use until the next check. What is wrong is said once, until it was right again."""
+        self._usable = False
+        if self._said != (reason := str(error)):
+            log.warning("days are not kept in a file for now", path=str(self._path), reason=reason)
+            self._said = reason
 
     def _work(self, work: Callable[[sqlite3.Connection], T]) -> T:
         self._path.parent.mkdir(parents=True, exist_ok=True)

@@ -207,6 +207,20 @@ async def test_who_goes_away_while_it_is_checked_leaves_it_unchecked(tmp_path: P
         assert await days.select("sittings", 10, range(D // DAY, D // DAY + 3)) == []
 
 
+async def test_what_is_wrong_for_long_is_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async with watched(tmp_path) as store:
+        store.life = None
+        kept = KeptReader(store, file=tmp_path / "days")
+        for _ in range(3):
+            await kept.check_file()
+        assert caplog.text.count("days are not kept in a file for now") == 1
+        store.life = {}
+        await kept.check_file()
+        store.life = None
+        await kept.check_file()
+        assert caplog.text.count("days are not kept in a file for now") == 2
+
+
 def rows(file: Path) -> list[Any]:
     with closing(sqlite3.connect(file)) as connection:
         return connection.execute("SELECT * FROM days").fetchall()
