@@ -112,6 +112,8 @@ class DayFile:
 
     def _work(self, work: Callable[[sqlite3.Connection], T]) -> T:
         self._path.parent.mkdir(parents=True, exist_ok=True)
+        if not self._path.exists():
+            self._path.touch(mode=0o600)  # and so is what SQLite puts beside it
         try:
             with closing(sqlite3.connect(self._path, timeout=BUSY_SECONDS)) as connection:
                 # A commit need not outlive a machine that goes down.

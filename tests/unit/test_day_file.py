@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, closing
@@ -219,6 +220,16 @@ async def test_what_is_wrong_for_long_is_said_once(tmp_path: Path, caplog: pytes
         store.life = None
         await kept.check_file()
         assert caplog.text.count("days are not kept in a file for now") == 2
+
+
+async def test_only_its_owner_may_read_it(tmp_path: Path) -> None:
+    old = os.umask(0o022)
+    try:
+        async with watched(tmp_path) as store:
+            assert await asked(store, tmp_path / "days") == ALL
+    finally:
+        os.umask(old)
+    assert (tmp_path / "days").stat().st_mode & 0o777 == 0o600
 
 
 def rows(file: Path) -> list[Any]:
