@@ -21,7 +21,7 @@ import msgspec
 import trio
 
 from ps2daemon import __version__
-from ps2daemon.errors import StoreError
+from ps2daemon.errors import StoreError, StoreMismatch
 from ps2daemon.logs import get_logger
 from ps2daemon.model.records import DAY, SECOND
 from ps2daemon.store.days import Versions
@@ -63,6 +63,7 @@ class DayFile:
         self._checking = trio.Lock()
         self._usable: bool | None = None
         """None until it was checked."""
+        self._told: Mapping[str, str] = {}
         self._said: str | None = None
 
     async def check(self) -> None:
@@ -74,7 +75,7 @@ class DayFile:
                 self._leave(error)
                 return
             if await self._do(partial(_settle, lives), False):
-                self._usable, self._said = True, None
+                self._told, self._usable, self._said = lives, True, None
 
     async def usable(self) -> bool:
         """Whether to ask it."""
@@ -89,17 +90,17 @@ class DayFile:
         """Day, version and value of those that are there."""
         if not self._usable:
             return []
-        return await self._do(partial(_select, kind, world_id, days), [])
+        return await self._do(partial(_select, self._told, kind, world_id, days), [])
 
     async def replace(self, rows: Iterable[tuple[str, int, int, bytes, bytes]]) -> None:
         """Kind, world, day, version and value of each."""
         if self._usable:
-            await self._do(partial(_replace, rows), None)
+            await self._do(partial(_replace, self._told, rows), None)
 
     async def _do(self, work: Callable[[sqlite3.Connection], T], otherwise: T) -> T:
         try:
             return await trio.to_thread.run_sync(self._work, work, limiter=self._turn)
-        except (sqlite3.Error, OSError) as error:
+        except (sqlite3.Error, OSError, StoreError) as error:
             self._leave(error)
             return otherwise
 
@@ -190,9 +191,8 @@ def _encoded(version: object) -> bytes:
 
 def _settle(lives: Mapping[str, str], connection: sqlite3.Connection) -> bool:
     connection.executescript(_SCHEMA)
-    known = dict(connection.execute("SELECT part, life FROM lives"))
-    # A part that is gone took its documents with it, so that the days have other versions; it may be another one that comes again.
-    if any(lives.get(part, life) != life for part, life in known.items()):
+    connection.execute("BEGIN IMMEDIATE")
+    if not _lives_on(lives, connection):
         connection.execute("DELETE FROM days")
     connection.executemany("INSERT OR REPLACE INTO lives VALUES (?, ?)", lives.items())
     connection.execute(
@@ -202,14 +202,41 @@ def _settle(lives: Mapping[str, str], connection: sqlite3.Connection) -> bool:
     return True
 
 
+def _lives_on(lives: Mapping[str, str], connection: sqlite3.Connection) -> bool:
+    """Whether what is in the file is of these lives.
+
+    A part that is gone took its documents with it, so that the days have other versions; it may be another one that comes again.
+    """
+    known = connection.execute("SELECT part, life FROM lives")
+    return all(lives.get(part, life) == life for part, life in known)
+
+
+def _must_live_on(lives: Mapping[str, str], connection: sqlite3.Connection) -> None:
+    """Another process may have been told of another life since the check.
+
+    Raises:
+        StoreMismatch: it was.
+    """
+    if not _lives_on(lives, connection):
+        raise StoreMismatch("another process keeps days of another store in it, or of this one put back")
+
+
 def _select(
-    kind: str, world_id: int, days: range, connection: sqlite3.Connection
+    lives: Mapping[str, str], kind: str, world_id: int, days: range, connection: sqlite3.Connection
 ) -> list[tuple[int, bytes, bytes]]:
+    connection.execute("BEGIN")
+    _must_live_on(lives, connection)
     return connection.execute(
         "SELECT day, CAST(version AS BLOB), CAST(value AS BLOB) FROM days WHERE kind = ? AND world_id = ? AND day >= ? AND day < ?",
         (kind, world_id, days.start, days.stop),
     ).fetchall()
 
 
-def _replace(rows: Iterable[tuple[str, int, int, bytes, bytes]], connection: sqlite3.Connection) -> None:
+def _replace(
+    lives: Mapping[str, str],
+    rows: Iterable[tuple[str, int, int, bytes, bytes]],
+    connection: sqlite3.Connection,
+) -> None:
+    connection.execute("BEGIN IMMEDIATE")
+    _must_live_on(lives, connection)
     connection.executemany("INSERT OR REPLACE INTO days VALUES (?, ?, ?, ?, ?)", rows)

@@ -232,6 +232,28 @@ async def test_only_its_owner_may_read_it(tmp_path: Path) -> None:
     assert (tmp_path / "days").stat().st_mode & 0o777 == 0o600
 
 
+async def test_days_of_another_life_are_neither_taken_nor_put_after_another_process_was_told(
+    tmp_path: Path,
+) -> None:
+    """Two stores with one prefix, or one that was put back while somebody reads it: the versions may be the same."""
+    (tmp_path / "other").mkdir()
+    async with watched(tmp_path) as store, watched(tmp_path / "other") as other:
+        file = tmp_path / "days"
+        puts, takes = KeptReader(store, file=file), KeptReader(store, file=file)
+        late = day_file.DayFile(file, store.lives)
+        for each in (puts.check_file, takes.check_file, late.check):
+            await each()
+        other.life = {"2024.10": "b"}
+        of_other = KeptReader(other, file=file)
+        await of_other.check_file()
+        assert await asked(store, file, puts) == ALL
+        await late.replace([("sittings", 10, D // DAY, b"", b"")])
+        assert rows(file) == []
+        assert await asked(other, file, of_other) == ALL
+        assert await asked(store, file, takes) == ALL
+        assert await asked(other, file) == []
+
+
 def rows(file: Path) -> list[Any]:
     with closing(sqlite3.connect(file)) as connection:
         return connection.execute("SELECT * FROM days").fetchall()
