@@ -195,6 +195,8 @@ class Source:
             self._starts[world_id] = answered_at
             silence.listen(now)
             return
+        if asked_at > answered_at:
+            return  # before the clock was set back
         vouched = asked_at if quiet.vouches else min(asked_at, self._latest.get(world_id, start))
         if not all_quiet.vouches:
             vouched = min(vouched, self._heard_at)

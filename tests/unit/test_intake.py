@@ -214,6 +214,24 @@ async def test_a_jump_of_the_clock_ends_every_span(jump: Ms, autojump_clock: tri
     assert bench.all() == [CoverageRecord(10, start, end, "clock"), CoverageRecord(40, start, end, "clock")]
 
 
+async def test_an_ask_from_before_the_clock_was_set_back_vouches_for_nothing_to_come(
+    autojump_clock: trio.abc.Clock,
+) -> None:
+    """While nothing could be read, for lack of room, several were made; their answers come at once."""
+    bench = Bench()
+    await bench.verify()
+    asked = [bench.clock.now() + n * 60 * SECOND for n in range(3)]
+    await trio.sleep(180)
+    bench.clock.set(bench.clock.now() - HOUR)
+    bench.source.heartbeat(bench.clock.now() - 180 * SECOND, bench.clock.now())
+    start = bench.clock.now()
+    for at in asked:
+        bench.source.verified(10, at, bench.clock.now())
+    assert bench.all() == []
+    end, _ = await bench.verify()
+    assert bench.all() == [CoverageRecord(10, start, end, "clock")]
+
+
 @pytest.mark.parametrize("off", [-MOST_OFF - SECOND, MOST_OFF + SECOND, -DAY])
 async def test_a_clock_that_is_far_from_the_service_s_vouches_for_nothing(
     off: Ms, autojump_clock: trio.abc.Clock
