@@ -90,4 +90,7 @@ class LivesSource(DaySource, Protocol):
         """Of each part of the store which life it lives: another one once it was put back from a backup, or made anew under the same name.
 
         A version is never one of before within the same lives. A part that can't be reached may be left out.
+
+        Raises:
+            StoreError: they are not told.
         """

@@ -24,6 +24,7 @@ import trio
 from ps2daemon.analysis.overlay import Period, overlay
 from ps2daemon.analysis.population import Population, PopulationQuery, population
 from ps2daemon.config import ElasticsearchSettings
+from ps2daemon.errors import StoreUnavailable
 from ps2daemon.model.alerts import Alert, Lock
 from ps2daemon.model.coverage import Span
 from ps2daemon.model.records import DAY, HOUR, MINUTE, SECOND, Ms
@@ -444,6 +445,10 @@ async def test_an_index_that_was_made_anew_lives_another_life(major: int) -> Non
                 == {f"{found.prefix}-{kind}/0" for kind in ("alerts", "locks", "sessions-2026.02")}
             )
             assert {part for part in lives if lives[part] != others[part]} == {f"{month}/0"}
+            for kind in ("alerts", "locks"):
+                await found.ask("DELETE", f"/{found.prefix}-{kind}")
+            with pytest.raises(StoreUnavailable):
+                await store.lives()
         finally:
             await store.aclose()
 

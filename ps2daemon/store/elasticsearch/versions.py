@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from ps2daemon.errors import StoreUnavailable
 from ps2daemon.model.records import DAY
 from ps2daemon.store.days import NOTHING, Day, Versions
 from ps2daemon.store.elasticsearch import searching
@@ -115,9 +116,14 @@ async def lives(server: Server, names: Names) -> Mapping[str, str]:
 
     `_seq_no` counts on within one history of a shard; it has another one, with another `history_uuid`, after it was restored from a snapshot or
     from a copy that had lagged behind.
+
+    Raises:
+        StoreUnavailable: nothing is told, as where no index can be reached, or none that this user may ask about.
     """
     indices = f"{names.sessions},{names.alerts},{names.locks}"
     stats = await server.ask("GET", f"/{indices}/_stats/docs", params=_HISTORIES, type=_Stats)
+    if not stats.indices:
+        raise StoreUnavailable(f"the server tells no history of {indices}")
     return {
         f"{index}/{shard}": copies[0].commit.user_data.history_uuid
         for index, found in stats.indices.items()
