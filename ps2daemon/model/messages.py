@@ -258,10 +258,10 @@ def _texts(key: str, value: object) -> frozenset[str]:
 
 
 def _time(value: object) -> Ms | None:
-    """A heartbeat's clock is a hint that older servers leave out: what can't be read is unknown."""
+    """A heartbeat's clock is a hint that older servers leave out: what can't be read is unknown, and so is 0."""
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 12:
         value = int(value)
-    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MAX_SECONDS:
+    if isinstance(value, int) and not isinstance(value, bool) and 0 < value <= _MAX_SECONDS:
         return value * SECOND
     return None
 

@@ -88,7 +88,9 @@ def test_heartbeat() -> None:
     assert decode(frame) == Heartbeat({13: True, 25: False}, 1_730_180_181_000)
 
 
-@pytest.mark.parametrize("timestamp", [None, "", "soon", -1, "-1", 1.5, True, 10**30, "9" * 30, {}])
+@pytest.mark.parametrize(
+    "timestamp", [None, "", "soon", -1, "-1", 0, "0", 1.5, True, 10**30, "1730180181000", "9" * 30, {}]
+)
 def test_a_heartbeat_without_a_time(timestamp: object) -> None:
     frame = {"online": {}, "service": "event", "type": "heartbeat"}
     assert decode(frame) == Heartbeat({}, None)
