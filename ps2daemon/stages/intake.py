@@ -4,7 +4,8 @@ Promises:
 - A coverage record stands behind the events of the span that it vouches for.
 - Coverage is claimed in arrears: a span begins when the first right answer arrived, and ends when the latest right one was asked.
 - A jump of the machine's clock ends every span, and until a heartbeat came none begins: no time is vouched for that did not pass. Nor is any while the
-  clock is far from the service's, which heartbeats tell: what it calls now is another time.
+  clock is far from the service's, which heartbeats tell: what it calls now is another time. Before the first heartbeat it is believed, where asks come
+  sooner than that.
 - A world that is silent for longer than chance allows is not vouched for, whatever the server says, and no world is where all of a connection
   are together (see `model.silence`).
 - It outlives a crash of the stage that empties it: what is here is handed over by reference, and removed only when it is on disk.
@@ -36,6 +37,9 @@ CLOCK_JUMP: Final = 2 * SECOND
 """Wall and monotonic time may part by so much between two verifications before it counts as a jump; NTP slews 0.5 ms/s at most."""
 MOST_OFF: Final = 30 * MINUTE
 """So far may the machine's clock be from the service's. A world's own was off by five minutes once (CENSUS.md E8); a wrong zone or a wrong year are more."""
+UNTOLD: Final = SECOND
+"""A span that is shorter is not told before the first heartbeat: it is what the ask right behind the first answer vouches for, by a clock of which nothing
+is known. The next ask comes a minute later, and a heartbeat every 30 s."""
 RECORD_BYTES: Final = 64
 """What a record takes in a frame beside its payload, rounded up."""
 
@@ -157,7 +161,8 @@ class Source:
         self._after: dict[int, After] = {}
         self._otherwise: After = "start"
         self._offset: float | None = None  # of the wall clock to the monotonic one, in ms
-        self._jumped = False  # since the last heartbeat
+        self._beaten = False  # by a heartbeat
+        self._jumped = False  # since the last one
         self._wrong = False  # by the last heartbeat that told a time
 
     def event(self, payload: bytes, received_at: Ms) -> None:
@@ -202,13 +207,13 @@ class Source:
             vouched = min(vouched, self._heard_at)
         # Events carry whole seconds: one that comes after the ask, and may be lost, can name the second that the ask was in.
         end = vouched - vouched % SECOND
-        if end > start:
+        if end > start if self._beaten else end - start >= UNTOLD:
             after = self._after.get(world_id, self._otherwise)
             self._intake.put(CoverageRecord(world_id, start, end, after))
 
     def heartbeat(self, told_at: Ms | None, received_at: Ms) -> None:
         self._watch_clock()
-        self._jumped = False
+        self._beaten, self._jumped = True, False
         if told_at is None:
             return
         self._wrong = abs(received_at - told_at) > MOST_OFF

@@ -86,6 +86,7 @@ async def test_a_span_begins_with_the_answer_and_not_with_the_question(
     autojump_clock: trio.abc.Clock,
 ) -> None:
     bench = Bench()
+    bench.source.heartbeat(None, T0)
     _, start = await bench.verify()
     bench.source.verified(10, start - 100, start + 50)  # asked before the first answer had come
     bench.source.verified(10, start, start + 60)
@@ -97,6 +98,7 @@ async def test_a_span_begins_with_the_answer_and_not_with_the_question(
 async def test_the_second_of_the_question_is_not_vouched_for(autojump_clock: trio.abc.Clock) -> None:
     """An event that comes after the question, and may be lost, can bear its second."""
     bench = Bench()
+    bench.source.heartbeat(None, T0)
     bench.source.verified(10, T0, T0 + 300)
     for asked, end in ((T0 + 900, None), (T0 + 1_999, T0 + 1_000), (T0 + 2_000, T0 + 2_000)):
         bench.source.verified(10, asked, asked + 100)
@@ -257,6 +259,20 @@ async def test_a_clock_that_is_far_from_the_service_s_vouches_for_nothing(
     end, _ = await bench.verify()
     assert bench.all() == [CoverageRecord(10, start, end, "clock")]
     assert told == [(off, True), (0, False)]
+
+
+@pytest.mark.parametrize("into_second", range(100, 1_000, 200))
+async def test_a_clock_that_was_wrong_from_the_start_vouches_for_nothing_before_the_first_heartbeat(
+    into_second: Ms, autojump_clock: trio.abc.Clock
+) -> None:
+    """A span that begins is asked about again half a second later, and then after a minute; heartbeats come every 30 s."""
+    bench = Bench()
+    begin = T0 + into_second
+    bench.source.verified(10, begin - 100, begin)
+    bench.source.verified(10, begin + 500, begin + 600)
+    bench.source.heartbeat(begin + 5 * SECOND - HOUR, begin + 5 * SECOND)
+    bench.source.verified(10, begin + 60 * SECOND, begin + 60 * SECOND + 100)
+    assert bench.all() == []
 
 
 async def test_a_service_whose_clock_is_a_little_off_is_believed(autojump_clock: trio.abc.Clock) -> None:
