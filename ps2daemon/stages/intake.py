@@ -3,7 +3,7 @@
 Promises:
 - A coverage record stands behind the events of the span that it vouches for.
 - Coverage is claimed in arrears: a span begins when the first right answer arrived, and ends when the latest right one was asked.
-- A jump of the machine's clock ends every span, and until a heartbeat came none begins: no time is vouched for that did not pass. Nor is any while the
+- A jump of the machine's clock ends every span, and until a heartbeat came none begins: no time is vouched for that did not pass, or that comes again. Nor is any while the
   clock is far from the service's, which heartbeats tell: what it calls now is another time. Before the first heartbeat it is believed, where asks come
   sooner than that.
 - A world that is silent for longer than chance allows is not vouched for, whatever the server says, and no world is where all of a connection
@@ -160,6 +160,7 @@ class Source:
         self._starts: dict[int, Ms] = {}
         self._after: dict[int, After] = {}
         self._otherwise: After = "start"
+        self._reached: Ms = 0  # by what was vouched for
         self._offset: float | None = None  # of the wall clock to the monotonic one, in ms
         self._beaten = False  # by a heartbeat
         self._jumped = False  # since the last one
@@ -197,6 +198,8 @@ class Source:
         if world_id in self._silent or self._jumped or self._wrong:
             return  # until an event, or a heartbeat, comes
         if start is None:
+            if answered_at < self._reached:
+                return  # a time that was lived through once, maybe in a gap, and comes again
             self._starts[world_id] = answered_at
             silence.listen(now)
             return
@@ -210,6 +213,7 @@ class Source:
         if end > start if self._beaten else end - start >= UNTOLD:
             after = self._after.get(world_id, self._otherwise)
             self._intake.put(CoverageRecord(world_id, start, end, after))
+            self._reached = max(self._reached, end)
 
     def heartbeat(self, told_at: Ms | None, received_at: Ms) -> None:
         self._watch_clock()
@@ -220,6 +224,7 @@ class Source:
         self._on_clock(received_at - told_at, self._wrong)
         if self._wrong:
             self.lost_all("clock")
+            self._reached = 0  # by that clock
 
     def lost(self, world_ids: Iterable[int], after: After) -> None:
         for world_id in world_ids:

@@ -311,6 +311,17 @@ async def test_the_machine_s_clock_is_set_to_a_time_in_which_the_stream_was_down
     assert {told.what for told in found.told if told.second > 3_700} == {"clock"}
 
 
+async def test_the_machine_s_clock_is_set_back_a_little_into_a_gap(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By less than is told from the service's: nothing is vouched for until the clock is where it was."""
+    found = await record(monkeypatch, Fault("stream_down", 60, 600), clock_set=[(1_500, -1_200)], minutes=60)
+    assert not found.missing()
+    assert found.covered(61, 660) == 0
+    assert found.covered(660, 1_500) == pytest.approx(840, abs=120)
+    assert found.covered(1_500, 2_400) > 700
+
+
 @pytest.mark.parametrize("by", [-3_600, 3_600])
 async def test_the_machine_s_clock_was_always_an_hour_off(
     by: int, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch

@@ -6,7 +6,7 @@ import trio.testing
 
 from ps2daemon.clock import VirtualClock
 from ps2daemon.model.events import MAX_PAYLOAD_BYTES
-from ps2daemon.model.records import DAY, HOUR, SECOND, CoverageRecord, EventRecord, Ms, Record
+from ps2daemon.model.records import DAY, HOUR, MINUTE, SECOND, CoverageRecord, EventRecord, Ms, Record
 from ps2daemon.queue.frames import MAX_FRAME_BYTES, MAX_RECORDS, encode_frame
 from ps2daemon.stages.intake import HIGH_BYTES, HIGH_RECORDS, LOW_RECORDS, MOST_OFF, Intake, Source
 from tests.records import T0
@@ -199,7 +199,27 @@ async def test_a_busy_world_that_is_silent_alone_says_nothing_of_others(
     assert {world_id for world_id, _ in bench.silent} == (set() if down else {10})
 
 
-@pytest.mark.parametrize("jump", [HOUR, -HOUR, 3 * SECOND])
+@pytest.mark.parametrize("jump", [-HOUR, -5 * MINUTE])
+async def test_time_that_comes_again_is_not_vouched_for_again(
+    jump: Ms, autojump_clock: trio.abc.Clock
+) -> None:
+    """There may be a gap in it. Also where the service does not tell its time."""
+    bench = Bench()
+    await bench.verify()
+    reached, _ = await bench.verify()
+    bench.clock.set(bench.clock.now() + jump)
+    bench.source.heartbeat(None, bench.clock.now())
+    bench.all()
+    while bench.clock.now() < reached:
+        await bench.verify()
+        assert bench.all() == []
+    end, _ = await bench.verify()
+    (claim,) = bench.all()
+    assert isinstance(claim, CoverageRecord)
+    assert (claim.start >= reached, claim.end, claim.after) == (True, end, "clock")
+
+
+@pytest.mark.parametrize("jump", [HOUR, 3 * SECOND])
 async def test_a_jump_of_the_clock_ends_every_span(jump: Ms, autojump_clock: trio.abc.Clock) -> None:
     bench = Bench()
     await bench.verify(10, 40)
