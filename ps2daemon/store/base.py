@@ -27,7 +27,7 @@ from ps2daemon.model.alerts import Alert, Lock
 from ps2daemon.model.coverage import Span
 from ps2daemon.model.notes import Note
 from ps2daemon.model.records import Ms
-from ps2daemon.model.sessions import Character, EndedBy, Session, StartedBy
+from ps2daemon.model.sessions import Character, EndedBy, StartedBy
 
 if TYPE_CHECKING:
     from ps2daemon.model.differences import Differences
@@ -372,38 +372,8 @@ class Store(StoreSource, Protocol):
         """Remembers, durably, what `copying` returns."""
 
 
-def session_id(character_id: str, session: Session) -> str:
-    """The id of a session's document."""
-    if session.login_ts is not None:
-        return f"{character_id}-{session.login_ts}"
-    return f"{character_id}-{session.logout_ts}-out"
-
-
 def first_known(document: SessionDocument) -> Ms:
     """The first known time of a session: its login, or else its logout."""
     at = document.login_ts if document.login_ts is not None else document.logout_ts
     assert at is not None
     return at
-
-
-def session_documents(document: CharacterDocument) -> dict[str, SessionDocument]:
-    """The session documents that a character's state says, by id."""
-    documents = {}
-    not_before = document.state.pruned_logout
-    for session in document.state.sessions:
-        key = session_id(document.character_id, session)
-        documents[key] = SessionDocument(
-            session_id=key,
-            character_id=document.character_id,
-            world_id=session.world_id,
-            faction_id=document.faction_id,
-            login_ts=session.login_ts,
-            logout_ts=session.logout_ts,
-            started_by=session.started_by,
-            ended_by=session.ended_by,
-            ended_after=session.ended_after,
-            ended_before=session.ended_before,
-            not_before=not_before,
-        )
-        not_before = session.logout_ts
-    return documents

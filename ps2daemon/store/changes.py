@@ -8,8 +8,8 @@ import msgspec
 
 from ps2daemon.census.rest import Identity
 from ps2daemon.model.records import Ms
-from ps2daemon.model.sessions import Character, Folded
-from ps2daemon.store.base import CharacterDocument, SessionDocument, Stored, session_documents
+from ps2daemon.model.sessions import Character, Folded, Session
+from ps2daemon.store.base import CharacterDocument, SessionDocument, Stored
 
 
 class Changes:
@@ -77,3 +77,33 @@ def named(document: CharacterDocument, identity: Identity | None, at: Ms) -> Cha
     return msgspec.structs.replace(
         document, character_name=name, faction_id=identity.faction_id, enriched_at=enriched_at
     )
+
+
+def session_documents(document: CharacterDocument) -> dict[str, SessionDocument]:
+    """The session documents that a character's state says, by id."""
+    documents = {}
+    not_before = document.state.pruned_logout
+    for session in document.state.sessions:
+        key = _session_id(document.character_id, session)
+        documents[key] = SessionDocument(
+            session_id=key,
+            character_id=document.character_id,
+            world_id=session.world_id,
+            faction_id=document.faction_id,
+            login_ts=session.login_ts,
+            logout_ts=session.logout_ts,
+            started_by=session.started_by,
+            ended_by=session.ended_by,
+            ended_after=session.ended_after,
+            ended_before=session.ended_before,
+            not_before=not_before,
+        )
+        not_before = session.logout_ts
+    return documents
+
+
+def _session_id(character_id: str, session: Session) -> str:
+    """The id of a session's document."""
+    if session.login_ts is not None:
+        return f"{character_id}-{session.login_ts}"
+    return f"{character_id}-{session.logout_ts}-out"

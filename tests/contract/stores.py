@@ -26,8 +26,8 @@ from ps2daemon.store.base import (
     Stored,
     StoreReader,
     first_known,
-    session_documents,
 )
+from ps2daemon.store.changes import session_documents
 from ps2daemon.store.days import DaySource, LivesSource
 from ps2daemon.store.elasticsearch import ElasticsearchStore
 from ps2daemon.store.elasticsearch.marks import PENDING

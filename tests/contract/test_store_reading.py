@@ -25,8 +25,8 @@ from ps2daemon.store.base import (
     StoreReader,
     UnknownStart,
     first_known,
-    session_documents,
 )
+from ps2daemon.store.changes import session_documents
 from tests.contract.histories import GRID, WORLDS, History, finals, folded, histories, moments
 from tests.contract.stores import (
     BACKENDS,

@@ -27,7 +27,8 @@ from ps2daemon.simulator.recording import HistorySettings, history
 from ps2daemon.simulator.settings import PopulationSettings
 from ps2daemon.store import deciding
 from ps2daemon.store import ledger as ledger_module
-from ps2daemon.store.base import Commit, Committed, SessionDocument, Stored, session_documents
+from ps2daemon.store.base import Commit, Committed, SessionDocument, Stored
+from ps2daemon.store.changes import session_documents
 from ps2daemon.store.deciding import Told
 from ps2daemon.store.ledger import CONFLICTS, Applied, Ledger, Settled
 from tests.records import T0, change, covered, lock, login, logout

@@ -15,7 +15,8 @@ import trio
 from ps2daemon.errors import ConfigError, StoreMismatch, StoreUnavailable
 from ps2daemon.model.coverage import Span
 from ps2daemon.model.records import HOUR
-from ps2daemon.store.base import Commit, session_documents
+from ps2daemon.store.base import Commit
+from ps2daemon.store.changes import session_documents
 from ps2daemon.store.sqlite import SqliteStore, connection, schema, writing
 from ps2daemon.store.sqlite.connection import connect, foreign_errors
 from ps2daemon.store.sqlite.schema import open_writer

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Final
 
 from ps2daemon.store.base import Edge
 from ps2daemon.store.elasticsearch import searching
 from ps2daemon.store.elasticsearch.documents import SessionSource
 from ps2daemon.store.elasticsearch.schema import Names
+from ps2daemon.store.elasticsearch.searching import Query, both, exists, term, terms
 from ps2daemon.store.elasticsearch.server import Server
 
 MOST: Final = 500
@@ -34,9 +36,19 @@ async def _known(server: Server, names: Names, edges: list[Edge]) -> set[Edge]:
     logouts = {edge for edge in edges if not edge.login} - found
     if logouts:
         async for hits in searching.pages(
-            server, names.sessions, SessionSource, query=searching.ended(logouts), sort=["first_ts"]
+            server, names.sessions, SessionSource, query=_ended(logouts), sort=["first_ts"]
         ):
             for hit in hits:
                 if hit.source.logout_ts is not None:
                     found.add(Edge(hit.source.character_id, hit.source.logout_ts, False))
     return found & set(edges)
+
+
+def _ended(edges: Collection[Edge]) -> Query:
+    """Sessions with a login that may have ended with one of these logouts."""
+    return both(
+        terms("character_id", sorted({edge.character_id for edge in edges})),
+        terms("logout_ts", sorted({edge.at for edge in edges})),
+        term("ended_by", "logout"),
+        exists("login_ts"),
+    )

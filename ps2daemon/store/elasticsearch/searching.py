@@ -15,7 +15,6 @@ import msgspec
 from ps2daemon.errors import StoreUnavailable
 from ps2daemon.model.records import Ms
 from ps2daemon.model.sessions import CAP
-from ps2daemon.store.base import Edge
 from ps2daemon.store.elasticsearch.documents import OPEN
 from ps2daemon.store.elasticsearch.server import Cause, Server, cause_of, outage
 
@@ -389,14 +388,4 @@ def estimated(world_id: int, start: Ms, end: Ms, after: str) -> Query:
         between("login_ts", lt=end),
         between("character_id", gt=after),
         either(is_open(), between("ended_before", gte=start), between("ended_after", gte=start - CAP)),
-    )
-
-
-def ended(edges: Collection[Edge]) -> Query:
-    """Sessions with a login that may have ended with one of these logouts."""
-    return both(
-        terms("character_id", sorted({edge.character_id for edge in edges})),
-        terms("logout_ts", sorted({edge.at for edge in edges})),
-        term("ended_by", "logout"),
-        exists("login_ts"),
     )

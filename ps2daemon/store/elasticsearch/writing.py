@@ -32,8 +32,8 @@ from ps2daemon.store.base import (
     SessionDocument,
     Stored,
     first_known,
-    session_documents,
 )
+from ps2daemon.store.changes import session_documents
 from ps2daemon.store.elasticsearch import documents, searching
 from ps2daemon.store.elasticsearch.bulk import Refusal, Sent, send
 from ps2daemon.store.elasticsearch.documents import (
