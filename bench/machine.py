@@ -86,9 +86,12 @@ class Machine:
         await self.until(says, f"{stage} {state} {words}")
 
     async def until_covered(self) -> Ms:
-        """Waits until it records, and then for two verifications more: up to a second before what is returned all is vouched for."""
+        """Waits until it records, and then for three verifications more: up to a second before what is returned all is vouched for.
+
+        Of the first two, where no heartbeat came yet, the span between may be too short to be told (see `stages/intake.py`).
+        """
         await self.until_ready()
-        await trio.sleep(2 * VERIFY_SECONDS + 0.3)
+        await trio.sleep(3 * VERIFY_SECONDS + 0.3)
         return now() - round(VERIFY_SECONDS * SECOND)
 
     def filled(self, disk: str) -> Path:

@@ -16,7 +16,7 @@ import trio
 from starlette.exceptions import HTTPException
 
 from ps2daemon.cli import serve as serve_module
-from ps2daemon.config import ElasticsearchSettings, StoreSettings
+from ps2daemon.config import ElasticsearchSettings, StoreSettings, WebSettings
 from ps2daemon.daemon import open_store
 from ps2daemon.errors import StoreUnavailable, UsageError
 from ps2daemon.model.alerts import Alert
@@ -281,9 +281,10 @@ async def test_serving_warms_the_chart_library(tmp_path: Path, monkeypatch: pyte
     store = StoreSettings(
         kind="sqlite", path=tmp_path / "ps2.db", elasticsearch=ElasticsearchSettings(urls=())
     )
+    web = WebSettings(host="127.0.0.1", port=0, metrics_port=0, cache_directory=tmp_path / "cache")
     await (await open_store(store)).aclose()
     with trio.fail_after(10):
-        await serve_module._serve(_Settings(store), "127.0.0.1", 0, ("--host", "--port"))  # type: ignore[arg-type]
+        await serve_module._serve(_Settings(store, web), "127.0.0.1", 0, ("--host", "--port"))  # type: ignore[arg-type]
     assert made.is_set()
 
 
@@ -294,6 +295,7 @@ async def _stop_after(made: trio.Event, stopping: trio.Event) -> None:
 
 class _Settings(NamedTuple):
     store: StoreSettings
+    web: WebSettings
 
 
 async def test_without_the_charts_extra_it_says_how_to_get_it(
