@@ -54,20 +54,10 @@ class Breakdown(NamedTuple):
     seconds: float = 20.0
 
 
-async def _queue_disk_full(found: Machine, random: Random) -> float:
+async def _disk_full(disk: str, stage: str, words: str, found: Machine, random: Random) -> float:
     began = time.monotonic()
-    filler = found.filled(QUEUE)
-    await found.until_stage("subscriber", "degraded", "make room")
-    noticed = time.monotonic() - began
-    await trio.sleep(_FULL_SECONDS)
-    filler.unlink()
-    return noticed
-
-
-async def _store_disk_full(found: Machine, random: Random) -> float:
-    began = time.monotonic()
-    filler = found.filled(STORE)
-    await found.until_stage("writer", "degraded", "the disk is full: make room")
+    filler = found.filled(disk)
+    await found.until_stage(stage, "degraded", words)
     noticed = time.monotonic() - began
     await trio.sleep(_FULL_SECONDS)
     filler.unlink()
@@ -97,8 +87,10 @@ async def _queue_damaged(found: Machine, random: Random) -> float:
 
 
 BREAKDOWNS: Final = {
-    "disk full under the queue": Breakdown(_queue_disk_full, disk=QUEUE),
-    "disk full under the store": Breakdown(_store_disk_full, disk=STORE),
+    "disk full under the queue": Breakdown(partial(_disk_full, QUEUE, "subscriber", "make room"), disk=QUEUE),
+    "disk full under the store": Breakdown(
+        partial(_disk_full, STORE, "writer", "the disk is full: make room"), disk=STORE
+    ),
     f"store locked by another program for {LOCKED_SECONDS:g} s": Breakdown(
         _store_locked, seconds=LOCKED_SECONDS + 15
     ),
