@@ -277,12 +277,15 @@ class Telemetry:
         self._metrics.capped.inc(sessions)
         self._writer.info("sessions capped", sessions=sessions)
 
-    def sessions_checked(self, online: int, offline: int, unanswered: int, ended: int) -> None:
-        """Census was asked about people whose sessions are open, and `ended` of them ended by what it said."""
+    def sessions_checked(self, online: int, offline: int, unanswered: int) -> None:
+        """Census was asked about people whose sessions are open."""
         for answer, number in zip(CHECK_ANSWERS, (online, offline, unanswered), strict=True):
             self._metrics.checked.labels(answer).inc(number)
-        if ended:
-            self._writer.info("sessions ended by a check", sessions=ended)
+
+    def sessions_ended(self, sessions: int) -> None:
+        """So many ended by what Census had said of them."""
+        if sessions:
+            self._writer.info("sessions ended by a check", sessions=sessions)
 
     def checks_complete(self) -> None:
         """Everybody whose check was due was asked about."""

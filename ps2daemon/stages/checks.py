@@ -2,8 +2,9 @@
 
 Every `PERIOD` and at once after a gap, in which logouts may have been lost, everybody with an open session on a world is asked about: a
 world that comes back begins with a gap. Only where the record reaches up to now, since otherwise what is open in the store says nothing
-of the present. Nobody is offline by an error, by an answer without a row, or by one that can't be understood (CENSUS.md R13): what Census
-can't answer is left as it is.
+of the present. An answer is told once the record has come to the moment at which it was asked: only then is it known whether a logout was
+recorded before, or whether a gap began that it fell into. Nobody is offline by an error, by an answer without a row, or by one that can't be
+understood (CENSUS.md R13): what Census can't answer is left as it is.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 import trio
 
@@ -48,11 +49,22 @@ class PresenceClient(Protocol):
 class ChecksEvents(OutageEvents, Protocol):
     """What is told: see `telemetry.Telemetry`."""
 
-    def sessions_checked(self, online: int, offline: int, unanswered: int, ended: int) -> None: ...
+    def sessions_checked(self, online: int, offline: int, unanswered: int) -> None: ...
+
+    def sessions_ended(self, sessions: int) -> None: ...
 
     def checks_complete(self) -> None: ...
 
     def checks_failed(self, message: str) -> None: ...
+
+
+class Answer(NamedTuple):
+    """What Census said of somebody on a world, and when it was asked."""
+
+    character_id: str
+    world_id: int
+    online: bool
+    asked: Ms
 
 
 def current_worlds(coverage: Mapping[int, WorldCoverage], now: Ms) -> list[int]:
@@ -91,6 +103,8 @@ class Checks:
         self._backoff = Backoff(first=FIRST_WAIT_SECONDS, highest=HIGHEST_WAIT_SECONDS)
         self._checked: dict[int, tuple[Ms, Ms]] = {}
         """By world: the start of the span in which it was last checked, and when that was."""
+        self._untold: list[Answer] = []
+        """What the record has not come to yet. At most a round of each world: where it is further behind than `CURRENT`, nobody is asked about."""
 
     async def run(self, control: StageControl) -> None:
         """Asks and tells, for ever."""
@@ -110,13 +124,14 @@ class Checks:
             await trio.sleep(wait)
 
     async def round(self, control: StageControl) -> None:
-        """Checks the worlds that are due.
+        """Tells what the record has come to, and asks about the worlds that are due.
 
         Raises:
             CensusError: no answer; they are still due.
         """
         coverage = await patiently(self._ledger.coverage, control=control, events=self._events)
         now = self._clock.now()
+        await self._tell(control, coverage, now)
         due = {
             world_id: start
             for world_id in current_worlds(coverage, now)
@@ -127,8 +142,9 @@ class Checks:
         characters = await patiently(
             partial(self._ledger.online_on, due), control=control, events=self._events
         )
-        for first in range(0, len(characters), BATCH):
-            await self._check(control, characters[first : first + BATCH])
+        ids = list(characters)
+        for first in range(0, len(ids), BATCH):
+            await self._ask({who: characters[who] for who in ids[first : first + BATCH]})
         for world_id, start in due.items():
             self._checked[world_id] = (start, now)
         self._events.checks_complete()
@@ -138,14 +154,29 @@ class Checks:
         span, at = self._checked.get(world_id, (-1, 0))
         return span != start or not 0 <= now - at < PERIOD
 
-    async def _check(self, control: StageControl, characters: Sequence[str]) -> None:
+    async def _ask(self, characters: Mapping[str, int]) -> None:
         found: dict[str, Presence] = {}
-        await ask_in_parts(self._client.online, characters, lambda _, answer: found.update(answer))
+        await ask_in_parts(self._client.online, list(characters), lambda _, answer: found.update(answer))
         # When it was asked, by the clock as it is now.
         ahead = self._clock.now() - trio.current_time() * SECOND
-        online = {who: int(ahead + each.asked * SECOND) for who, each in found.items() if each.online}
-        offline = {who: int(ahead + each.asked * SECOND) for who, each in found.items() if not each.online}
-        ended = await patiently(
-            partial(self._ledger.check, online, offline), control=control, events=self._events
-        )
-        self._events.sessions_checked(len(online), len(offline), len(characters) - len(found), ended)
+        answers = [
+            Answer(who, characters[who], each.online, int(ahead + each.asked * SECOND))
+            for who, each in found.items()
+        ]
+        self._untold += answers
+        online = sum(each.online for each in answers)
+        self._events.sessions_checked(online, len(answers) - online, len(characters) - len(answers))
+
+    async def _tell(self, control: StageControl, coverage: Mapping[int, WorldCoverage], now: Ms) -> None:
+        """Tells the ledger of the answers that the record has come to; those from before the clock was set back are asked for again."""
+        until = {world_id: world.end or 0 for world_id, world in coverage.items()}
+        waiting = [each for each in self._untold if each.asked <= now]
+        told = [each for each in waiting if each.asked <= until.get(each.world_id, 0)]
+        if told:
+            online = {each.character_id: each.asked for each in told if each.online}
+            offline = {each.character_id: each.asked for each in told if not each.online}
+            ended = await patiently(
+                partial(self._ledger.check, online, offline), control=control, events=self._events
+            )
+            self._events.sessions_ended(ended)
+        self._untold = [each for each in waiting if each.asked > until.get(each.world_id, 0)]

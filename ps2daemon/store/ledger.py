@@ -115,18 +115,18 @@ class Ledger:
         """Tells who characters are, and their sessions with them; returns how many that was news for."""
         return await self._alone(lambda: self._identify(identities, at))
 
-    async def online_on(self, worlds: Collection[int]) -> list[str]:
-        """The characters with an open session on any of `worlds`; of others, what checks said is forgotten."""
+    async def online_on(self, worlds: Collection[int]) -> dict[str, int]:
+        """The characters with an open session on any of `worlds`, with its world; of those without one, what checks said is forgotten."""
         await self._alone(self._open)
         await self._store.refresh()
-        found: list[str] = []
+        found: dict[str, int] = {}
         seen: dict[str, Ms] = {}
         after = ""
         while page := await self._store.open_since(self._as_of(), after, PAGE):
             for character_id, stored in (await self._alone(partial(self._load, page))).items():
                 session = _open_session(stored)
                 if session is not None and session.world_id in worlds:
-                    found.append(character_id)
+                    found[character_id] = session.world_id
                 if session is not None and character_id in self._seen:
                     seen[character_id] = self._seen[character_id]
             after = page[-1]

@@ -42,6 +42,13 @@ async def goes_on(worker: Scene, start: Ms, seconds: float, world_id: int = 10) 
         await worker.queue_up([covered(start, second(worker), world_id)])
 
 
+async def told(worker: Scene, start: Ms, world_id: int = 10) -> None:
+    """It is asked about a world, and what it is recorded by then has come to that moment."""
+    await trio.sleep(ROUND)
+    await worker.queue_up([covered(start, second(worker), world_id)])
+    await trio.sleep(ROUND)
+
+
 async def session(worker: Scene, character_id: str, login_ts: Ms) -> SessionDocument:
     return (await content(worker.store)).sessions[f"{character_id}-{login_ts}"]
 
@@ -62,7 +69,7 @@ async def test_who_is_offline_is_ended_between_the_two_times_that_are_known(
         worker.census.playing |= {"1": True, "2": False}
         await worker.queue_up([covered(begin, second(worker))])
         first = worker.clock.now()
-        await trio.sleep(ROUND)
+        await told(worker, begin)
         found = await session(worker, "2", begin)
         assert found.ended_by == "offline_check"
         assert found.ended_before is not None
@@ -71,7 +78,8 @@ async def test_who_is_offline_is_ended_between_the_two_times_that_are_known(
         assert found.logout_ts == (begin + found.ended_before) // 2
         assert heard(worker) == (1, 1, 1)
         worker.census.playing["1"] = False
-        await goes_on(worker, begin, PERIOD / SECOND + ROUND)
+        await goes_on(worker, begin, PERIOD / SECOND)
+        await told(worker, begin)
         found = await session(worker, "1", begin)
         assert found.ended_by == "offline_check"
         assert found.ended_after == pytest.approx(first, abs=ROUND * SECOND)
@@ -90,7 +98,7 @@ async def test_a_logout_that_was_under_way_beats_a_check(autojump_clock: trio.ab
         await worker.queue_up([login("1", begin), covered(begin, second(worker))])
         worker.census.playing["1"] = False
         left = second(worker)
-        await trio.sleep(ROUND)
+        await told(worker, begin)
         assert (await session(worker, "1", begin)).ended_by == "offline_check"
         await worker.queue_up([logout("1", left)])
         await trio.sleep(1)
@@ -134,7 +142,7 @@ async def test_only_what_is_current_is_asked_about(autojump_clock: trio.abc.Cloc
         await worker.queue_up(
             [covered(begin, second(worker) - 10 * MINUTE), covered(begin, second(worker), 40)]
         )
-        await trio.sleep(ROUND)
+        await told(worker, begin, 40)
         assert (await session(worker, "1", begin)).logout_ts is None, (
             "an import, or a backlog: what is open there was long ago"
         )
@@ -164,7 +172,8 @@ async def test_nobody_is_ended_by_an_error_and_it_is_asked_again(
         assert 18 <= failures <= 40
         assert controls["reconciler"].restarts == 0
         monkeypatch.setattr(worker.census, "online", answer)
-        await goes_on(worker, begin, 60 + ROUND)
+        await goes_on(worker, begin, 60)
+        await told(worker, begin)
         assert (await session(worker, "1", begin)).ended_by == "offline_check"
 
 
@@ -184,7 +193,7 @@ async def test_an_id_that_is_refused_spoils_nothing_for_the_others(
 
         monkeypatch.setattr(worker.census, "online", online)
         await worker.queue_up([*(login(each, begin) for each in ids), covered(begin, second(worker))])
-        await trio.sleep(ROUND)
+        await told(worker, begin)
         found = (await content(worker.store)).sessions.values()
         assert [each.character_id for each in found if each.logout_ts is None] == ["7"]
         assert max(batches) == BATCH
@@ -200,9 +209,9 @@ async def test_who_was_seen_online_is_not_over_after_twelve_hours(
         begin = second(worker) - 13 * HOUR
         worker.census.playing |= {"1": True}
         await worker.queue_up([login("1", second(worker) - HOUR), covered(begin, second(worker))])
-        await trio.sleep(ROUND)
-        worker.census.playing.clear()
         first = second(worker)
+        await told(worker, begin)
+        worker.census.playing.clear()
         await goes_on(worker, begin, 11 * 3600 + 1800)
         assert (await content(worker.store)).counts["open"] == 1
         await goes_on(worker, begin, 3600)
@@ -222,7 +231,7 @@ async def test_who_was_seen_online_and_logs_in_again_left_after_that(
             worker.census.playing["1"] = True
             await worker.queue_up([login("1", begin), covered(begin, second(worker))])
             first = worker.clock.now()
-            await trio.sleep(ROUND)
+            await told(worker, begin)
             again = second(worker)
             await worker.queue_up([login("1", again)])
             await trio.sleep(ROUND)
@@ -233,6 +242,42 @@ async def test_who_was_seen_online_and_logs_in_again_left_after_that(
         later = await worker.after_death()
         await later.drain()
         assert await session(later, "1", begin) == found, "what was seen is kept with it"
+
+
+async def test_an_answer_is_told_once_the_record_has_come_to_it(autojump_clock: trio.abc.Clock) -> None:
+    async with scene() as worker, worker.running():
+        begin = second(worker) - 3 * HOUR
+        end = second(worker)
+        await worker.queue_up([login("1", begin), login("2", begin), covered(begin, end)])
+        worker.census.playing |= {"1": False, "2": True}
+        await trio.sleep(20 * 60)
+        assert heard(worker) == (1, 1, 0)
+        assert (await session(worker, "1", begin)).logout_ts is None, (
+            "the stream is away: whoever left after it broke off was there until then"
+        )
+        again = second(worker)
+        await goes_on(worker, again, 60 + ROUND)
+        found = await session(worker, "1", begin)
+        assert found.ended_by == "offline_check"
+        assert found.ended_after == end, "the logout fell into the gap"
+        assert found.ended_before is not None
+        assert end < found.ended_before <= end + ROUND * SECOND
+        assert (await session(worker, "2", begin)).logout_ts is None
+
+
+async def test_what_was_asked_before_the_clock_was_set_back_is_asked_again(
+    autojump_clock: trio.abc.Clock,
+) -> None:
+    async with scene() as worker, worker.running():
+        begin = second(worker) - 3 * HOUR
+        worker.census.playing["1"] = False
+        await worker.queue_up([login("1", begin), covered(begin, second(worker))])
+        await trio.sleep(ROUND)
+        worker.clock.set(worker.clock.now() - 2 * HOUR)
+        worker.census.playing["1"] = True
+        await goes_on(worker, begin, 3 * HOUR / SECOND)
+        assert (await session(worker, "1", begin)).logout_ts is None
+        assert heard(worker)[1] == 1
 
 
 async def test_what_began_or_ended_since_it_was_asked_is_left(autojump_clock: trio.abc.Clock) -> None:

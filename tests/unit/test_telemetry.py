@@ -242,7 +242,9 @@ def test_the_reconciler(telemetry: Telemetry, lines: pytest.LogCaptureFixture) -
     telemetry.characters_named(30)
     telemetry.characters_unnamed(7)
     assert value(telemetry, "ps2_characters_unnamed") == 7
-    telemetry.sessions_checked(90, 3, 7, 2)
+    telemetry.sessions_checked(90, 3, 7)
+    telemetry.sessions_ended(2)
+    telemetry.sessions_ended(0)
     telemetry.checks_failed("out")
     telemetry.checks_complete()
     for answer, number in (("online", 90), ("offline", 3), ("unanswered", 7)):
@@ -252,6 +254,7 @@ def test_the_reconciler(telemetry: Telemetry, lines: pytest.LogCaptureFixture) -
     assert value(telemetry, "ps2_reconciler_settled_sessions_total") == 7
     assert value(telemetry, "ps2_reconciler_capped_sessions_total") == 2
     assert value(telemetry, "ps2_characters_named_total") == 30
+    assert [line["sessions"] for line in told(lines) if line["event"] == "sessions ended by a check"] == [2]
 
 
 def test_online_has_no_stale_series(telemetry: Telemetry) -> None:
