@@ -200,7 +200,7 @@ def one(seed: int, share: float, because: Because = ALERT, days: int = DAYS) -> 
     disturbances = [alert.end for alert in schedule.alerts] + [lock.at for lock in schedule.locks]
     matched = match(_events(schedule, end), {WORLD: disturbances}, coverage, UTC)
     found = measure(matched, count(matched, {WORLD: [Part(people.columns)]}), UTC, curves=False)
-    used = [each.event for each in matched if each.left_out is None]
+    used = [matched.events[place] for place in np.flatnonzero(matched.used).tolist()]
     return [
         Said(row, _truth(row, used, people, schedule))
         for row in found.effects

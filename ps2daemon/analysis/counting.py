@@ -9,14 +9,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import chain
 from typing import Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ps2daemon.analysis.matching import Matched
-from ps2daemon.analysis.sittings import FACTIONS, Counts, Crowds, Times
+from ps2daemon.analysis.matching import Matches, column_of
+from ps2daemon.analysis.sittings import FACTIONS, Crowds, Times
 from ps2daemon.model.records import DAY, HOUR, MINUTE, Ms
 from ps2daemon.model.sittings import NEVER, Part
 
@@ -54,41 +53,40 @@ class Counted(NamedTuple):
         control_online, control_left, control_around: the same, summed over the controls of each.
     """
 
-    online: Counts
-    left: Counts
-    around: Counts
-    control_online: Counts
-    control_left: Counts
-    control_around: Counts
+    online: Small
+    left: Small
+    around: Small
+    control_online: Small
+    control_left: Small
+    control_around: Small
 
     def of(self, places: NDArray[np.intp]) -> Counted:
-        """Those of the events at these places."""
-        return Counted(*(column[..., places] for column in self))
+        """Those of the events at these places; in memory those of an event after the other, since sums are over events."""
+        return Counted(*(np.ascontiguousarray(column[..., places]) for column in self))
 
 
-def count(matched: Sequence[Matched], parts: Mapping[int, Sequence[Part]]) -> Counted:
+def count(matched: Matches, parts: Mapping[int, Sequence[Part]]) -> Counted:
     """Counts the people of each event, in the same order.
 
     Args:
         parts: by world; who was online around the events and their controls.
     """
-    events = len(matched)
-    rows = np.zeros((2 * events, WIDTH), dtype=np.int64)
-    places: dict[int, list[int]] = {}
-    for place, each in enumerate(matched):
-        if each.left_out is None and each.event.world_id in parts:
-            places.setdefault(each.event.world_id, []).append(place)
+    events = len(matched.events)
+    rows = np.zeros((2 * events, WIDTH), dtype=np.int32)
+    worlds = column_of(matched.events, "world_id")
+    at = column_of(matched.events, "at")
 
     def count_world(world_id: int) -> None:
-        own = np.array(places[world_id])
-        rows[own], rows[events + own] = _count_world([matched[place] for place in own], parts[world_id])
+        own = np.flatnonzero(matched.used & (worlds == world_id))
+        if len(own):
+            rows[own], rows[events + own] = _count_world(at[own], matched.controls[own], parts[world_id])
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        list(pool.map(count_world, places))  # so that what fails in a thread fails here
+        list(pool.map(count_world, parts))  # so that what fails in a thread fails here
     return Counted(*_columns(rows, events))
 
 
-def _columns(rows: Counts, events: int) -> list[Counts]:
+def _columns(rows: Small, events: int) -> list[Small]:
     """The columns of `Counted` from the counts of so many events and, behind them, of their controls."""
     numbers = rows.T
     every = (
@@ -99,25 +97,18 @@ def _columns(rows: Counts, events: int) -> list[Counts]:
     return [column[..., part] for part in (slice(events), slice(events, None)) for column in every]
 
 
-def _count_world(matched: Sequence[Matched], parts: Sequence[Part]) -> tuple[Small, Small]:
-    """Counts those of one world, at its events and at their controls; each event has a control."""
-    events = len(matched)
-    every = np.fromiter(
-        chain((each.event.at for each in matched), *(each.controls for each in matched)), dtype=np.int64
-    )
-    at, place = np.unique(every, return_inverse=True)
-    total = np.zeros((len(at) + 1, WIDTH), dtype=np.int32)  # the last one is of no instant
+def _count_world(events: Times, controls: Times, parts: Sequence[Part]) -> tuple[Small, Small]:
+    """Counts those of one world, at its events and at the controls of each, of which there are some."""
+    at, place = np.unique(np.vstack([events, controls.T]), return_inverse=True)
+    total = np.zeros((len(at), WIDTH), dtype=np.int32)
     for part in parts:
         if len(part):
-            first, behind = np.searchsorted(at, _reach(part))
+            first, behind = np.searchsorted(at, _reach(part))  # nobody is there at `NEVER`
             total[first:behind] += _tally(part, at[first:behind])
-    numbers = np.array([len(each.controls) for each in matched])
-    controls = np.full((numbers.max(), events), len(at))
-    controls.T[np.arange(len(controls)) < numbers[:, None]] = place[events:]
-    of_controls = total[controls[0]]
-    for row in controls[1:]:  # a fifth of the time of one sum over rows so few
+    of_controls = total[place[1]]
+    for row in place[2:]:  # a fifth of the time of one sum over rows so few
         of_controls += total[row]
-    return total[place[:events]], of_controls
+    return total[place[0]], of_controls
 
 
 class _Known(NamedTuple):

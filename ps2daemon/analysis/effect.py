@@ -22,7 +22,6 @@ import math
 from collections.abc import Sequence
 from datetime import tzinfo
 from functools import lru_cache
-from itertools import chain
 from typing import Final, Literal, NamedTuple, TypeAlias
 
 import msgspec
@@ -30,11 +29,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ps2daemon.analysis.clock import WallClock
-from ps2daemon.analysis.counting import HORIZONS, Counted
-from ps2daemon.analysis.matching import KINDS, Kind, Matched
-from ps2daemon.analysis.sittings import FACTIONS, Counts
+from ps2daemon.analysis.counting import HORIZONS, Counted, Small
+from ps2daemon.analysis.matching import KINDS, Kind, Matches, column_of, numbers_of_kinds
+from ps2daemon.analysis.sittings import FACTIONS, Counts, Times
 from ps2daemon.model import tables
 from ps2daemon.model.records import DAY, MINUTE
+from ps2daemon.model.sittings import NEVER
 
 FEWEST: Final = 10
 """Events, on at least half as many days, below which nothing is said."""
@@ -92,19 +92,35 @@ class Curve(msgspec.Struct, frozen=True):
     controls: tuple[float, ...]
 
 
+class _Days(NamedTuple):
+    """On which day of which world each event is.
+
+    Attributes:
+        number: of each event that of its day, in the order of their first events.
+        order: the events by that; the first ones of the days are at `first`.
+    """
+
+    number: Counts
+    order: NDArray[np.intp]
+    first: NDArray[np.intp]
+
+    def sums(self, values: _Numbers) -> _Numbers:
+        """Of each day, along the last axis."""
+        return np.add.reduceat(values[..., self.order], self.first, axis=-1)
+
+
 class _Columns(NamedTuple):
     """The events of one kind that are not left out, in numbers.
 
     Attributes:
         people: at them.
         winners: of each event; 0 where nobody won.
-        days: the number of each event's day and world.
         pairs: events of different days whose controls overlap, (2, pairs); each pair once.
     """
 
     people: Counted
     winners: Counts
-    days: Counts
+    days: _Days
     pairs: Counts
 
 
@@ -119,10 +135,10 @@ class Found(NamedTuple):
 
     effects: tuple[Effect, ...]
     curves: tuple[Curve, ...]
-    matched: tuple[Matched, ...]
+    matched: Matches
 
 
-def measure(matched: Sequence[Matched], counted: Counted, zone: tzinfo, *, curves: bool = True) -> Found:
+def measure(matched: Matches, counted: Counted, zone: tzinfo, *, curves: bool = True) -> Found:
     """The effects of all kinds of events.
 
     Args:
@@ -133,12 +149,15 @@ def measure(matched: Sequence[Matched], counted: Counted, zone: tzinfo, *, curve
     rows: list[Effect] = []
     drawn: list[Curve] = []
     anybody = (counted.online.sum(axis=(0, 1)) > 0) & (counted.control_online.sum(axis=(0, 1)) > 0)
-    usable = np.array([each.left_out is None for each in matched], dtype=np.bool_) & anybody
-    kinds = np.array([KINDS.index(each.event.kind) for each in matched], dtype=np.intp)
+    usable = matched.used & anybody
+    kinds = numbers_of_kinds(matched.events)
+    at, worlds, winners = (column_of(matched.events, name) for name in ("at", "world_id", "winner"))
     for number, kind in enumerate(KINDS):
         events = int((kinds == number).sum())
         places = np.flatnonzero((kinds == number) & usable)
-        columns = _columns([matched[place] for place in places.tolist()], counted.of(places), zone)
+        days = _days(at[places], worlds[places], zone)
+        pairs = _pairs(worlds[places], matched.controls[places], days.number)
+        columns = _Columns(counted.of(places), winners[places], days, pairs)
         groups = [_leaving(group, columns) for group in GROUPS]
         around = columns.people.around[: None if curves else 0]
         *sums, sums_around = _resampled(groups, around, columns.days)
@@ -146,35 +165,28 @@ def measure(matched: Sequence[Matched], counted: Counted, zone: tzinfo, *, curve
             rows += _effects(kind, group, events, columns, of_group)
         if curves and len(places):
             drawn.append(_curve(kind, columns, sums_around / sums[0][-1]))
-    return Found(tuple(rows), tuple(drawn), tuple(matched))
+    return Found(tuple(rows), tuple(drawn), matched)
 
 
-def _columns(used: Sequence[Matched], people: Counted, zone: tzinfo) -> _Columns:
-    days = _days(used, zone)
-    winners = np.array([each.event.winner for each in used], dtype=np.int64)
-    return _Columns(people, winners, days, _pairs(used, days))
-
-
-def _days(used: Sequence[Matched], zone: tzinfo) -> Counts:
-    """Numbers the days of all worlds, in the order of their first events."""
-    if not used:
-        return np.empty(0, dtype=np.int64)
-    at = np.array([each.event.at for each in used], dtype=np.int64)
-    worlds = np.array([each.event.world_id for each in used], dtype=np.int64)
+def _days(at: Times, worlds: Counts, zone: tzinfo) -> _Days:
+    if not len(at):
+        return _Days(*np.empty((3, 0), dtype=np.intp))
     shown = WallClock(zone, int(at.min()), int(at.max())).shown(at)
     _, first, number = np.unique(
         worlds * _WORLDS_APART + shown // DAY, return_index=True, return_inverse=True
     )
-    return np.argsort(np.argsort(first))[number]
+    number = np.argsort(np.argsort(first))[number]
+    order = np.argsort(number, kind="stable")
+    return _Days(number, order, np.searchsorted(number[order], np.arange(len(first))))
 
 
-def _pairs(used: Sequence[Matched], days: Counts) -> Counts:
+def _pairs(worlds: Counts, controls: Times, days: Counts) -> Counts:
     """Pairs of events of different days with controls, on one world, less than the longest span apart: people may leave within both."""
     found = [np.empty((2, 0), dtype=np.int64)]
-    numbers = [len(each.controls) for each in used]
-    worlds = np.repeat(np.array([each.event.world_id for each in used], dtype=np.int64), numbers)
-    places = np.repeat(np.arange(len(used)), numbers)
-    instants = np.fromiter(chain.from_iterable(each.controls for each in used), dtype=np.int64)
+    events = len(worlds)
+    there = controls != NEVER
+    places, instants = np.nonzero(there)[0], controls[there]
+    worlds = worlds[places]
     order = np.argsort(instants, kind="stable")
     for world_id in np.unique(worlds):
         of_world = order[worlds[order] == world_id]
@@ -185,7 +197,7 @@ def _pairs(used: Sequence[Matched], days: Counts) -> Counts:
         found.append(np.sort(np.stack([whose[first], whose[second]]), axis=0))
     pairs = np.concatenate(found, axis=1)
     pairs = pairs[:, days[pairs[0]] != days[pairs[1]]]
-    return np.stack(np.divmod(np.unique(pairs[0] * len(used) + pairs[1]), max(1, len(used))))
+    return np.stack(np.divmod(np.unique(pairs[0] * events + pairs[1]), max(1, events)))
 
 
 class _Leaving(NamedTuple):
@@ -255,9 +267,9 @@ def _expected(people: Counts, controls: Counts, left: Counts) -> _Numbers:
     return np.asarray((people[:, None] * shares).sum(axis=0))
 
 
-def _members(group: Group, winners: Counts) -> Counts:
+def _members(group: Group, winners: Counts) -> Small:
     """1 where a faction belongs to the group at an event, otherwise 0: (factions, events)."""
-    members = np.zeros((len(FACTIONS), len(winners)), dtype=np.int64)
+    members = np.zeros((len(FACTIONS), len(winners)), dtype=np.int32)
     decided = np.isin(winners, _WARRING)
     for row, faction in enumerate(FACTIONS):
         if group == "all":
@@ -274,7 +286,7 @@ def _bands(
 ) -> list[tuple[float | None, float | None, Verdict]]:
     """The interval of each difference, and what it says."""
     people = leaving.people
-    of_days = _by_day(people.astype(np.float64), columns.days)
+    of_days = columns.days.sums(people.astype(np.float64))
     of_days = of_days[of_days > 0]
     if np.count_nonzero(people) < FEWEST or len(of_days) < FEWEST // 2:
         return [(None, None, "too few events")] * len(HORIZONS)
@@ -290,7 +302,7 @@ def _bands(
     return found
 
 
-def _resampled(groups: Sequence[_Leaving], around: Counts, days: Counts) -> list[_Numbers]:
+def _resampled(groups: Sequence[_Leaving], around: Small, days: _Days) -> list[_Numbers]:
     """Sums over all events with other days drawn: for each group, of how many more left than as at the controls, and of its people; and of `around`.
 
     Once for all of them, since most of the time goes into the days that are drawn, and in single precision, half the time: that is seven digits, and the draw
@@ -300,24 +312,17 @@ def _resampled(groups: Sequence[_Leaving], around: Counts, days: Counts) -> list
         (horizons and one, resamples) of each group, and (minutes, resamples).
     """
     rows = [np.vstack([each.left - each.expected, each.people]) for each in groups]
-    by_day = _by_day(np.concatenate([*rows, around]), days)
+    by_day = days.sums(np.concatenate([*rows, around]))
     sums = by_day.astype(np.float32) @ _weights(by_day.shape[1]).astype(np.float32).T
     return np.split(sums.astype(np.float64), np.cumsum([len(row) for row in rows]))
 
 
 def _wider(deviations: _Numbers, columns: _Columns) -> float:
     """By how much shared controls widen an interval, of what each event deviates by from the difference of all."""
-    alone = float((_by_day(deviations, columns.days) ** 2).sum())
+    alone = float((columns.days.sums(deviations) ** 2).sum())
     first, second = columns.pairs
     common = 2 * float((deviations[first] * deviations[second]).sum())
     return math.sqrt(1 + common / alone) if common > 0 < alone else 1.0
-
-
-def _by_day(values: _Numbers, days: Counts) -> _Numbers:
-    """The sums of each day, along the last axis."""
-    order = np.argsort(days, kind="stable")
-    _, first = np.unique(days[order], return_index=True)
-    return np.add.reduceat(values[..., order], first, axis=-1)
 
 
 @lru_cache(maxsize=16)
@@ -371,7 +376,7 @@ def _curve(kind: Kind, columns: _Columns, drawn: _Numbers) -> Curve:
     expected = columns.people.control_around * (people / then)
     curve = columns.people.around.sum(axis=1) / people.sum()
     off = np.quantile(drawn - curve[:, None], (0.025, 0.975), axis=1)
-    low, high = curve + off * _few(_by_day(people.astype(np.float64), columns.days))
+    low, high = curve + off * _few(columns.days.sums(people.astype(np.float64)))
     return Curve(
         kind,
         len(people),

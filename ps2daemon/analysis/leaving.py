@@ -21,7 +21,7 @@ from ps2daemon.analysis.matching import (
     BEFORE,
     REACH,
     Event,
-    Matched,
+    Matches,
     disturbances_of,
     events_of,
     match,
@@ -155,13 +155,13 @@ def effect(query: EffectQuery, facts: Facts) -> Answer:
     matched, counted = counts(query, facts)
     parts: dict[str, list[int]] = {}
     if query.by is not None:
-        for place, each in enumerate(matched):
-            parts.setdefault(_part(query.by, each.event), []).append(place)
+        for place, event in enumerate(matched.events):
+            parts.setdefault(_part(query.by, event), []).append(place)
     return Answer(
         measure(matched, counted, query.zone),
         {
             name: measure(
-                [matched[place] for place in places],
+                matched.of(places),
                 counted.of(np.array(places)),
                 query.zone,
                 curves=query.part_curves,
@@ -171,7 +171,7 @@ def effect(query: EffectQuery, facts: Facts) -> Answer:
     )
 
 
-def counts(query: EffectQuery, facts: Facts) -> tuple[list[Matched], Counted]:
+def counts(query: EffectQuery, facts: Facts) -> tuple[Matches, Counted]:
     """The events with their controls, and the people of each; counted ahead, they are there for whoever asks for these days."""
     events = events_of(facts.alerts, facts.locks, query.start, query.end)
     matched = match(events, disturbances_of(facts.alerts, facts.locks), facts.coverage, query.zone)

@@ -9,12 +9,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import tzinfo
 from operator import attrgetter
 from typing import Final, Literal, NamedTuple, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ps2daemon.analysis.clock import WallClock
 from ps2daemon.analysis.sittings import Times
@@ -41,6 +43,7 @@ _order: Final = attrgetter("at", "world_id", "kind", "alert_id", "lock_id")
 Kind: TypeAlias = Literal["alert_end", "alert_end_and_lock", "lock"]
 KINDS: Final[tuple[Kind, ...]] = ("alert_end", "alert_end_and_lock", "lock")
 Reason: TypeAlias = Literal["overlapping", "gap", "no control"]
+REASONS: Final[tuple[Reason | None, ...]] = (None, "overlapping", "gap", "no control")
 
 
 class Event(NamedTuple):
@@ -73,6 +76,54 @@ class Matched(NamedTuple):
     event: Event
     controls: tuple[Ms, ...] = ()
     left_out: Reason | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Matches:
+    """Events with their controls, in columns: a year has 15,000 of the one, and 100,000 of the other.
+
+    Attributes:
+        controls: (events, most); of each event in order, and behind the last one `NEVER`.
+        reasons: of `REASONS` the number of each event's.
+    """
+
+    events: Sequence[Event]
+    controls: Times
+    reasons: NDArray[np.int8]
+
+    def __iter__(self) -> Iterator[Matched]:
+        for event, controls, reason in zip(
+            self.events, self.controls.tolist(), self.reasons.tolist(), strict=True
+        ):
+            yield Matched(event, tuple(at for at in controls if at != NEVER), REASONS[reason])
+
+    def of(self, places: Sequence[int]) -> Matches:
+        """Those of the events at these places."""
+        return Matches([self.events[place] for place in places], self.controls[places], self.reasons[places])
+
+    @property
+    def used(self) -> NDArray[np.bool_]:
+        """Which of them are not left out."""
+        return np.asarray(self.reasons == 0, dtype=np.bool_)
+
+    def left_out(self, kind: Kind) -> list[Reason | None]:
+        """Why each event of a kind is left out, or that it is not."""
+        return [
+            REASONS[reason]
+            for event, reason in zip(self.events, self.reasons.tolist(), strict=True)
+            if event.kind == kind
+        ]
+
+
+def column_of(events: Sequence[Event], name: Literal["at", "also", "world_id", "winner"]) -> Times:
+    """One of the numbers of each event."""
+    return np.fromiter(map(attrgetter(name), events), dtype=np.int64, count=len(events))
+
+
+def numbers_of_kinds(events: Sequence[Event]) -> NDArray[np.intp]:
+    """The number of each event's kind among `KINDS`."""
+    numbers = {kind: number for number, kind in enumerate(KINDS)}
+    return np.fromiter((numbers[event.kind] for event in events), dtype=np.intp, count=len(events))
 
 
 def events_of(alerts: Iterable[Alert], locks: Iterable[Lock], start: Ms, end: Ms) -> list[Event]:
@@ -166,45 +217,34 @@ def match(
     disturbances: Mapping[int, Iterable[Ms]],
     coverage: Mapping[int, WorldCoverage],
     zone: tzinfo,
-) -> list[Matched]:
+) -> Matches:
     """Each event with its controls, in the same order.
 
     Args:
         disturbances: all from `REACH` before the first event to `REACH` after the last one, those of the events among them.
         zone: whose clock and weekdays count.
     """
-    places: dict[int, list[int]] = {}
-    for place, event in enumerate(events):
-        places.setdefault(event.world_id, []).append(place)
-    matched: dict[int, Matched] = {}
-    for world_id, own in places.items():
+    at, also, worlds = (column_of(events, name) for name in ("at", "also", "world_id"))
+    own = 1 + (numbers_of_kinds(events) == KINDS.index("alert_end_and_lock"))
+    controls = np.full((len(events), 2 * WEEKS), NEVER)
+    reasons = np.empty(len(events), dtype=np.int8)
+    for world_id in np.unique(worlds).tolist():
         calm = Calm(disturbances.get(world_id, ()), coverage.get(world_id) or WorldCoverage())
-        matched.update(zip(own, _match_world([events[place] for place in own], calm, zone), strict=True))
-    return [matched[place] for place in range(len(events))]
+        there = np.flatnonzero(worlds == world_id)
+        alone = calm.disturbed(at[there] - QUIET, also[there] + QUIET) <= own[there]
+        whole = calm.covered(at[there])
+        usable = there[alone & whole]
+        controls[usable] = _controls(at[usable], calm, zone)
+        alike = (controls[there] != NEVER).any(axis=1)
+        why = np.select((~alone, ~whole, ~alike), [REASONS.index(reason) for reason in REASONS[1:]])
+        reasons[there] = why
+    return Matches(events, controls, reasons)
 
 
-def _match_world(events: Sequence[Event], calm: Calm, zone: tzinfo) -> list[Matched]:
-    at = np.array([event.at for event in events], dtype=np.int64)
-    also = np.array([event.also for event in events], dtype=np.int64)
-    own = np.array([1 if event.kind != "alert_end_and_lock" else 2 for event in events])
-    alone = calm.disturbed(at - QUIET, also + QUIET) <= own
-    whole = calm.covered(at)
-    left_out: list[Reason | None] = [
-        None if ok else "gap" if lonely else "overlapping"
-        for lonely, ok in zip(alone.tolist(), (alone & whole).tolist(), strict=True)
-    ]
-    of_usable = iter(_controls(at[alone & whole], calm, zone))
-    matched = []
-    for event, reason in zip(events, left_out, strict=True):
-        controls = next(of_usable) if reason is None else ()
-        matched.append(Matched(event, controls, reason if controls or reason else "no control"))
-    return matched
-
-
-def _controls(at: Times, calm: Calm, zone: tzinfo) -> list[tuple[Ms, ...]]:
-    """Of each instant, those in other weeks that it is compared with, in order."""
+def _controls(at: Times, calm: Calm, zone: tzinfo) -> Times:
+    """Of each instant, those in other weeks that it is compared with, in order; `NEVER` behind them."""
     if not len(at):
-        return []
+        return np.empty((0, 2 * WEEKS), dtype=np.int64)
     weeks = [week for number in range(1, WEEKS + 1) for week in (-number, number)]
     clock = WallClock(zone, int(at.min()) - REACH, int(at.max()) + REACH)
     then = clock.instant(clock.shown(at)[:, None] + np.array(weeks) * (7 * DAY))
@@ -212,6 +252,4 @@ def _controls(at: Times, calm: Calm, zone: tzinfo) -> list[tuple[Ms, ...]]:
     good = calm.undisturbed(choices - QUIET, choices + QUIET) & calm.covered(choices)
     best = np.argmax(good, axis=2)
     found = np.take_along_axis(choices, best[:, :, None], axis=2)[:, :, 0]
-    there = good.any(axis=2)
-    in_order = np.sort(np.where(there, found, NEVER), axis=1).tolist()
-    return [tuple(row[:number]) for row, number in zip(in_order, there.sum(axis=1).tolist(), strict=True)]
+    return np.sort(np.where(good.any(axis=2), found, NEVER), axis=1)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from ps2daemon.analysis.effect import Group
-from ps2daemon.analysis.matching import Kind, Matched, Reason
+from ps2daemon.analysis.matching import Kind, Reason
 
 KIND_TITLES: Final[Mapping[Kind, str]] = {
     "alert_end": "An alert ends",
@@ -27,10 +27,14 @@ GROUPS: Final[Mapping[Group, str]] = {
 }
 
 
-def count_text(of_kind: Sequence[Matched]) -> str:
-    """How many events there are, and how many of them are left out and why."""
-    if not of_kind:
+def count_text(left_out: Sequence[Reason | None]) -> str:
+    """How many events there are, and how many of them are left out and why.
+
+    Args:
+        left_out: why each of them is, None of one that is not.
+    """
+    if not left_out:
         return "none in this window"
-    reasons = Counter(REASONS[each.left_out] for each in of_kind if each.left_out is not None)
-    left_out = ", ".join(f"{number:,} {reason}" for reason, number in reasons.most_common())
-    return f"{len(of_kind):,} in this window" + (f"; left out: {left_out}" if left_out else "")
+    reasons = Counter(REASONS[reason] for reason in left_out if reason is not None)
+    why = ", ".join(f"{number:,} {reason}" for reason, number in reasons.most_common())
+    return f"{len(left_out):,} in this window" + (f"; left out: {why}" if why else "")

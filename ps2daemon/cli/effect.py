@@ -129,9 +129,8 @@ def _print(file: IO[bytes], answer: Answer) -> None:
 def _print_found(console: Console, found: Found) -> None:
     curves = {curve.event: curve for curve in found.curves}
     for kind in KINDS:
-        of_kind = [each for each in found.matched if each.event.kind == kind]
         rows = [row for row in found.effects if row.event == kind and row.n]
-        console.print(f"[bold]{KIND_TITLES[kind]}[/bold]: {count_text(of_kind)}")
+        console.print(f"[bold]{KIND_TITLES[kind]}[/bold]: {count_text(found.matched.left_out(kind))}")
         if rows:
             console.print(_table(rows, console.width))
         if kind in curves:

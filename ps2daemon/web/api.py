@@ -149,14 +149,13 @@ async def effect_charts_of(store: StoreReader, asked: Asked) -> Document:
     kinds = []
     for kind in KINDS:
         rows = [row for row in found.effects if row.event == kind]
-        of_kind = [each for each in found.matched if each.event.kind == kind]
         curve = curves.get(kind)
         parts = by_part(answer, kind)
         kinds.append(
             {
                 "event": kind,
                 "title": KIND_TITLES[kind],
-                "count": count_text(of_kind),
+                "count": count_text(found.matched.left_out(kind)),
                 "effects": _told(by_group(row for row in rows if row.n)),
                 "curve": None if curve is None else curve_chart(curve, theme=theme, width="container"),
                 "difference": _differences(by_group(rows), theme),

@@ -168,7 +168,7 @@ def effect_picture(query: EffectQuery, answer: Answer, *, theme: ThemeName = "li
 
 def _panels(part: str, kind: Kind, found: Found, theme: ThemeName) -> tuple[Spec, Spec]:
     """The curve of one kind, with what it is of; and the differences, or in their place that there are none."""
-    of_kind = [each for each in found.matched if each.event.kind == kind]
+    left_out = found.matched.left_out(kind)
     (curve,) = (curve for curve in found.curves if curve.event == kind)
     rows = [row for row in found.effects if row.event == kind]
     everybody = [row for row in rows if row.group == "all"]
@@ -177,11 +177,11 @@ def _panels(part: str, kind: Kind, found: Found, theme: ThemeName) -> tuple[Spec
         f"{verdict} within {', '.join(str(row.minutes) for row in everybody if row.verdict == verdict)} minutes"
         for verdict in verdicts
     ]
-    count = count_text(of_kind).split("; ")
+    count = count_text(left_out).split("; ")
     left = {
         **curve_chart(curve, theme=theme),
         "title": panel_title(
-            f"{part}{KIND_TITLES[kind]}", f"{curve.n:,} of {len(of_kind):,} compared", *count[1:]
+            f"{part}{KIND_TITLES[kind]}", f"{curve.n:,} of {len(left_out):,} compared", *count[1:]
         ),
     }
     if all(row.low is None for row in rows):

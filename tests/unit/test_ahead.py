@@ -10,6 +10,7 @@ import pytest
 import trio
 
 from ps2daemon.analysis import counting
+from ps2daemon.analysis.documents import effect_document
 from ps2daemon.analysis.leaving import Answer, EffectQuery, Facts, effect, gather
 from ps2daemon.analysis.sittings import Times
 from ps2daemon.errors import StoreUnavailable
@@ -66,7 +67,7 @@ async def test_what_was_counted_ahead_is_not_counted_again(
         found = await asked(kept, days)
         assert sum(row.n for row in found.whole.effects) > 20
         assert counted == []
-        assert found == await asked(store, days)
+        assert effect_document(found) == effect_document(await asked(store, days))
         assert counted != []
         counted.clear()
     await store.aclose()

@@ -13,6 +13,7 @@ from ps2daemon.analysis.matching import Event, Matched
 from ps2daemon.analysis.sittings import FACTIONS, Times
 from ps2daemon.model.records import DAY, HOUR, MINUTE, Ms
 from ps2daemon.model.sittings import NEVER, Part, Sittings, sittings_of
+from tests.matches import matches_of
 from tests.records import T0
 
 DAYS = 12
@@ -44,6 +45,10 @@ def events(rng: Random, number: int) -> list[Matched]:
         event = Event("lock", WORLD, at, at, 1)
         found.append(Matched(event, (), "gap") if left_out else Matched(event, controls))
     return found
+
+
+def counted_of(matched: list[Matched], parts: dict[int, list[Part]]) -> Counted:
+    return count(matches_of(matched), parts)
 
 
 def slowly(matched: list[Matched], sittings: Sittings) -> Counted:
@@ -106,8 +111,8 @@ def test_parts_are_counted_as_everything_one_by_one(
     parts = by_day(sittings)
     for _ in range(3):  # what was counted before is counted on
         matched = events(rng, 6)
-        same(count(matched, {WORLD: parts}), slowly(matched, sittings))
-        same(count(matched, {WORLD: [Part(sittings)]}), slowly(matched, sittings))
+        same(counted_of(matched, {WORLD: parts}), slowly(matched, sittings))
+        same(counted_of(matched, {WORLD: [Part(sittings)]}), slowly(matched, sittings))
     assert max(len(part.counted.at) for part in parts if isinstance(part.counted, counting._Known)) <= max(
         most, 36
     )
@@ -117,7 +122,7 @@ def test_what_did_not_change_is_not_counted_again(monkeypatch: pytest.MonkeyPatc
     rng = Random(1)
     sittings = people(rng, 200)
     parts, matched = by_day(sittings), events(rng, 20)
-    first = count(matched, {WORLD: parts})
+    first = counted_of(matched, {WORLD: parts})
     counted: list[Part] = []
     counts = counting._counts
 
@@ -126,10 +131,10 @@ def test_what_did_not_change_is_not_counted_again(monkeypatch: pytest.MonkeyPatc
         return counts(part, at)
 
     monkeypatch.setattr(counting, "_counts", told)
-    same(count(matched, {WORLD: parts}), first)
+    same(counted_of(matched, {WORLD: parts}), first)
     assert counted == []
     again = [*parts[:-1], Part(parts[-1].sittings())]
-    same(count(matched[::2], {WORLD: again}), slowly(matched[::2], sittings))
+    same(counted_of(matched[::2], {WORLD: again}), slowly(matched[::2], sittings))
     assert counted == [again[-1]]
 
 
@@ -137,8 +142,8 @@ def test_nobody() -> None:
     matched = [Matched(Event("lock", WORLD, T0, T0, 1), (T0 - DAY,))]
     nobody: list[dict[int, list[Part]]] = [{}, {WORLD: []}, {WORLD: [Part(sittings_of(()))]}]
     for parts in nobody:
-        assert all(not column.any() for column in count(matched, parts))
-    assert [column.shape[-1] for column in count([], {})] == [0] * 6
+        assert all(not column.any() for column in counted_of(matched, parts))
+    assert [column.shape[-1] for column in counted_of([], {})] == [0] * 6
     late = Part(sittings_of([(1, T0 + HOUR + 1, None)]))
     assert late.reach == (T0 + HOUR + 1, NEVER)
-    assert not count(matched, {WORLD: [late]}).around.any()
+    assert not counted_of(matched, {WORLD: [late]}).around.any()

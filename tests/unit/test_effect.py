@@ -15,6 +15,7 @@ from ps2daemon.analysis.matching import Event, Matched
 from ps2daemon.errors import UsageError
 from ps2daemon.model.records import DAY, HOUR, MINUTE, Ms
 from ps2daemon.model.sittings import Part
+from tests.matches import matches_of
 from tests.memory_reader import MemoryReader, Sitting, columns_of, session
 from tests.records import T0
 
@@ -49,7 +50,8 @@ def parts_of(people: list[Sitting]) -> dict[int, list[Part]]:
 
 
 def found_in(matched: list[Matched], people: list[Sitting]) -> Found:
-    return measure(matched, count(matched, parts_of(people)), UTC)
+    matches = matches_of(matched)
+    return measure(matches, count(matches, parts_of(people)), UTC)
 
 
 def test_the_shares_are_of_all_people_and_controls_weigh_as_their_event() -> None:
