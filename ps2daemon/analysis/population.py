@@ -15,6 +15,7 @@ A bucket whose start is not covered is None, never zero: nobody knows.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from operator import itemgetter
 from typing import Final, cast
 
 import msgspec
@@ -190,14 +191,16 @@ def spans_by_world(spans: Iterable[Span], worlds: Iterable[int]) -> dict[int, tu
 
 def unseen(sessions: Iterable[UnknownStart], coverage: Mapping[int, WorldCoverage]) -> dict[int, Sittings]:
     """Sessions of which only the logout was seen, by world, each with the login that is estimated (see the module's rules)."""
-    rows: dict[int, list[tuple[int, Ms, Ms]]] = {}
-    for world_id, faction_id, logout, not_before in sessions:
-        rows.setdefault(world_id, []).append((faction_id, logout, -1 if not_before is None else not_before))
+    rows = list(sessions)
+    worlds, faction_ids, logouts = (
+        np.fromiter(map(itemgetter(column), rows), dtype=np.int64, count=len(rows)) for column in range(3)
+    )
+    not_before = np.array([-1 if row.not_before is None else row.not_before for row in rows], dtype=np.int64)
     found = {}
-    for world_id, of_world in rows.items():
-        faction_ids, logouts, not_before = np.array(of_world, dtype=np.int64).T
-        logins = np.maximum(_estimated_logins(logouts, coverage[world_id]), not_before)
-        found[world_id] = Sittings(faction_ids, logins, logouts)
+    for world_id in np.unique(worlds).tolist():
+        there = worlds == world_id
+        logins = np.maximum(_estimated_logins(logouts[there], coverage[world_id]), not_before[there])
+        found[world_id] = Sittings(faction_ids[there], logins, logouts[there])
     return found
 
 

@@ -153,7 +153,7 @@ async def settled(
     for _ in range(ATTEMPTS):
         now = await read(versions, left)
         then, versions = versions, await tell(left)
-        changed = {world_id for (world_id, _), _ in then.items() ^ versions.items()}
+        changed = set() if then == versions else {world for (world, _), _ in then.items() ^ versions.items()}
         found |= {world_id: now[world_id] for world_id in left - changed}
         left &= changed
         if not left:

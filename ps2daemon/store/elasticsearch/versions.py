@@ -7,6 +7,7 @@ number falls. A day of which number, sum and largest are the same is the same.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from itertools import product
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -134,8 +135,10 @@ async def lives(server: Server, names: Names) -> Mapping[str, str]:
 async def _versions(server: Server, days: range, worlds: Collection[int], *times: _Times) -> Versions:
     """By day, what all that has one of these times on it was written with."""
     found = await _written(server, days, worlds, times)
-    nothing: Versions = {(world_id, day): NOTHING for world_id in worlds for day in days}
-    return nothing | {day: tuple(each.get(day) for each in found) for day in set().union(*found)}
+    wanted = list(product(worlds, days))
+    nothing = (None,) * len(times)
+    written = zip(*(map(each.get, wanted) for each in found), strict=True)
+    return {day: NOTHING if row == nothing else row for day, row in zip(wanted, written, strict=True)}
 
 
 async def _written(
