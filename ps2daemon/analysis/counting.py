@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
@@ -27,8 +26,6 @@ CURVE: Final = tuple(range(-30, 61))
 """Minutes around the event."""
 AROUND: Final = np.array(CURVE, dtype=np.int64) * MINUTE
 """The same in milliseconds."""
-AT_ONCE: Final = 2
-"""Worlds counted at the same time."""
 MOST_KNOWN: Final = 500
 """Instants that counts are kept of with each part, 300 bytes each, for every day that it reaches over; those of a year's events are less than 200."""
 
@@ -73,16 +70,11 @@ def count(matched: Matches, parts: Mapping[int, Sequence[Part]]) -> Counted:
     """
     events = len(matched.events)
     rows = np.zeros((2 * events, WIDTH), dtype=np.int32)
-    worlds = column_of(matched.events, "world_id")
-    at = column_of(matched.events, "at")
-
-    def count_world(world_id: int) -> None:
+    worlds, at = (column_of(matched.events, name) for name in ("world_id", "at"))
+    for world_id, of_world in parts.items():
         own = np.flatnonzero(matched.used & (worlds == world_id))
         if len(own):
-            rows[own], rows[events + own] = _count_world(at[own], matched.controls[own], parts[world_id])
-
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        list(pool.map(count_world, parts))  # so that what fails in a thread fails here
+            rows[own], rows[events + own] = _count_world(at[own], matched.controls[own], of_world)
     return Counted(*_columns(rows, events))
 
 
