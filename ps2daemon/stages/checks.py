@@ -172,9 +172,10 @@ class Checks:
         until = {world_id: world.end or 0 for world_id, world in coverage.items()}
         waiting = [each for each in self._untold if each.asked <= now]
         told = [each for each in waiting if each.asked <= until.get(each.world_id, 0)]
-        if told:
-            online = {each.character_id: each.asked for each in told if each.online}
-            offline = {each.character_id: each.asked for each in told if not each.online}
+        for first in range(0, len(told), BATCH):
+            batch = told[first : first + BATCH]
+            online = {each.character_id: each.asked for each in batch if each.online}
+            offline = {each.character_id: each.asked for each in batch if not each.online}
             ended = await patiently(
                 partial(self._ledger.check, online, offline), control=control, events=self._events
             )
