@@ -14,7 +14,7 @@ from typing import Final, Literal, TypeAlias
 import msgspec
 import numpy as np
 
-from ps2daemon.analysis.counting import Counted, count
+from ps2daemon.analysis.counting import count
 from ps2daemon.analysis.effect import Found, measure
 from ps2daemon.analysis.matching import (
     AFTER,
@@ -152,7 +152,8 @@ def _same_part(*columns: bytes) -> Part:
 
 def effect(query: EffectQuery, facts: Facts) -> Answer:
     """Answers `query`."""
-    matched, counted = counts(query, facts)
+    matched = matches(query, facts)
+    counted = count(matched, facts.parts)
     parts: dict[str, list[int]] = {}
     if query.by is not None:
         for place, event in enumerate(matched.events):
@@ -171,11 +172,10 @@ def effect(query: EffectQuery, facts: Facts) -> Answer:
     )
 
 
-def counts(query: EffectQuery, facts: Facts) -> tuple[Matches, Counted]:
-    """The events with their controls, and the people of each; counted ahead, they are there for whoever asks for these days."""
+def matches(query: EffectQuery, facts: Facts) -> Matches:
+    """The events with their controls."""
     events = events_of(facts.alerts, facts.locks, query.start, query.end)
-    matched = match(events, disturbances_of(facts.alerts, facts.locks), facts.coverage, query.zone)
-    return matched, count(matched, facts.parts)
+    return match(events, disturbances_of(facts.alerts, facts.locks), facts.coverage, query.zone)
 
 
 def _part(by: By, event: Event) -> str:

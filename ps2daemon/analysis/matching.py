@@ -101,6 +101,10 @@ class Matches:
         """Those of the events at these places."""
         return Matches([self.events[place] for place in places], self.controls[places], self.reasons[places])
 
+    def others_than(self, matched: Matches) -> Matches:
+        """Those that have other controls there, where the same events stand in the same order."""
+        return self.of(np.flatnonzero((self.controls != matched.controls).any(axis=1)).tolist())
+
     @property
     def used(self) -> NDArray[np.bool_]:
         """Which of them are not left out."""

@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
-from datetime import UTC
 from typing import Final
+from zoneinfo import ZoneInfo
 
+import msgspec
 import trio
 
-from ps2daemon.analysis.leaving import EffectQuery, counts, gather
+from ps2daemon.analysis.counting import count
+from ps2daemon.analysis.leaving import EffectQuery, gather, matches
+from ps2daemon.analysis.matching import Matches
 from ps2daemon.errors import StoreError
 from ps2daemon.model.records import DAY
 from ps2daemon.store.kept import KeptReader
 
 BACK: Final = 365 * DAY
 """The longest window that the page offers."""
-AT_ONCE: Final = 7 * DAY
-"""Events that are counted together, so that who comes meanwhile waits for little."""
+ZONES: Final = (ZoneInfo("UTC"), ZoneInfo("Europe/Berlin"), ZoneInfo("America/New_York"))
+"""One of each rule for summer time that most viewers' clocks follow."""
+AT_ONCE: Final = 300
+"""Events that are counted together, a week's of four worlds, so that who comes meanwhile waits for little."""
 
 
 async def count_ahead(kept: KeptReader) -> None:
     """Counts the people of the last year's events, the latest first, once the days are read and while nobody asks.
 
-    Controls are those of UTC: other clocks have others only where summer time begins or ends. A store that can't be read is left
-    alone: whoever asks is told.
+    Controls are the same time of other weeks by the viewer's clock, and so, near a change of summer time, others in Europe, in America and where there is none.
+    A store that can't be read is left alone: whoever asks is told.
     """
     await kept.warmed.wait()
     try:
@@ -32,9 +37,18 @@ async def count_ahead(kept: KeptReader) -> None:
             return
         latest = max(span.end for span in spans)
         first = max(min(span.start for span in spans), latest - BACK)
-        for end in range(latest, first, -AT_ONCE):
-            await kept.quiet()
-            query = EffectQuery(start=max(first, end - AT_ONCE), end=end, worlds=worlds, zone=UTC)
-            await trio.to_thread.run_sync(counts, query, await gather(kept, query))
+        query = EffectQuery(start=first, end=latest, worlds=worlds, zone=ZONES[0])
+        await kept.quiet()
+        facts = await gather(kept, query)
+        counted: Matches | None = None
+        for zone in ZONES:
+            of_zone = msgspec.structs.replace(query, zone=zone)
+            matched = await trio.to_thread.run_sync(matches, of_zone, facts)
+            new = matched if counted is None else matched.others_than(counted)
+            counted = matched if counted is None else counted
+            for behind in range(len(new.events), 0, -AT_ONCE):
+                await kept.quiet()
+                part = new.of(range(max(0, behind - AT_ONCE), behind))
+                await trio.to_thread.run_sync(count, part, facts.parts)
     except StoreError:
         return

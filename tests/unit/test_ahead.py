@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from datetime import UTC
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 import trio
@@ -33,15 +33,17 @@ LOCKS = [continent_lock(D + day * (DAY + 35 * MINUTE) + HOUR) for day in range(D
 """Each at another time of day, so that every control lies on a day of its own."""
 
 
-async def asked(reader: StoreReader, days: int) -> Answer:
+async def asked(reader: StoreReader, days: int, zone: str) -> Answer:
     end = D + DAYS * DAY
-    query = EffectQuery(start=end - days * DAY, end=end, worlds=(10,), zone=UTC)
+    query = EffectQuery(start=end - days * DAY, end=end, worlds=(10,), zone=ZoneInfo(zone))
     return effect(query, await gather(reader, query))
 
 
+@pytest.mark.parametrize("zone", ["UTC", "Europe/Paris", "America/Chicago"])
 async def test_what_was_counted_ahead_is_not_counted_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    zone: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """The history has the end of summer time in it."""
     store = await SqliteStore.open(tmp_path / "ps2.db")
     people = [
         session(f"{number}-{day}", D + day * DAY + number * HOUR, D + day * DAY + (number + 3) * HOUR)
@@ -64,10 +66,10 @@ async def test_what_was_counted_ahead_is_not_counted_again(
 
     monkeypatch.setattr(counting, "_counts", told)
     for days in (DAYS, 14):
-        found = await asked(kept, days)
+        found = await asked(kept, days, zone)
         assert sum(row.n for row in found.whole.effects) > 20
         assert counted == []
-        assert effect_document(found) == effect_document(await asked(store, days))
+        assert effect_document(found) == effect_document(await asked(store, days, zone))
         assert counted != []
         counted.clear()
     await store.aclose()
