@@ -39,6 +39,8 @@ from ps2daemon.model.sittings import NEVER
 FEWEST: Final = 10
 """Events, on at least half as many days, below which nothing is said."""
 RESAMPLES: Final = 2_000
+_DRAWN_AT_ONCE: Final = 2**15
+"""So that they stay in the processor's cache: an eighth of the time of all together."""
 
 Group: TypeAlias = Literal["all", "winner", "loser", "nso"]
 GROUPS: Final[tuple[Group, ...]] = ("all", "winner", "loser", "nso")
@@ -328,10 +330,14 @@ def _wider(deviations: _Numbers, columns: _Columns) -> float:
 @lru_cache(maxsize=16)
 def _weights(days: int) -> NDArray[np.uint8]:
     """How often each day is drawn, (resamples, days); 3 MB of a year of four worlds, the same for every row of as many days."""
-    drawn = np.random.default_rng(0).integers(days, size=(RESAMPLES, days))
-    drawn += np.arange(RESAMPLES)[:, None] * days
-    counts = np.bincount(drawn.ravel(), minlength=RESAMPLES * days)
-    weights = counts.reshape(RESAMPLES, days).astype(np.uint8)
+    random = np.random.default_rng(0)
+    weights = np.empty((RESAMPLES, days), dtype=np.uint8)
+    rows = max(1, _DRAWN_AT_ONCE // max(1, days))
+    for first in range(0, RESAMPLES, rows):
+        block = weights[first : first + rows]
+        drawn = random.integers(days, size=block.shape)
+        drawn += np.arange(len(block))[:, None] * days
+        block[:] = np.bincount(drawn.ravel(), minlength=block.size).reshape(block.shape)
     weights.setflags(write=False)
     return weights
 
