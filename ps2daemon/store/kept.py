@@ -212,10 +212,12 @@ class KeptReader:
             behind = max(span.end for span in spans) // DAY + 1
             first = max(min(span.start for span in spans) // DAY, behind - self._most_days // len(worlds))
             recent = max(first, behind - RECENT_DAYS)
-            await self._warm(self._minutes, worlds, recent, behind)
+            for world_id in worlds:  # as charts ask, so that a server that keeps answers has these ready
+                await self._warm(self._minutes, (world_id,), recent, behind)
             await self._warm(self._ended, worlds, recent, behind)
             await self._warm(self._endings.days, worlds, first, behind)
-            await self._warm(self._minutes, worlds, first, recent)
+            for world_id in worlds:
+                await self._warm(self._minutes, (world_id,), first, recent)
             await self._warm(self._ended, worlds, first, recent)
         except StoreError:
             return
