@@ -9,7 +9,7 @@ import msgspec
 import trio
 
 from ps2daemon.analysis.counting import count
-from ps2daemon.analysis.leaving import EffectQuery, gather, matches
+from ps2daemon.analysis.leaving import EffectQuery, effect, gather, matches
 from ps2daemon.analysis.matching import Matches
 from ps2daemon.errors import StoreError
 from ps2daemon.model.records import DAY
@@ -50,5 +50,7 @@ async def count_ahead(kept: KeptReader) -> None:
                 await kept.quiet()
                 part = new.of(range(max(0, behind - AT_ONCE), behind))
                 await trio.to_thread.run_sync(count, part, facts.parts)
+            await kept.quiet()
+            await trio.to_thread.run_sync(effect, of_zone, facts)  # which days are drawn is kept as well
     except StoreError:
         return
