@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Hashable, Mapping
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 from ps2daemon.model.alerts import Alert
 from ps2daemon.model.records import Ms
@@ -18,9 +18,7 @@ if TYPE_CHECKING:
 Day: TypeAlias = tuple[int, int]
 """A world and a number: day `n` is the time `(n * DAY, (n + 1) * DAY]`, open at its start as the instants of `changes` are."""
 Versions: TypeAlias = dict[Day, Hashable]
-"""By day; a day that is not in it has a version as well, always the same."""
-NOTHING: Final = "nothing"
-"""The version of a day of which the store has nothing, where a store knows."""
+"""By day; of a day that is not in it the store has nothing."""
 
 
 class Edges(NamedTuple):

@@ -13,7 +13,7 @@ import trio
 from cachetools import LRUCache
 
 from ps2daemon.store.day_file import Shelf
-from ps2daemon.store.days import NOTHING, Day, Versions
+from ps2daemon.store.days import Day, Versions
 
 ATTEMPTS: Final = 5
 """How often what lies on several days is read again because one of them changed meanwhile."""
@@ -37,7 +37,7 @@ class KeptDays(Generic[V]):
     """Days, each read when it is first asked for and whenever it has changed by then.
 
     Args:
-        nothing: what is read of a day of which there is nothing; that is neither read nor kept.
+        nothing: what there is of a day of which the store has nothing; that is neither read nor kept.
         most: of what is kept, those that were asked for longest ago go first; in the measure of `size`.
         size: of one day.
         shelf: where they are looked for before they are read, and put.
@@ -53,7 +53,7 @@ class KeptDays(Generic[V]):
         shelf: Shelf[V] | None = None,
     ) -> None:
         self._read = read
-        self._empty = _Kept(NOTHING, nothing)
+        self._empty = _Kept(None, nothing)
         self.versions = tell
         self._kept: LRUCache[Day, _Kept[V]] = LRUCache(most, lambda kept: size(kept.value))
         self._loading: dict[Day, trio.Event] = {}
@@ -71,7 +71,7 @@ class KeptDays(Generic[V]):
     def _known(self, key: Day, versions: Versions) -> _Kept[V] | None:
         """What there is of a day in its version, if it need not be read."""
         version = versions.get(key)
-        if version == NOTHING:
+        if version is None:
             return self._empty
         kept = self._kept.get(key)
         return kept if kept is not None and kept.version == version else None

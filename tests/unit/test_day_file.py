@@ -63,7 +63,7 @@ async def asked(store: Watched, file: Path, reader: KeptReader | None = None) ->
     return list(store.read)
 
 
-ALL = [(0, 4)]
+ALL = [(0, 3)]
 
 
 async def test_who_starts_again_reads_nothing_again(tmp_path: Path) -> None:
@@ -131,7 +131,7 @@ async def test_it_holds_the_latest_days_alone(tmp_path: Path, monkeypatch: pytes
         file = tmp_path / "days"
         assert await asked(store, file) == ALL
         monkeypatch.setattr(day_file, "MOST", 2)
-        assert await asked(store, file) == [(0, 2)]
+        assert await asked(store, file) == [(0, 1)]
 
 
 @pytest.mark.parametrize(

@@ -13,16 +13,21 @@ import pytest
 import trio
 
 from ps2daemon.errors import ConfigError, StoreMismatch, StoreUnavailable
+from ps2daemon.model.alerts import derive
 from ps2daemon.model.coverage import Span
-from ps2daemon.model.records import HOUR
+from ps2daemon.model.events import ENDED, STARTED
+from ps2daemon.model.records import DAY, HOUR
 from ps2daemon.store.base import Commit
 from ps2daemon.store.changes import session_documents
 from ps2daemon.store.sqlite import SqliteStore, connection, schema, writing
 from ps2daemon.store.sqlite.connection import connect, foreign_errors
 from ps2daemon.store.sqlite.schema import open_writer
-from tests.contract.stores import T0, all_of, character, exported, session
+from tests import memory_reader
+from tests.contract.stores import T0, all_of, change, character, continent_lock, exported, session
 
 VERSION_1 = Path(__file__).parent / "data" / "store_version_1.sql"
+LATER = [T0 + number * DAY for number in range(7)]
+"""The same time of as many days."""
 
 
 @pytest.fixture
@@ -44,6 +49,13 @@ def script(path: Path, text: str) -> None:
     path.parent.mkdir(exist_ok=True)
     with closing(sqlite3.connect(path)) as other:
         other.executescript(text)
+
+
+async def versions(store: SqliteStore) -> list[dict[int, object]]:
+    """The versions of `DaySource.day_versions` and `ending_versions` by the number of the day, the first of `LATER` being 0."""
+    days = range(T0 // DAY - 9, T0 // DAY + 19)
+    found = [await tell(days, (10,)) for tell in (store.day_versions, store.ending_versions)]
+    return [{day - T0 // DAY: version for (_, day), version in each.items()} for each in found]
 
 
 def put(path: Path, data: bytes) -> None:
@@ -174,6 +186,25 @@ async def test_a_file_of_version_1_becomes_one_of_this_version(path: Path) -> No
         assert await store.records_until() == T0 + 4 * HOUR
         assert (await store.load_characters(["100"]))["100"].version == 3
     assert user_version(path) == schema.VERSION
+
+
+async def test_each_day_of_an_older_file_that_has_anything_gets_a_version(path: Path) -> None:
+    sessions = [
+        memory_reader.session("1", LATER[0], None),
+        memory_reader.session("1", LATER[1] - HOUR, LATER[2]),
+        memory_reader.session("2", None, LATER[3]),
+    ]
+    changes = [change(LATER[4] - HOUR, STARTED), change(LATER[4], ENDED), change(LATER[6], STARTED, 2)]
+    alerts = list(derive(changes, [], LATER[6])[0].values())
+    async with opened(path) as store:
+        await store.commit(Commit(sessions=sessions, alerts=alerts, locks=[continent_lock(LATER[5])]))
+        days, endings = await versions(store)
+    assert [sorted(days), sorted(endings)] == [[0, 1, 2], [3, 4, 5]]
+    script(path, "DELETE FROM session_days; DELETE FROM ending_days; PRAGMA user_version = 8")
+    async with opened(path) as store:
+        assert [found.keys() for found in await versions(store)] == [days.keys(), endings.keys()]
+        await store.commit(Commit(sessions=[memory_reader.session("3", LATER[0] + 1, None)]))
+        assert (await versions(store))[0][0] == 2
 
 
 async def test_a_new_file_and_a_migrated_one_have_the_same_tables(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import msgspec
 
 from ps2daemon.errors import StoreUnavailable
 from ps2daemon.model.records import DAY
-from ps2daemon.store.days import NOTHING, Day, Versions
+from ps2daemon.store.days import Day, Versions
 from ps2daemon.store.elasticsearch import searching
 from ps2daemon.store.elasticsearch.schema import Names
 from ps2daemon.store.elasticsearch.searching import Query, between, both, exists, term, terms
@@ -138,7 +138,7 @@ async def _versions(server: Server, days: range, worlds: Collection[int], *times
     wanted = list(product(worlds, days))
     nothing = (None,) * len(times)
     written = zip(*(map(each.get, wanted) for each in found), strict=True)
-    return {day: NOTHING if row == nothing else row for day, row in zip(wanted, written, strict=True)}
+    return {day: row for day, row in zip(wanted, written, strict=True) if row != nothing}
 
 
 async def _written(

@@ -241,6 +241,21 @@ CREATE TRIGGER unknown_start_removed AFTER DELETE ON sessions WHEN OLD.login_ts 
 BEGIN {_touch_ending("OLD", "logout_ts")} END;
 """
 
+# Of a day without a version there is nothing, also in a file that had sessions before it told versions.
+_VERSION_9: Final = f"""
+INSERT OR IGNORE INTO session_days (world_id, day, version)
+SELECT world_id, (login_ts - 1) / {DAY} AS day, 1 FROM sessions WHERE login_ts IS NOT NULL GROUP BY world_id, day;
+INSERT OR IGNORE INTO session_days (world_id, day, version)
+SELECT world_id, (logout_ts - 1) / {DAY} AS day, 1 FROM sessions
+WHERE login_ts IS NOT NULL AND logout_ts IS NOT NULL GROUP BY world_id, day;
+INSERT OR IGNORE INTO ending_days (world_id, day, version)
+SELECT world_id, ("end" - 1) / {DAY} AS day, 1 FROM alerts WHERE "end" IS NOT NULL GROUP BY world_id, day;
+INSERT OR IGNORE INTO ending_days (world_id, day, version)
+SELECT world_id, (at - 1) / {DAY} AS day, 1 FROM locks GROUP BY world_id, day;
+INSERT OR IGNORE INTO ending_days (world_id, day, version)
+SELECT world_id, (logout_ts - 1) / {DAY} AS day, 1 FROM sessions WHERE login_ts IS NULL GROUP BY world_id, day;
+"""
+
 
 def _script(text: str) -> Callable[[sqlite3.Connection], None]:
     def step(connection: sqlite3.Connection) -> None:
@@ -257,7 +272,17 @@ def _script(text: str) -> Callable[[sqlite3.Connection], None]:
 STEPS: Final = tuple(
     map(
         _script,
-        (_VERSION_1, _VERSION_2, _VERSION_3, _VERSION_4, _VERSION_5, _VERSION_6, _VERSION_7, _VERSION_8),
+        (
+            _VERSION_1,
+            _VERSION_2,
+            _VERSION_3,
+            _VERSION_4,
+            _VERSION_5,
+            _VERSION_6,
+            _VERSION_7,
+            _VERSION_8,
+            _VERSION_9,
+        ),
     )
 )
 """`STEPS[n]` makes a file of version n one of version n + 1."""
@@ -265,7 +290,7 @@ VERSION: Final = len(STEPS)
 """Version 2 knows of each session when the character's previous one ended (`not_before`); version 3 finds those without an empire; version 4 may be
 pruned (`pruned_until` in `meta`), which a program that does not know of it would take for covered, or a copy that is not complete; version 5
 tells which days' sessions changed (`session_days`); version 6 has the operator's notes; version 7 also tells so where only the reason of an end did;
-version 8 tells on which days other alerts, locks and unknown starts ended (`ending_days`)."""
+version 8 tells on which days other alerts, locks and unknown starts ended (`ending_days`); version 9 tells both of all days that have any."""
 
 
 def open_writer(path: Path) -> sqlite3.Connection:
