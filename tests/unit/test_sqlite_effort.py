@@ -32,6 +32,7 @@ COVERED = {
     "LOGOUTS",
     "LOGIN_EDGES",
     "LOGOUT_EDGES",
+    "ENDED",
     "WORLDS",
     "ESTIMATED",
     "OPEN_SINCE",

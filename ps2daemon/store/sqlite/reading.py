@@ -68,15 +68,15 @@ WHERE world_id = :world AND {at} > :start AND {at} <= :end AND login_ts IS NOT N
 LOGIN_EDGES: Final = _EDGES.format(at="login_ts", index="sessions_by_login")
 LOGOUT_EDGES: Final = _EDGES.format(at="logout_ts", index="sessions_by_logout")
 ENDED: Final = f"""
-SELECT group_concat({rows.SITTING_TEXT}) FROM sessions INDEXED BY sessions_by_logout
-WHERE world_id = :world AND logout_ts > :start AND logout_ts <= :end AND login_ts IS NOT NULL AND ended_by = 'logout'
+SELECT {rows.SITTING_TEXTS} FROM sessions INDEXED BY sessions_by_logout
+WHERE world_id = ? AND logout_ts > ? AND logout_ts <= ? AND login_ts IS NOT NULL AND ended_by = 'logout'
 """
 LASTING: Final = f"""
-SELECT group_concat(text) FROM (
-    SELECT {rows.SITTING_TEXT} AS text FROM sessions INDEXED BY sessions_open
+SELECT {rows.SITTING_TEXTS} FROM (
+    SELECT faction_id, login_ts, logout_ts FROM sessions INDEXED BY sessions_open
     WHERE logout_ts IS NULL AND world_id = :world AND login_ts < :before
     UNION ALL
-    SELECT {rows.SITTING_TEXT} FROM sessions INDEXED BY sessions_long
+    SELECT faction_id, login_ts, logout_ts FROM sessions INDEXED BY sessions_long
     WHERE logout_ts - login_ts > {DAY} AND world_id = :world AND login_ts < :before AND logout_ts > :at AND ended_by = 'logout'
 )
 """
@@ -241,14 +241,14 @@ def endless(connection: sqlite3.Connection, before: Ms, world_id: int) -> list[A
 
 def ended(connection: sqlite3.Connection, start: Ms, end: Ms, world_id: int) -> Sittings:
     """See `DaySource.ended`."""
-    found = rows.sittings_of_text(_one(connection, ENDED, {"world": world_id, "start": start, "end": end}))
+    found = rows.sittings_of_texts(connection.execute(ENDED, (world_id, start, end)))
     return found.at(found.logouts.argsort(kind="stable"))  # the index has them so, but nobody promises it
 
 
 def lasting(connection: sqlite3.Connection, at: Ms, before: Ms, world_id: int) -> Sittings:
     """Sittings that began before `before` and go on, or ended after `at`, which is at least a day later."""
     parameters = {"world": world_id, "before": before, "at": at}
-    return rows.sittings_of_text(_one(connection, LASTING, parameters))
+    return rows.sittings_of_texts(connection.execute(LASTING, parameters))
 
 
 def unknown_starts(connection: sqlite3.Connection, start: Ms, end: Ms, world_id: int) -> list[UnknownStart]:

@@ -32,8 +32,10 @@ CHARACTERS_TEXT: Final = """group_concat(
     || ',' || json_quote(pruned_before) || ',' || json_quote(pruned_logout) || ',' || json_quote(enriched_at)
     || ',' || version || ']'
 )"""
-# Numbers as text, which takes a quarter of the time of JSON.
-SITTING_TEXT: Final = "faction_id || ',' || login_ts || ',' || ifnull(logout_ts, 9223372036854775807)"
+# Three texts of numbers, which take an eighth of the time of JSON, half of that of one text, and a third of that of rows.
+SITTING_TEXTS: Final = (
+    "group_concat(faction_id), group_concat(login_ts), group_concat(ifnull(logout_ts, 9223372036854775807))"
+)
 ALERT_COLUMNS: Final = (
     'alert_id, world_id, instance_id, metagame_event_id, name, type, zone_id, "start", "end", ended_by, '
     "canceled, territory_start, territory_end, winner, lock_id, first_change, changes"
@@ -175,13 +177,14 @@ def id_list(ids: Iterable[object]) -> str:
     return _text(list(ids))
 
 
-def sittings_of_text(text: str | None) -> Sittings:
-    """What `group_concat` made of `SITTING_TEXT`."""
+def sittings_of_texts(selected: Iterable[Row]) -> Sittings:
+    """What is selected by `SITTING_TEXTS`."""
     import numpy as np  # most commands do without
 
     from ps2daemon.model.sittings import Sittings
 
-    return Sittings(*np.fromstring(text or "", dtype=np.int64, sep=",").reshape(-1, 3).T)
+    (texts,) = selected
+    return Sittings(*(np.fromstring(text or "", dtype=np.int64, sep=",") for text in texts))
 
 
 def numbers_of(text: str) -> list[tuple[int, int, int]]:

@@ -256,6 +256,13 @@ INSERT OR IGNORE INTO ending_days (world_id, day, version)
 SELECT world_id, (logout_ts - 1) / {DAY} AS day, 1 FROM sessions WHERE login_ts IS NULL GROUP BY world_id, day;
 """
 
+# With how a session ended, so that reading who left takes a look at this index alone: a third of the time, and far less of a disk that was not read yet.
+_VERSION_10: Final = """
+DROP INDEX sessions_by_logout;
+CREATE INDEX sessions_by_logout ON sessions (world_id, logout_ts, faction_id, login_ts, ended_by)
+    WHERE login_ts IS NOT NULL AND logout_ts IS NOT NULL;
+"""
+
 
 def _script(text: str) -> Callable[[sqlite3.Connection], None]:
     def step(connection: sqlite3.Connection) -> None:
@@ -282,6 +289,7 @@ STEPS: Final = tuple(
             _VERSION_7,
             _VERSION_8,
             _VERSION_9,
+            _VERSION_10,
         ),
     )
 )
@@ -290,7 +298,7 @@ VERSION: Final = len(STEPS)
 """Version 2 knows of each session when the character's previous one ended (`not_before`); version 3 finds those without an empire; version 4 may be
 pruned (`pruned_until` in `meta`), which a program that does not know of it would take for covered, or a copy that is not complete; version 5
 tells which days' sessions changed (`session_days`); version 6 has the operator's notes; version 7 also tells so where only the reason of an end did;
-version 8 tells on which days other alerts, locks and unknown starts ended (`ending_days`); version 9 tells both of all days that have any."""
+version 8 tells on which days other alerts, locks and unknown starts ended (`ending_days`); version 9 tells both of all days that have any; version 10 has how a session ended beside its logout."""
 
 
 def open_writer(path: Path) -> sqlite3.Connection:
