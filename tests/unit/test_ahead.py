@@ -10,6 +10,7 @@ import pytest
 import trio
 
 from ps2daemon.analysis import counting
+from ps2daemon.analysis import effect as effects
 from ps2daemon.analysis.documents import effect_document
 from ps2daemon.analysis.leaving import Answer, EffectQuery, Facts, effect, gather
 from ps2daemon.analysis.sittings import Times
@@ -52,6 +53,7 @@ async def test_what_was_counted_ahead_is_not_counted_again(
     ]
     await store.commit(Commit(sessions=people, locks=LOCKS, spans=[Span(10, D, D + DAYS * DAY, "start")]))
     kept = KeptReader(store)
+    effects._weights.cache_clear()
     with trio.fail_after(10):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(kept.keep_warm)
@@ -65,6 +67,9 @@ async def test_what_was_counted_ahead_is_not_counted_again(
         return counts(part, at)
 
     monkeypatch.setattr(counting, "_counts", told)
+    drawn = effects._weights.cache_info().misses
+    await asked(kept, DAYS, zone)
+    assert effects._weights.cache_info().misses == drawn > 0
     for days in (DAYS, 14):
         found = await asked(kept, days, zone)
         assert sum(row.n for row in found.whole.effects) > 20
