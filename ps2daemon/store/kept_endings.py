@@ -26,7 +26,7 @@ FEW_DAYS: Final = 7
 MANY_DAYS: Final = 3000
 """Of worlds together, two years of four: who asks for more asks the store, since it would push out what others ask for, and be read anew each time."""
 MOST: Final = 80_000
-"""What ended in as much; the two thirds that are alerts and locks have about a kilobyte each. A day without any counts as one."""
+"""What ended in as much; the two thirds that are alerts and locks have about a kilobyte each. Each day counts as one more."""
 
 T = TypeVar("T")
 

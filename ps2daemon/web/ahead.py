@@ -34,10 +34,10 @@ async def count_ahead(kept: KeptReader) -> None:
     try:
         worlds = tuple(await kept.worlds())
         spans = await kept.spans(worlds)
-        if not spans:
+        latest = max((span.end for span in spans), default=0)
+        first = max(min((span.start for span in spans), default=0), latest - BACK)
+        if first >= latest:  # pruned to its end, a store has a span of no length
             return
-        latest = max(span.end for span in spans)
-        first = max(min(span.start for span in spans), latest - BACK)
         query = EffectQuery(start=first, end=latest, worlds=worlds, zone=ZONES[0])
         await kept.quiet()
         facts = await gather(kept, query)

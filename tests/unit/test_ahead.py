@@ -109,13 +109,26 @@ async def test_who_waits_for_an_answer_is_waited_for_until_it_is_made(
     await store.aclose()
 
 
+@pytest.mark.parametrize("spans", [[], [Span(10, D, D, "start")]])
+async def test_a_store_of_which_nothing_is_left_has_nothing_to_count(
+    spans: list[Span], tmp_path: Path
+) -> None:
+    """As after everything was pruned."""
+    store = await SqliteStore.open(tmp_path / "ps2.db")
+    await store.commit(Commit(spans=spans))
+    kept = KeptReader(store)
+    await kept.warm()
+    kept.warmed.set()
+    await count_ahead(kept)
+    await store.aclose()
+
+
 async def test_a_store_that_cannot_be_read_is_left_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = await SqliteStore.open(tmp_path / "ps2.db")
     kept = KeptReader(store)
     kept.warmed.set()
-    await count_ahead(kept)  # nothing recorded
 
     async def refuses(*args: object) -> list[Alert]:
         raise StoreUnavailable("gone")
