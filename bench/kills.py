@@ -35,7 +35,7 @@ STOP_SECONDS: Final = 10.0
 """SIGTERM ends a program in that."""
 BEFORE: Final = 3.0
 BEHIND: Final = 5.0
-"""Seconds at the beginning and at the end in which nothing is killed."""
+"""Seconds in which nothing is killed: at the beginning, and at the end, once every part is ready again."""
 RATE: Final = 100
 """Events a second that are recorded while the parts are killed."""
 SPACING: Final = 3.0
@@ -76,15 +76,16 @@ async def record_through_kills(
     port: int,
     victims: Sequence[Sequence[str]],
     kills: int,
-    seconds: float,
+    until: float,
     chance: random.Random,
 ) -> None:
-    """Records for so long with what `config.toml` says, and then stops in order, which must go well.
+    """Records with what `config.toml` says through so many kills, and then stops in order, which must go well.
 
     Args:
         parts: what runs; see `COMMANDS`.
         port: of the metrics, as `configure` said.
         victims: the parts that are killed, each time one of these groups at once, and started again at once.
+        until: so many seconds after the start, nothing is killed any more.
     """
     running: dict[str, subprocess.Popen[bytes]] = {}
 
@@ -95,7 +96,7 @@ async def record_through_kills(
         for part in parts:
             begin(part)
         began = time.monotonic()
-        for moment in sorted(chance.uniform(BEFORE, seconds - BEHIND) for _ in range(kills)):
+        for moment in sorted(chance.uniform(BEFORE, until) for _ in range(kills)):
             await trio.sleep(max(0.0, began + moment - time.monotonic()))
             struck = chance.choice(victims)
             for part in struck:
@@ -104,9 +105,10 @@ async def record_through_kills(
             for part in struck:
                 running[part].wait()
                 begin(part)
-        await trio.sleep(max(0.0, began + seconds - time.monotonic()))
-        for part in parts:  # until then, a signal to stop may find nobody who heeds it
+        await trio.sleep(max(0.0, began + until - time.monotonic()))
+        for part in parts:  # a start takes longer beside other work, and until then a signal to stop may find nobody who heeds it
             await trio.to_thread.run_sync(until_ready, port + (part == "worker"))
+        await trio.sleep(BEHIND)
         for part in parts:
             assert stop(running[part]) < STOP_SECONDS
             assert running[part].returncode == 0, (directory / "log").read_text()
@@ -168,7 +170,7 @@ def killed(
                     port=port,
                     victims=victims,
                     kills=kills,
-                    seconds=BEFORE + kills * spacing + BEHIND,
+                    until=BEFORE + kills * spacing,
                     chance=random.Random(f"{seed}/{victims}"),
                 )
             )
